@@ -1,0 +1,156 @@
+//! The only reader of time.
+//!
+//! Durations are measured on the monotonic clock, which tests can stop and move (`tokio::time::pause`); wall-clock time
+//! is for tokens and records only, and can be anchored to the monotonic clock so that both move together.
+
+use std::fmt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+pub use tokio::time::Instant;
+
+/// Reads time; handed to whatever needs it. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Clock {
+    wall: Wall,
+}
+
+#[derive(Clone, Debug)]
+enum Wall {
+    System,
+    Anchored { unix: UnixTime, at: Instant },
+}
+
+impl Clock {
+    /// The system's clocks.
+    #[must_use]
+    pub const fn system() -> Self {
+        Self { wall: Wall::System }
+    }
+
+    /// A clock whose wall time is `unix` now and moves with the monotonic clock.
+    #[must_use]
+    pub fn anchored(unix: UnixTime) -> Self {
+        Self { wall: Wall::Anchored { unix, at: monotonic() } }
+    }
+
+    /// Monotonic time.
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        monotonic()
+    }
+
+    /// Wall-clock time.
+    #[must_use]
+    pub fn unix_now(&self) -> UnixTime {
+        match &self.wall {
+            Wall::System => system(),
+            Wall::Anchored { unix, at } => unix.plus(monotonic().duration_since(*at)),
+        }
+    }
+}
+
+/// Wall-clock time, in milliseconds since 1970-01-01 00:00 UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UnixTime(u64);
+
+impl UnixTime {
+    /// `millis` milliseconds after the epoch.
+    #[must_use]
+    pub const fn from_millis(millis: u64) -> Self {
+        Self(millis)
+    }
+
+    /// `seconds` seconds after the epoch; the last representable moment where that is too far.
+    #[must_use]
+    pub const fn from_seconds(seconds: u64) -> Self {
+        Self(seconds.saturating_mul(1000))
+    }
+
+    /// Whole milliseconds since the epoch.
+    #[must_use]
+    pub const fn millis(self) -> u64 {
+        self.0
+    }
+
+    /// Whole seconds since the epoch.
+    #[must_use]
+    pub const fn seconds(self) -> u64 {
+        self.0 / 1000
+    }
+
+    /// The moment `duration` later, or the last representable one.
+    #[must_use]
+    pub fn plus(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)))
+    }
+
+    /// How long from `earlier` until this moment; zero if it is not later.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl fmt::Display for UnixTime {
+    /// RFC 3339 in UTC, to the second: `2026-11-22T08:44:14Z`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.seconds();
+        let (days, second_of_day) = (seconds / 86_400, seconds % 86_400);
+        let (year, month, day) = civil_from_days(days);
+        let (hour, minute, second) = (second_of_day / 3600, second_of_day / 60 % 60, second_of_day % 60);
+        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+    }
+}
+
+/// The proleptic Gregorian date of a day since the epoch. Eras of 400 years begin on 1 March, so that the leap day is
+/// the last of its year.
+const fn civil_from_days(days_since_epoch: u64) -> (u64, u64, u64) {
+    const DAYS_FROM_MARCH_YEAR_ZERO: u64 = 719_468;
+    const DAYS_PER_ERA: u64 = 146_097;
+    let days = days_since_epoch.saturating_add(DAYS_FROM_MARCH_YEAR_ZERO);
+    let (era, day_of_era) = (days / DAYS_PER_ERA, days % DAYS_PER_ERA);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let year = year_of_era + era * 400 + if month <= 2 { 1 } else { 0 };
+    (year, month, day)
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the monotonic clock")]
+fn monotonic() -> Instant {
+    Instant::now()
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
+fn system() -> UnixTime {
+    // A clock set before 1970 reads as 1970: every token is then not yet valid, which is the safe side.
+    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    UnixTime(0).plus(elapsed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unix_times_print_as_rfc_3339() {
+        for (seconds, text) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (951_782_400, "2000-02-29T00:00:00Z"),
+            (1_793_349_854, "2026-10-30T08:44:14Z"),
+            (4_107_542_399, "2100-02-28T23:59:59Z"),
+            (4_107_542_400, "2100-03-01T00:00:00Z"),
+        ] {
+            assert_eq!(UnixTime::from_seconds(seconds).to_string(), text);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_anchored_clock_moves_with_virtual_time() {
+        let clock = Clock::anchored(UnixTime::from_seconds(1000));
+        tokio::time::advance(Duration::from_secs(5)).await;
+        assert_eq!(clock.unix_now(), UnixTime::from_seconds(1005));
+    }
+}

@@ -1,0 +1,5 @@
+//! Drawgate, the library.
+
+pub mod chance;
+pub mod clock;
+pub mod principal;

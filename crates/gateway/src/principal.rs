@@ -1,0 +1,98 @@
+//! The plain types that stages hand on: who a connection comes from, and who speaks on it.
+//!
+//! Nothing here decides, waits or reads time; floor 1.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+
+use crate::clock::UnixTime;
+
+/// The address that a socket names as its other end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PeerAddr(pub SocketAddr);
+
+/// The address of the client itself: the peer's, unless a trusted proxy names another.
+///
+/// An IPv4 address that came mapped into IPv6 is kept as IPv4, so that one client has one address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ClientAddr(IpAddr);
+
+impl ClientAddr {
+    /// The client at `ip`, in its canonical form.
+    #[must_use]
+    pub fn new(ip: IpAddr) -> Self {
+        Self(ip.to_canonical())
+    }
+
+    /// The address.
+    #[must_use]
+    pub fn ip(self) -> IpAddr {
+        self.0
+    }
+
+    /// What limits and bans count by: an IPv4 address, or an IPv6 /64, which is one subscriber.
+    #[must_use]
+    pub fn key(self) -> ClientKey {
+        match self.0 {
+            IpAddr::V4(ip) => ClientKey(IpAddr::V4(ip)),
+            IpAddr::V6(ip) => ClientKey(IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX)))),
+        }
+    }
+}
+
+impl From<PeerAddr> for ClientAddr {
+    fn from(peer: PeerAddr) -> Self {
+        Self::new(peer.0.ip())
+    }
+}
+
+impl fmt::Display for ClientAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The key that a client is counted by; made only by [`ClientAddr::key`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ClientKey(IpAddr);
+
+impl Default for ClientKey {
+    /// The unspecified address, which no client has.
+    fn default() -> Self {
+        Self(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
+    }
+}
+
+/// Names one connection in logs: 64 random bits. Never a credential.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ConnectionId(u64);
+
+impl ConnectionId {
+    /// The connection named by `bits`.
+    #[must_use]
+    pub const fn new(bits: u64) -> Self {
+        Self(bits)
+    }
+}
+
+impl fmt::Display for ConnectionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+/// Who speaks: what a verified credential said. Shared by all that ask about the connection.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Principal {
+    /// The subject, never empty.
+    pub subject: Arc<str>,
+    /// The token's `jti`, where it has one.
+    pub token_id: Option<Arc<str>>,
+    /// When the credential was issued, where it says so.
+    pub issued_at: Option<UnixTime>,
+    /// When the credential ends; leeway is not included.
+    pub expires_at: UnixTime,
+    /// Every claim, as the token had them.
+    pub claims: Arc<serde_json::Map<String, serde_json::Value>>,
+}
