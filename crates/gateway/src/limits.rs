@@ -1,0 +1,37 @@
+//! The bounds on one route's connections, `[routes.NAME.limits]`. Floor 1; `None` is unlimited throughout.
+
+use std::time::Duration;
+
+/// Bounds on the messages, the pace and the patience of one connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// The most bytes of one message.
+    pub message_bytes_max: Option<u64>,
+    /// The most frames of one message; empty ones count.
+    pub message_fragments_max: Option<u32>,
+    /// The time from a message's first byte to its last.
+    pub message_timeout: Option<Duration>,
+    /// How often a quiet connection is pinged.
+    pub ping_interval: Option<Duration>,
+    /// How long a pinged peer may send nothing at all.
+    pub pong_timeout: Option<Duration>,
+    /// How long a blocked output may make no progress at all.
+    pub stall_timeout: Option<Duration>,
+    /// How long the peer may take to answer our Close; always bounded.
+    pub close_timeout: Duration,
+}
+
+impl Default for Limits {
+    /// The defaults of docs/defaults.md, for messages that are streamed.
+    fn default() -> Self {
+        Self {
+            message_bytes_max: Some(1024 * 1024),
+            message_fragments_max: Some(1024),
+            message_timeout: Some(Duration::from_secs(30)),
+            ping_interval: Some(Duration::from_secs(20)),
+            pong_timeout: Some(Duration::from_secs(10)),
+            stall_timeout: Some(Duration::from_secs(15)),
+            close_timeout: Duration::from_secs(5),
+        }
+    }
+}
