@@ -19,8 +19,7 @@ impl Secret {
     /// A key from a file's bytes, less one trailing newline; never decoded.
     #[must_use]
     pub fn from_file_bytes(bytes: &[u8]) -> Self {
-        let text = bytes.strip_suffix(b"\r\n").or_else(|| bytes.strip_suffix(b"\n"));
-        Self::new(text.unwrap_or(bytes))
+        Self::new(bytes.strip_suffix(b"\n").unwrap_or(bytes))
     }
 
     /// The bytes, for the code that uses the key.
