@@ -36,7 +36,9 @@ impl ClientAddr {
     pub fn key(self) -> ClientKey {
         match self.0 {
             IpAddr::V4(ip) => ClientKey(IpAddr::V4(ip)),
-            IpAddr::V6(ip) => ClientKey(IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX)))),
+            IpAddr::V6(ip) => {
+                ClientKey(IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX))))
+            }
         }
     }
 }

@@ -1,0 +1,31 @@
+//! Every bound of the frame layer, in bytes or counts.
+
+/// The longest payload of a control frame (RFC 6455 §5.5).
+pub const CONTROL_BYTES_MAX: usize = 125;
+
+/// The longest frame header: two bytes, a 64-bit length, a masking key (§5.2).
+pub const HEADER_BYTES_MAX: usize = 14;
+
+/// The most bytes that [`crate::Receiver::receive`] can leave in its input: one byte less than a masked control frame.
+pub const REMAINDER_BYTES_MAX: usize = 2 + 4 + CONTROL_BYTES_MAX - 1;
+
+/// Bounds on one message (§10.4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// The most payload bytes of a message, all its frames together.
+    pub message_bytes_max: u64,
+    /// The most frames of a message; empty ones count.
+    pub message_fragments_max: u32,
+}
+
+impl Limits {
+    /// No bound but the protocol's own, 2^63 - 1 bytes a frame: for callers that pass everything on and hold nothing.
+    pub const UNLIMITED: Self = Self { message_bytes_max: u64::MAX, message_fragments_max: u32::MAX };
+}
+
+impl Default for Limits {
+    /// 1 MiB in 1,024 frames.
+    fn default() -> Self {
+        Self { message_bytes_max: 1024 * 1024, message_fragments_max: 1024 }
+    }
+}

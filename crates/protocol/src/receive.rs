@@ -1,0 +1,414 @@
+//! The receiving half (RFC 6455 §5.4 to §5.6, §8.1): bytes in, events out, on the caller's buffer in place.
+//!
+//! The receiver unmasks where the bytes lie and hands out pieces of messages as they arrive. It holds no payload: what
+//! it cannot use yet (an incomplete header or control frame, at most [`REMAINDER_BYTES_MAX`] bytes) it leaves in the
+//! input, for the caller to present again with more behind it. It never answers: that is [`crate::send`]'s. Whole
+//! messages are [`crate::assemble`]'s.
+//!
+//! [`REMAINDER_BYTES_MAX`]: crate::limits::REMAINDER_BYTES_MAX
+
+use core::mem;
+
+use crate::close::CloseFrame;
+use crate::frame::{self, Expectation, Header, OpCode, Role};
+use crate::limits::Limits;
+use crate::mask::{self, MaskKey};
+use crate::utf8::Utf8;
+use crate::violation::Violation;
+
+/// Whether a message is text or binary; it keeps its kind through all its frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum MessageKind {
+    /// UTF-8.
+    Text,
+    /// Any bytes.
+    Binary,
+}
+
+/// What the peer sent. Borrows from the buffer that it arrived in.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Event<'b> {
+    /// A piece of a message.
+    Data(Chunk<'b>),
+    /// A ping: to be answered with a pong of the same payload (§5.5.2).
+    Ping(&'b [u8]),
+    /// A pong; it may be unasked (§5.5.3).
+    Pong(&'b [u8]),
+    /// The peer's Close; `None` is one without a code. Nothing after it is looked at.
+    Close(Option<CloseFrame<'b>>),
+}
+
+/// A piece of a message: what has arrived of one frame. Text is valid so far, but a piece may end inside a character.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Chunk<'b> {
+    /// The kind of the message.
+    pub kind: MessageKind,
+    /// The bytes, unmasked. Empty only if the whole frame is.
+    pub payload: &'b mut [u8],
+    /// These are the first bytes of their frame.
+    pub frame_start: bool,
+    /// These are the last bytes of their frame.
+    pub frame_end: bool,
+    /// This is the first piece of the message.
+    pub message_start: bool,
+    /// This is the last piece of the message.
+    pub message_end: bool,
+}
+
+/// Takes in one direction of a connection.
+#[derive(Clone, Debug)]
+pub struct Receiver {
+    limits: Limits,
+    /// How many bytes of the open message have been declared by headers.
+    message_bytes: u64,
+    /// How many bytes of the open frame have not come.
+    frame_bytes_left: u64,
+    /// How many frames the open message has.
+    fragments: u32,
+    /// The key as the next byte of the open frame needs it.
+    mask: MaskKey,
+    utf8: Utf8,
+    role: Role,
+    stage: Stage,
+    /// The message that is open; while its first frame is, too.
+    message: Option<MessageKind>,
+    /// The open frame is the last of its message.
+    frame_is_last: bool,
+    /// No piece of the open frame has been handed out.
+    frame_is_fresh: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Between frames.
+    Header,
+    /// Inside a data frame.
+    Payload,
+    /// After the peer's Close.
+    Closed,
+    /// After a violation.
+    Violated(Violation),
+}
+
+impl Receiver {
+    /// A receiver for the end that we are.
+    #[must_use]
+    pub fn new(role: Role, limits: Limits) -> Self {
+        Self {
+            limits,
+            message_bytes: 0,
+            frame_bytes_left: 0,
+            fragments: 0,
+            mask: [0; 4],
+            utf8: Utf8::default(),
+            role,
+            stage: Stage::Header,
+            message: None,
+            frame_is_last: false,
+            frame_is_fresh: false,
+        }
+    }
+
+    /// The next event in `input`, which is advanced past what it took.
+    ///
+    /// `None` means that more bytes are needed: what is left in `input` must come again, with more behind it. After the
+    /// peer's Close everything is taken and nothing comes of it.
+    ///
+    /// # Errors
+    /// The rule that the peer broke. The receiver stays broken: every later call gives the same.
+    pub fn receive<'b>(&mut self, input: &mut &'b mut [u8]) -> Result<Option<Event<'b>>, Violation> {
+        let result = match self.stage {
+            Stage::Header => self.receive_frame(input),
+            Stage::Payload => self.receive_payload(input),
+            Stage::Closed => {
+                *input = &mut [];
+                Ok(None)
+            }
+            Stage::Violated(violation) => Err(violation),
+        };
+        if let Err(violation) = result {
+            self.stage = Stage::Violated(violation);
+        }
+        result
+    }
+
+    /// Changes the limits, from the next frame on: for connections whose first message is bounded more tightly.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
+    /// Whether a message has begun and not ended.
+    #[must_use]
+    pub fn is_within_message(&self) -> bool {
+        self.message.is_some()
+    }
+
+    /// Whether the peer's Close has come.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.stage == Stage::Closed
+    }
+
+    fn receive_frame<'b>(&mut self, input: &mut &'b mut [u8]) -> Result<Option<Event<'b>>, Violation> {
+        let Some((header, header_bytes)) = frame::decode(input, &self.expectation())? else {
+            return Ok(None);
+        };
+        let kind = match header.opcode {
+            OpCode::Close | OpCode::Ping | OpCode::Pong => {
+                return self.receive_control(input, header, header_bytes);
+            }
+            OpCode::Text => MessageKind::Text,
+            OpCode::Binary => MessageKind::Binary,
+            // `decode` has refused a continuation where no message is open.
+            OpCode::Continuation => self.message.ok_or(Violation::ContinuationUnexpected)?,
+        };
+        take(input, header_bytes);
+        self.message = Some(kind);
+        self.message_bytes = self.message_bytes.saturating_add(header.payload_bytes);
+        self.fragments = self.fragments.saturating_add(1);
+        self.frame_bytes_left = header.payload_bytes;
+        self.frame_is_last = header.fin;
+        self.frame_is_fresh = true;
+        self.mask = header.mask.unwrap_or_default();
+        self.stage = Stage::Payload;
+        self.receive_payload(input)
+    }
+
+    fn receive_control<'b>(
+        &mut self,
+        input: &mut &'b mut [u8],
+        header: Header,
+        header_bytes: usize,
+    ) -> Result<Option<Event<'b>>, Violation> {
+        let key = header.mask.unwrap_or_default();
+        // `decode` has refused control frames of more than 125 bytes.
+        let payload_bytes = usize::try_from(header.payload_bytes).map_err(|_| Violation::ControlTooLong)?;
+        let frame_bytes = header_bytes + payload_bytes;
+        if input.len() < frame_bytes {
+            if header.opcode == OpCode::Close {
+                check_close_prefix(key, &input[header_bytes..])?;
+            }
+            return Ok(None);
+        }
+        let frame = take(input, frame_bytes);
+        let payload = &mut frame[header_bytes..];
+        mask::apply(key, payload);
+        Ok(Some(match header.opcode {
+            OpCode::Ping => Event::Ping(payload),
+            OpCode::Pong => Event::Pong(payload),
+            OpCode::Close | OpCode::Continuation | OpCode::Text | OpCode::Binary => {
+                let close = CloseFrame::parse(payload)?;
+                self.stage = Stage::Closed;
+                Event::Close(close)
+            }
+        }))
+    }
+
+    /// Hands out what has arrived of the open frame; nothing only where nothing has and something must.
+    fn receive_payload<'b>(&mut self, input: &mut &'b mut [u8]) -> Result<Option<Event<'b>>, Violation> {
+        let available =
+            usize::try_from(self.frame_bytes_left).map_or(input.len(), |left| input.len().min(left));
+        // A data frame is open, so a message is.
+        let Some(kind) = self.message else { return Ok(None) };
+        if available == 0 && self.frame_bytes_left > 0 {
+            return Ok(None);
+        }
+        let mut payload = take(input, available);
+        self.mask = mask::apply(self.mask, payload);
+        self.frame_bytes_left -= available as u64;
+        let valid = if kind == MessageKind::Text { self.valid_text(payload) } else { available };
+        let is_valid = valid == available;
+        if !is_valid {
+            self.stage = Stage::Violated(Violation::TextNotUtf8);
+            if valid == 0 {
+                return Err(Violation::TextNotUtf8);
+            }
+            // What was good before the wrong byte goes out first, as it would have in a segment of its own; the next
+            // call gives the violation.
+            payload = &mut payload[..valid];
+        }
+        let frame_start = mem::replace(&mut self.frame_is_fresh, false);
+        let frame_end = is_valid && self.frame_bytes_left == 0;
+        let chunk = Chunk {
+            kind,
+            payload,
+            frame_start,
+            frame_end,
+            message_start: frame_start && self.fragments == 1,
+            message_end: frame_end && self.frame_is_last,
+        };
+        if frame_end {
+            self.stage = Stage::Header;
+        }
+        if chunk.message_end {
+            (self.message, self.message_bytes, self.fragments) = (None, 0, 0);
+        }
+        Ok(Some(Event::Data(chunk)))
+    }
+
+    /// How much of `payload` can be part of valid text.
+    fn valid_text(&mut self, payload: &[u8]) -> usize {
+        let valid = self.utf8.accept(payload);
+        // RFC 6455 §8.1: a character that the rest of the last frame cannot finish is wrong from its first byte on.
+        if valid == payload.len()
+            && self.frame_is_last
+            && u64::from(self.utf8.lacking()) > self.frame_bytes_left
+        {
+            return valid.saturating_sub(self.utf8.partial_bytes());
+        }
+        valid
+    }
+
+    fn expectation(&self) -> Expectation {
+        Expectation {
+            role: self.role,
+            compression: false,
+            message_open: self.message.is_some(),
+            message_bytes_left: self.limits.message_bytes_max.saturating_sub(self.message_bytes),
+            fragments_left: self.limits.message_fragments_max.saturating_sub(self.fragments),
+            character_bytes_lacking: self.utf8.lacking(),
+        }
+    }
+}
+
+/// Splits `count` bytes off the front of `input`.
+fn take<'b>(input: &mut &'b mut [u8], count: usize) -> &'b mut [u8] {
+    let (taken, rest) = mem::take(input).split_at_mut(count);
+    *input = rest;
+    taken
+}
+
+/// Looks at an incomplete Close payload without touching it: it will come again.
+fn check_close_prefix(key: MaskKey, masked: &[u8]) -> Result<(), Violation> {
+    let mut copy = [0; crate::limits::CONTROL_BYTES_MAX];
+    let prefix = &mut copy[..masked.len()];
+    prefix.copy_from_slice(masked);
+    mask::apply(key, prefix);
+    CloseFrame::check_prefix(prefix)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::close::CloseCode;
+
+    fn server() -> Receiver {
+        Receiver::new(Role::Server, Limits::default())
+    }
+
+    /// A masked frame from a client.
+    fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+        let opcode = OpCode::from_bits(first & 0x0F).unwrap();
+        let header = Header {
+            fin: first & 0x80 != 0,
+            compressed: false,
+            opcode,
+            mask: Some([1, 2, 3, 4]),
+            payload_bytes: payload.len() as u64,
+        };
+        let (bytes, used) = header.encode();
+        let mut out = bytes[..used].to_vec();
+        let mut payload = payload.to_vec();
+        mask::apply([1, 2, 3, 4], &mut payload);
+        out.extend(payload);
+        out
+    }
+
+    #[test]
+    fn section_5_7_examples_are_received() {
+        let mut bytes = [0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58];
+        let mut input = &mut bytes[..];
+        let event = server().receive(&mut input).unwrap();
+        let Some(Event::Data(chunk)) = event else { panic!("{event:?}") };
+        assert_eq!(chunk.payload, b"Hello");
+        assert!(chunk.message_start && chunk.message_end && chunk.kind == MessageKind::Text);
+        assert!(input.is_empty());
+
+        let mut bytes = [0x01, 0x03, 0x48, 0x65, 0x6c, 0x80, 0x02, 0x6c, 0x6f];
+        let mut input = &mut bytes[..];
+        let mut client = Receiver::new(Role::Client, Limits::default());
+        let mut text = Vec::new();
+        while let Some(Event::Data(chunk)) = client.receive(&mut input).unwrap() {
+            text.extend_from_slice(chunk.payload);
+        }
+        assert_eq!(text, b"Hello");
+    }
+
+    #[test]
+    fn control_frames_are_taken_whole_and_between_fragments() {
+        let mut bytes = [frame(0x01, b"He"), frame(0x89, b"ping"), frame(0x80, b"llo")].concat();
+        let mut receiver = server();
+        let mut input = &mut bytes[..9 + 3];
+        assert!(matches!(receiver.receive(&mut input), Ok(Some(Event::Data(_)))));
+        assert_eq!(receiver.receive(&mut input), Ok(None));
+        assert_eq!(input.len(), 4, "an incomplete control frame stays in the input");
+        let mut input = &mut bytes[8..];
+        assert_eq!(receiver.receive(&mut input), Ok(Some(Event::Ping(b"ping"))));
+        let Ok(Some(Event::Data(chunk))) = receiver.receive(&mut input) else { panic!() };
+        assert!(!chunk.message_start && chunk.message_end);
+        assert!(!receiver.is_within_message());
+    }
+
+    #[test]
+    fn nothing_after_a_close_is_looked_at() {
+        let mut bytes = [frame(0x88, b"\x03\xe8bye"), vec![0xFF; 20]].concat();
+        let mut input = &mut bytes[..];
+        let mut receiver = server();
+        let close = CloseFrame { code: CloseCode::NORMAL, reason: "bye" };
+        assert_eq!(receiver.receive(&mut input), Ok(Some(Event::Close(Some(close)))));
+        assert_eq!(receiver.receive(&mut input), Ok(None));
+        assert!(input.is_empty() && receiver.is_closed());
+    }
+
+    #[test]
+    fn a_violation_stays() {
+        let mut receiver = server();
+        let mut bytes = [0x83, 0x80];
+        assert_eq!(receiver.receive(&mut &mut bytes[..]), Err(Violation::OpcodeUnknown));
+        let mut bytes = frame(0x81, b"fine");
+        assert_eq!(receiver.receive(&mut &mut bytes[..]), Err(Violation::OpcodeUnknown));
+    }
+
+    #[test]
+    fn section_8_1_valid_text_before_a_wrong_byte_is_handed_out() {
+        let mut bytes = frame(0x81, b"good\xff bad");
+        let mut input = &mut bytes[..];
+        let mut receiver = server();
+        let Ok(Some(Event::Data(chunk))) = receiver.receive(&mut input) else { panic!() };
+        assert_eq!(chunk.payload, b"good");
+        assert!(!chunk.frame_end);
+        assert_eq!(receiver.receive(&mut input), Err(Violation::TextNotUtf8));
+    }
+
+    #[test]
+    fn section_8_1_text_that_cannot_finish_its_character_is_refused_at_its_first_byte() {
+        let mut bytes = frame(0x81, b"ab\xe2\x82");
+        let mut input = &mut bytes[..9];
+        let mut receiver = server();
+        let Ok(Some(Event::Data(chunk))) = receiver.receive(&mut input) else { panic!() };
+        assert_eq!(chunk.payload, b"ab");
+        assert_eq!(receiver.receive(&mut input), Err(Violation::TextNotUtf8));
+    }
+
+    #[test]
+    fn limits_count_all_frames_and_empty_ones() {
+        let limits = Limits { message_bytes_max: 4, message_fragments_max: 2 };
+        let mut receiver = Receiver::new(Role::Server, limits);
+        let mut bytes = [frame(0x02, b"abc"), frame(0x80, b"de")].concat();
+        let mut input = &mut bytes[..];
+        assert!(matches!(receiver.receive(&mut input), Ok(Some(_))));
+        assert_eq!(receiver.receive(&mut input), Err(Violation::MessageTooBig));
+
+        let mut receiver = Receiver::new(Role::Server, limits);
+        let mut bytes = [frame(0x02, b""), frame(0x00, b""), frame(0x00, b"")].concat();
+        let mut input = &mut bytes[..];
+        assert!(matches!(receiver.receive(&mut input), Ok(Some(_))));
+        assert!(matches!(receiver.receive(&mut input), Ok(Some(_))));
+        assert_eq!(receiver.receive(&mut input), Err(Violation::FragmentsTooMany));
+    }
+
+    #[test]
+    fn the_state_between_calls_is_a_few_dozen_bytes() {
+        assert!(size_of::<Receiver>() <= 72, "{}", size_of::<Receiver>());
+    }
+}

@@ -1,0 +1,228 @@
+//! The sending half (RFC 6455 §5, §5.1, §5.5): frames out, appended to the caller's buffer.
+//!
+//! The sender keeps what may follow what: no data after Close, no message inside another, no oversized control frame.
+//! It takes masking keys from the caller, who has the randomness; it does not check that text is UTF-8 where it is
+//! given bytes: they come from a [`crate::Receiver`] or a `str`.
+
+use core::fmt;
+
+use crate::close::{CloseFrame, REASON_BYTES_MAX};
+use crate::frame::{Header, OpCode, Role};
+use crate::limits::CONTROL_BYTES_MAX;
+use crate::mask::{self, MaskKey};
+use crate::receive::MessageKind;
+
+/// Produces one direction of a connection.
+#[derive(Clone, Debug)]
+pub struct Sender {
+    role: Role,
+    message: Option<MessageKind>,
+    closed: bool,
+}
+
+/// Why nothing was sent: each is a mistake of the calling code, not of the peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SendError {
+    /// A frame after our Close (§5.5.1).
+    AfterClose,
+    /// A message of another kind inside one that is not finished (§5.4).
+    Interleaved,
+    /// A control payload of more than 125 bytes (§5.5).
+    ControlTooLong,
+    /// A close reason of more than 123 bytes (§5.5).
+    ReasonTooLong,
+    /// A client without a masking key (§5.1).
+    KeyRequired,
+    /// A server with a masking key (§5.1).
+    KeyForbidden,
+}
+
+impl Sender {
+    /// A sender for the end that we are.
+    #[must_use]
+    pub const fn new(role: Role) -> Self {
+        Self { role, message: None, closed: false }
+    }
+
+    /// Whether a message has begun and its last frame has not been sent.
+    #[must_use]
+    pub const fn is_within_message(&self) -> bool {
+        self.message.is_some()
+    }
+
+    /// Whether our Close has been sent.
+    #[must_use]
+    pub const fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// Appends one data frame whose payload is `parts`, one behind the other; `last` ends the message.
+    ///
+    /// The first frame of a message carries its kind, the others continue it.
+    ///
+    /// # Errors
+    /// As [`SendError`] says; nothing is appended then.
+    pub fn data(
+        &mut self,
+        out: &mut Vec<u8>,
+        kind: MessageKind,
+        last: bool,
+        parts: &[&[u8]],
+        key: Option<MaskKey>,
+    ) -> Result<(), SendError> {
+        let opcode = match (self.message, kind) {
+            (None, MessageKind::Text) => OpCode::Text,
+            (None, MessageKind::Binary) => OpCode::Binary,
+            (Some(open), kind) if open == kind => OpCode::Continuation,
+            (Some(_), _) => return Err(SendError::Interleaved),
+        };
+        self.frame(out, opcode, last, parts, key)?;
+        self.message = if last { None } else { Some(kind) };
+        Ok(())
+    }
+
+    /// Appends a ping.
+    ///
+    /// # Errors
+    /// As [`SendError`] says; nothing is appended then.
+    pub fn ping(&mut self, out: &mut Vec<u8>, payload: &[u8], key: Option<MaskKey>) -> Result<(), SendError> {
+        self.control(out, OpCode::Ping, &[payload], key)
+    }
+
+    /// Appends a pong.
+    ///
+    /// # Errors
+    /// As [`SendError`] says; nothing is appended then.
+    pub fn pong(&mut self, out: &mut Vec<u8>, payload: &[u8], key: Option<MaskKey>) -> Result<(), SendError> {
+        self.control(out, OpCode::Pong, &[payload], key)
+    }
+
+    /// Appends our Close, after which nothing else can be sent; `None` is one without a code.
+    ///
+    /// # Errors
+    /// As [`SendError`] says; nothing is appended then.
+    pub fn close(
+        &mut self,
+        out: &mut Vec<u8>,
+        close: Option<CloseFrame<'_>>,
+        key: Option<MaskKey>,
+    ) -> Result<(), SendError> {
+        match close {
+            None => self.control(out, OpCode::Close, &[], key)?,
+            Some(CloseFrame { reason, .. }) if reason.len() > REASON_BYTES_MAX => {
+                return Err(SendError::ReasonTooLong);
+            }
+            Some(CloseFrame { code, reason }) => {
+                self.control(out, OpCode::Close, &[&code.get().to_be_bytes(), reason.as_bytes()], key)?;
+            }
+        }
+        self.closed = true;
+        Ok(())
+    }
+
+    fn control(
+        &mut self,
+        out: &mut Vec<u8>,
+        opcode: OpCode,
+        parts: &[&[u8]],
+        key: Option<MaskKey>,
+    ) -> Result<(), SendError> {
+        if parts.iter().map(|part| part.len()).sum::<usize>() > CONTROL_BYTES_MAX {
+            return Err(SendError::ControlTooLong);
+        }
+        self.frame(out, opcode, true, parts, key)
+    }
+
+    fn frame(
+        &mut self,
+        out: &mut Vec<u8>,
+        opcode: OpCode,
+        fin: bool,
+        parts: &[&[u8]],
+        mask: Option<MaskKey>,
+    ) -> Result<(), SendError> {
+        match (self.role, mask) {
+            _ if self.closed => return Err(SendError::AfterClose),
+            (Role::Client, None) => return Err(SendError::KeyRequired),
+            (Role::Server, Some(_)) => return Err(SendError::KeyForbidden),
+            (Role::Client, Some(_)) | (Role::Server, None) => {}
+        }
+        let payload_bytes = parts.iter().map(|part| part.len() as u64).sum();
+        let (header, used) = Header { fin, compressed: false, opcode, mask, payload_bytes }.encode();
+        out.extend_from_slice(&header[..used]);
+        let start = out.len();
+        for part in parts {
+            out.extend_from_slice(part);
+        }
+        if let Some(key) = mask {
+            mask::apply(key, &mut out[start..]);
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for SendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::AfterClose => "nothing may follow a Close frame",
+            Self::Interleaved => "another message is not finished",
+            Self::ControlTooLong => "a control payload may have 125 bytes at most",
+            Self::ReasonTooLong => "a close reason may have 123 bytes at most",
+            Self::KeyRequired => "a client masks its frames",
+            Self::KeyForbidden => "a server does not mask its frames",
+        })
+    }
+}
+
+impl core::error::Error for SendError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::close::CloseCode;
+
+    #[test]
+    fn section_5_7_examples_are_sent() {
+        let mut out = Vec::new();
+        let mut server = Sender::new(Role::Server);
+        server.data(&mut out, MessageKind::Text, true, &[b"Hel", b"lo"], None).unwrap();
+        assert_eq!(out, [0x81, 0x05, 0x48, 0x65, 0x6c, 0x6c, 0x6f]);
+
+        out.clear();
+        let mut client = Sender::new(Role::Client);
+        client.data(&mut out, MessageKind::Text, true, &[b"Hello"], Some([0x37, 0xfa, 0x21, 0x3d])).unwrap();
+        assert_eq!(out, [0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58]);
+
+        out.clear();
+        server.data(&mut out, MessageKind::Text, false, &[b"Hel"], None).unwrap();
+        server.ping(&mut out, b"", None).unwrap();
+        server.data(&mut out, MessageKind::Text, true, &[b"lo"], None).unwrap();
+        assert_eq!(out, [0x01, 0x03, 0x48, 0x65, 0x6c, 0x89, 0x00, 0x80, 0x02, 0x6c, 0x6f]);
+    }
+
+    #[test]
+    fn what_must_not_be_sent_is_not() {
+        let mut out = Vec::new();
+        let mut server = Sender::new(Role::Server);
+        assert_eq!(server.ping(&mut out, &[0; 126], None), Err(SendError::ControlTooLong));
+        assert_eq!(server.ping(&mut out, &[], Some([0; 4])), Err(SendError::KeyForbidden));
+        let long = "x".repeat(124);
+        let close = CloseFrame { code: CloseCode::NORMAL, reason: &long };
+        assert_eq!(server.close(&mut out, Some(close), None), Err(SendError::ReasonTooLong));
+        let client = &mut Sender::new(Role::Client);
+        assert_eq!(client.pong(&mut out, &[], None), Err(SendError::KeyRequired));
+        assert!(out.is_empty());
+
+        server.data(&mut out, MessageKind::Text, false, &[b"a"], None).unwrap();
+        out.clear();
+        let other = server.data(&mut out, MessageKind::Binary, true, &[b"b"], None);
+        assert_eq!(other, Err(SendError::Interleaved));
+        assert!(out.is_empty());
+
+        let close = CloseFrame { code: CloseCode::NORMAL, reason: &long[..123] };
+        server.close(&mut out, Some(close), None).unwrap();
+        assert_eq!(out.len(), 127);
+        assert_eq!(server.pong(&mut out, &[], None), Err(SendError::AfterClose));
+        assert_eq!(server.close(&mut out, None, None), Err(SendError::AfterClose));
+    }
+}
