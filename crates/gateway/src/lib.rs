@@ -11,3 +11,4 @@ pub mod principal;
 pub mod rate;
 pub mod route;
 pub mod secret;
+pub mod timers;
