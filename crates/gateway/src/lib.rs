@@ -8,5 +8,7 @@ pub mod firewall;
 pub mod limits;
 pub mod observe;
 pub mod principal;
+pub mod rate;
 pub mod route;
 pub mod secret;
+pub mod timers;
