@@ -8,5 +8,6 @@ pub mod firewall;
 pub mod limits;
 pub mod observe;
 pub mod principal;
+pub mod reason;
 pub mod route;
 pub mod secret;
