@@ -9,6 +9,7 @@ pub mod limits;
 pub mod observe;
 pub mod principal;
 pub mod rate;
+pub mod reason;
 pub mod route;
 pub mod secret;
 pub mod timers;
