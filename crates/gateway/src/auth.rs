@@ -12,6 +12,7 @@ pub mod token;
 
 use std::time::Duration;
 
+pub use self::claims::numeric_date;
 pub use self::token::TokenError;
 use self::token::{Compact, Part};
 use crate::clock::UnixTime;

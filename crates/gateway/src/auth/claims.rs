@@ -45,17 +45,21 @@ pub(super) fn principal(
     Ok(Principal { subject, token_id, issued_at, expires_at, claims: Arc::new(claims) })
 }
 
+fn moment(claims: &Map<String, Value>, name: &'static str) -> Result<Option<UnixTime>, TokenError> {
+    let read = |value| numeric_date(value).ok_or(TokenError::ClaimMalformed(name));
+    claims.get(name).map(read).transpose()
+}
+
 /// The moment that a claim names.
 ///
 /// RFC 7519 §2: seconds since 1970, fractions allowed; never a string, and nothing that a clock cannot show.
-fn moment(claims: &Map<String, Value>, name: &'static str) -> Result<Option<UnixTime>, TokenError> {
-    let Some(value) = claims.get(name) else { return Ok(None) };
+#[must_use]
+pub fn numeric_date(value: &Value) -> Option<UnixTime> {
     if let Some(seconds) = value.as_u64() {
-        return Ok(Some(UnixTime::from_seconds(seconds)));
+        return Some(UnixTime::from_seconds(seconds));
     }
-    let since_1970 = value.as_f64().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    let since_1970 = since_1970.ok_or(TokenError::ClaimMalformed(name))?;
-    Ok(Some(UnixTime::from_seconds(0).plus(since_1970)))
+    let since_1970 = Duration::try_from_secs_f64(value.as_f64()?).ok()?;
+    Some(UnixTime::from_seconds(0).plus(since_1970))
 }
 
 fn check_issuer(issuer: Option<&Value>, expected: &Expected) -> Result<(), TokenError> {
