@@ -1,2 +1,3 @@
 //! x
+mod token;
 fn main(){}
