@@ -1,2 +1,5 @@
-//! x
+//! The program.
+
+mod token;
+
 fn main() {}

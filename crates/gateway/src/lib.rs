@@ -5,6 +5,7 @@ pub mod auth;
 pub mod chance;
 pub mod clock;
 pub mod firewall;
+pub mod json;
 pub mod limits;
 pub mod observe;
 pub mod principal;
