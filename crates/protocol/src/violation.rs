@@ -91,7 +91,9 @@ impl Violation {
     pub const fn section(self) -> &'static str {
         match self {
             Self::NotMasked | Self::Masked => "5.1",
-            Self::ReservedBits | Self::OpcodeUnknown | Self::LengthNotMinimal | Self::LengthTopBitSet => "5.2",
+            Self::ReservedBits | Self::OpcodeUnknown | Self::LengthNotMinimal | Self::LengthTopBitSet => {
+                "5.2"
+            }
             Self::ContinuationUnexpected | Self::MessageInterleaved => "5.4",
             Self::ControlFragmented | Self::ControlTooLong => "5.5",
             Self::CloseBodyOneByte | Self::CloseReasonNotUtf8 => "5.5.1",
