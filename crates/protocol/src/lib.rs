@@ -43,6 +43,7 @@ pub mod mask;
 pub mod receive;
 pub mod send;
 mod utf8;
+pub mod handshake;
 pub mod violation;
 
 pub use assemble::{Assembler, Message};
