@@ -186,7 +186,7 @@ impl Receiver {
         let frame_bytes = header_bytes + payload_bytes;
         if input.len() < frame_bytes {
             if header.opcode == OpCode::Close {
-                check_close_prefix(key, &input[header_bytes..])?;
+                check_close_prefix(key, &input[header_bytes..], frame_bytes - input.len())?;
             }
             return Ok(None);
         }
@@ -278,12 +278,12 @@ fn take<'b>(input: &mut &'b mut [u8], count: usize) -> &'b mut [u8] {
 }
 
 /// Looks at an incomplete Close payload without touching it: it will come again.
-fn check_close_prefix(key: MaskKey, masked: &[u8]) -> Result<(), Violation> {
+fn check_close_prefix(key: MaskKey, masked: &[u8], bytes_lacking: usize) -> Result<(), Violation> {
     let mut copy = [0; crate::limits::CONTROL_BYTES_MAX];
     let prefix = &mut copy[..masked.len()];
     prefix.copy_from_slice(masked);
     mask::apply(key, prefix);
-    CloseFrame::check_prefix(prefix)
+    CloseFrame::check_prefix(prefix, bytes_lacking)
 }
 
 #[cfg(test)]
