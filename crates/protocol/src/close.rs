@@ -6,6 +6,7 @@
 
 use core::fmt;
 
+use crate::utf8::Utf8;
 use crate::violation::Violation;
 
 /// A close code that may appear in a Close frame: 1000-1003, 1007-1014, 3000-4999.
@@ -119,13 +120,28 @@ impl<'a> CloseFrame<'a> {
     }
 
     /// Checks as much of an incomplete Close payload as has arrived, so that a wrong code or byte is found when it
-    /// comes and not when the frame is whole.
-    pub(crate) fn check_prefix(payload: &[u8]) -> Result<(), Violation> {
-        let Some((code, reason)) = payload.split_first_chunk::<2>() else { return Ok(()) };
+    /// comes and not when the frame is whole; `bytes_lacking` are still to come.
+    pub(crate) fn check_prefix(payload: &[u8], bytes_lacking: usize) -> Result<(), Violation> {
+        let Some((code, reason)) = payload.split_first_chunk::<2>() else {
+            // The high byte alone rules out most codes: those in reach of it are at most 256.
+            return match payload {
+                [high]
+                    if !(0..=u8::MAX)
+                        .any(|low| CloseCode::new(u16::from_be_bytes([*high, low])).is_some()) =>
+                {
+                    Err(Violation::CloseCodeInvalid)
+                }
+                _ => Ok(()),
+            };
+        };
         CloseCode::new(u16::from_be_bytes(*code)).ok_or(Violation::CloseCodeInvalid)?;
-        match simdutf8::compat::from_utf8(reason) {
-            Err(error) if error.error_len().is_some() => Err(Violation::CloseReasonNotUtf8),
-            Ok(_) | Err(_) => Ok(()),
+        let mut utf8 = Utf8::default();
+        let is_valid = utf8.accept(reason) == reason.len();
+        // A character that the rest of the reason cannot finish is wrong as well.
+        if is_valid && usize::from(utf8.lacking()) <= bytes_lacking {
+            Ok(())
+        } else {
+            Err(Violation::CloseReasonNotUtf8)
         }
     }
 }
@@ -178,9 +194,16 @@ mod tests {
 
     #[test]
     fn a_close_prefix_fails_at_the_byte_that_proves_it_wrong() {
-        assert_eq!(CloseFrame::check_prefix(b"\x03"), Ok(()));
-        assert_eq!(CloseFrame::check_prefix(b"\x03\xed"), Err(Violation::CloseCodeInvalid));
-        assert_eq!(CloseFrame::check_prefix(b"\x03\xe8\xc3"), Ok(()));
-        assert_eq!(CloseFrame::check_prefix(b"\x03\xe8\xc3\x28"), Err(Violation::CloseReasonNotUtf8));
+        for (prefix, bytes_lacking, expected) in [
+            (&b""[..], 2, Ok(())),
+            (b"\x03", 1, Ok(())),
+            (b"\x04", 1, Err(Violation::CloseCodeInvalid)),
+            (b"\x03\xed", 5, Err(Violation::CloseCodeInvalid)),
+            (b"\x03\xe8\xc3", 1, Ok(())),
+            (b"\x03\xe8\xe2", 1, Err(Violation::CloseReasonNotUtf8)),
+            (b"\x03\xe8\xc3\x28", 1, Err(Violation::CloseReasonNotUtf8)),
+        ] {
+            assert_eq!(CloseFrame::check_prefix(prefix, bytes_lacking), expected, "{prefix:x?}");
+        }
     }
 }

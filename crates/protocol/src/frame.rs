@@ -162,6 +162,10 @@ pub(crate) fn decode(bytes: &[u8], expect: &Expectation) -> Result<Option<(Heade
     if opcode.is_control() && usize::from(short) > CONTROL_BYTES_MAX {
         return Err(Violation::ControlTooLong);
     }
+    // RFC 6455 §5.5.1: if there is a body, it begins with a code of two bytes.
+    if opcode == OpCode::Close && short == 1 {
+        return Err(Violation::CloseBodyOneByte);
+    }
     let Some((payload_bytes, rest)) = decode_length(short, rest, opcode, expect)? else { return Ok(None) };
     // RFC 6455 §8.1: the last frame must be able to finish the character that an earlier one began.
     if fin && !opcode.is_control() && payload_bytes < u64::from(expect.character_bytes_lacking) {
@@ -314,6 +318,7 @@ mod tests {
             (&[0x81, 0x05], &FROM_CLIENT, Violation::NotMasked, 2),
             (&[0x81, 0x85], &client, Violation::Masked, 2),
             (&[0x89, 0xFE], &FROM_CLIENT, Violation::ControlTooLong, 2),
+            (&[0x88, 0x81], &FROM_CLIENT, Violation::CloseBodyOneByte, 2),
             (&[0x80, 0x81], &lacking, Violation::TextNotUtf8, 2),
             (&[0x82, 0xFE, 0x00, 0x7D], &FROM_CLIENT, Violation::LengthNotMinimal, 4),
             (&[0x82, 0xFF, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF], &FROM_CLIENT, Violation::LengthNotMinimal, 8),

@@ -186,7 +186,7 @@ impl Receiver {
         let frame_bytes = header_bytes + payload_bytes;
         if input.len() < frame_bytes {
             if header.opcode == OpCode::Close {
-                check_close_prefix(key, &input[header_bytes..])?;
+                check_close_prefix(key, &input[header_bytes..], frame_bytes - input.len())?;
             }
             return Ok(None);
         }
@@ -249,11 +249,10 @@ impl Receiver {
     /// How much of `payload` can be part of valid text.
     fn valid_text(&mut self, payload: &[u8]) -> usize {
         let valid = self.utf8.accept(payload);
-        // RFC 6455 §8.1: a character that the rest of the last frame cannot finish is wrong from its first byte on.
-        if valid == payload.len()
-            && self.frame_is_last
-            && u64::from(self.utf8.lacking()) > self.frame_bytes_left
-        {
+        // RFC 6455 §8.1: a character that the rest of the last frame cannot finish is wrong from its first byte on,
+        // whether or not a later byte that is wrong as well has come.
+        let after_valid = (payload.len() - valid) as u64 + self.frame_bytes_left;
+        if self.frame_is_last && u64::from(self.utf8.lacking()) > after_valid {
             return valid.saturating_sub(self.utf8.partial_bytes());
         }
         valid
@@ -279,12 +278,12 @@ fn take<'b>(input: &mut &'b mut [u8], count: usize) -> &'b mut [u8] {
 }
 
 /// Looks at an incomplete Close payload without touching it: it will come again.
-fn check_close_prefix(key: MaskKey, masked: &[u8]) -> Result<(), Violation> {
+fn check_close_prefix(key: MaskKey, masked: &[u8], bytes_lacking: usize) -> Result<(), Violation> {
     let mut copy = [0; crate::limits::CONTROL_BYTES_MAX];
     let prefix = &mut copy[..masked.len()];
     prefix.copy_from_slice(masked);
     mask::apply(key, prefix);
-    CloseFrame::check_prefix(prefix)
+    CloseFrame::check_prefix(prefix, bytes_lacking)
 }
 
 #[cfg(test)]
@@ -388,6 +387,26 @@ mod tests {
         let Ok(Some(Event::Data(chunk))) = receiver.receive(&mut input) else { panic!() };
         assert_eq!(chunk.payload, b"ab");
         assert_eq!(receiver.receive(&mut input), Err(Violation::TextNotUtf8));
+    }
+
+    #[test]
+    fn section_8_1_the_first_wrong_byte_is_the_same_however_text_is_cut() {
+        // U+7xxx begins where two bytes are left of the last frame; the byte after it is wrong as well.
+        let stream = frame(0x81, b"a\xe7b");
+        for cut in 0..=stream.len() {
+            let (mut head, mut receiver, mut text) = (stream[..cut].to_vec(), server(), Vec::new());
+            let mut input = &mut head[..];
+            let mut result = Ok(());
+            while let Some(event) = receiver.receive(&mut input).unwrap_or_else(|violation| {
+                result = Err(violation);
+                None
+            }) {
+                let Event::Data(chunk) = event else { panic!("{event:?}") };
+                text.extend_from_slice(chunk.payload);
+            }
+            assert_eq!(result, if cut >= 8 { Err(Violation::TextNotUtf8) } else { Ok(()) }, "cut at {cut}");
+            assert_eq!(text, &b"a"[..usize::from(cut >= 7)], "cut at {cut}");
+        }
     }
 
     #[test]

@@ -1,0 +1,360 @@
+//! Properties of the engine that must hold for any bytes, however they are cut.
+//!
+//! Streams come in three sorts: valid ones, valid ones with damage, and noise. Each is judged against
+//! [`reference::decode`], a second decoder that shares nothing with the engine but its vocabulary.
+
+mod reference;
+
+use drawgate_protocol::limits::REMAINDER_BYTES_MAX;
+use drawgate_protocol::{
+    Assembler, CloseCode, CloseFrame, Limits, MaskKey, Message, MessageKind, Receiver, Role, Sender,
+    Violation,
+};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::{Index, select};
+use reference::{Decoded, Proof, Seen};
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1024, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_split_of_a_stream_gives_what_the_reference_says(
+        (role, stream) in streams(),
+        limits in limits(),
+        cuts in vec(any::<Index>(), 0..8),
+    ) {
+        let expected = reference::decode(&stream, role, limits);
+        let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(stream.len() + 1)).collect();
+        cuts.sort_unstable();
+        prop_assert!(agrees(&received(&stream, &[], role, limits), &expected), "at once: {expected:?}");
+        prop_assert!(agrees(&received(&stream, &cuts, role, limits), &expected), "{cuts:?}: {expected:?}");
+    }
+
+    #[test]
+    fn a_violation_is_found_at_the_first_byte_that_proves_it((role, stream) in streams(), limits in limits()) {
+        let expected = reference::decode(&stream, role, limits);
+        let every_byte: Vec<usize> = (0..stream.len()).collect();
+        let found = received(&stream, &every_byte, role, limits);
+        prop_assert!(agrees(&found, &expected), "{found:?} is not {expected:?}");
+        let (found, expected) = (found.proof.map(|proof| proof.bytes), expected.proof.map(|proof| proof.bytes));
+        prop_assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn a_proof_needs_its_last_byte((role, stream) in streams(), limits in limits()) {
+        let Some(proof) = reference::decode(&stream, role, limits).proof else { return Ok(()) };
+        let broken_by = |bytes: &[u8]| received(bytes, &[], role, limits).proof.map(|proof| proof.violations);
+        let mut bytes = stream[..proof.bytes].to_vec();
+        let named = broken_by(&bytes);
+        let spared = (0..=u8::MAX).any(|last| {
+            bytes[proof.bytes - 1] = last;
+            // Another byte in its place breaks nothing, or breaks another rule.
+            broken_by(&bytes) != named
+        });
+        prop_assert!(spared, "{proof:?} could be known before: {named:?}");
+    }
+
+    #[test]
+    fn limits_bound_what_is_handed_out((role, stream) in streams(), limits in limits()) {
+        let (mut bytes, mut frames) = (0, 0);
+        for event in received(&stream, &[], role, limits).events {
+            let Seen::Data { payload, message_start, message_end, .. } = event else { continue };
+            if message_start {
+                (bytes, frames) = (0, 0);
+            }
+            bytes += payload.len() as u64;
+            frames += 1;
+            prop_assert!(bytes <= limits.message_bytes_max && frames <= limits.message_fragments_max);
+            prop_assert!(!message_end || bytes <= limits.message_bytes_max);
+        }
+    }
+
+    #[test]
+    fn what_is_sent_is_what_is_received(
+        acts in vec(act(), 0..12),
+        close in closing(),
+        from in roles(),
+        cuts in vec(any::<Index>(), 0..8),
+    ) {
+        let (stream, expected) = sent(from, &acts, close.as_ref());
+        let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(stream.len() + 1)).collect();
+        cuts.sort_unstable();
+        let found = received(&stream, &cuts, other(from), Limits::UNLIMITED);
+        prop_assert_eq!(found.proof, None);
+        prop_assert_eq!(found.events, expected);
+    }
+
+    #[test]
+    fn messages_sent_in_any_fragments_are_assembled_whole(
+        text in "\\PC{0,300}",
+        cuts in vec(any::<Index>(), 0..6),
+        key in any::<MaskKey>(),
+    ) {
+        let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(text.len() + 1)).collect();
+        cuts.sort_unstable();
+        let (mut out, mut sender) = (Vec::new(), Sender::new(Role::Client));
+        for (part, last) in pieces(text.as_bytes(), &cuts) {
+            sender.data(&mut out, MessageKind::Text, last, &[part], Some(key)).unwrap();
+        }
+        let mut assembler = Assembler::new(Limits::UNLIMITED);
+        let (mut receiver, mut input) = (Receiver::new(Role::Server, Limits::UNLIMITED), &mut out[..]);
+        let mut whole = None;
+        while let Some(event) = receiver.receive(&mut input).unwrap() {
+            let drawgate_protocol::Event::Data(chunk) = event else { panic!("{event:?}") };
+            whole = assembler.push(&chunk).unwrap();
+        }
+        prop_assert_eq!(whole, Some(Message::Text(text)));
+    }
+}
+
+#[test]
+fn the_generators_reach_every_violation() {
+    use proptest::strategy::ValueTree;
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let mut missing = Violation::ALL.to_vec();
+    for _ in 0..20_000 {
+        let ((role, stream), limits) = (streams(), limits()).new_tree(&mut runner).unwrap().current();
+        if let Some(proof) = received(&stream, &[], role, limits).proof {
+            missing.retain(|violation| !proof.violations.contains(violation));
+        }
+        if missing.is_empty() {
+            return;
+        }
+    }
+    panic!("never broken: {missing:?}");
+}
+
+/// What our receiver makes of `stream`, cut at `cuts`, with remainders presented again as a caller does.
+///
+/// The proof's place is the end of the piece that it was found in.
+fn received(stream: &[u8], cuts: &[usize], role: Role, limits: Limits) -> Decoded {
+    let mut decoded = Decoded::default();
+    let mut receiver = Receiver::new(role, limits);
+    let (mut left, mut fed) = (Vec::new(), 0);
+    for (piece, _) in pieces(stream, cuts) {
+        fed += piece.len();
+        let mut buffer = [&left[..], piece].concat();
+        let mut input = &mut buffer[..];
+        loop {
+            match receiver.receive(&mut input) {
+                Ok(Some(event)) => Seen::gather(&mut decoded.events, event),
+                Ok(None) => break,
+                Err(violation) => {
+                    assert_eq!(receiver.receive(&mut input), Err(violation), "a violation stays");
+                    decoded.proof = Some(Proof { bytes: fed, violations: vec![violation] });
+                    return decoded;
+                }
+            }
+        }
+        assert!(input.len() <= REMAINDER_BYTES_MAX, "{} bytes are left", input.len());
+        left = input.to_vec();
+    }
+    decoded.closed = receiver.is_closed();
+    decoded
+}
+
+/// `bytes` cut at the sorted places `cuts`; the last piece is marked.
+fn pieces<'a>(bytes: &'a [u8], cuts: &[usize]) -> Vec<(&'a [u8], bool)> {
+    let starts = core::iter::once(0).chain(cuts.iter().copied());
+    let ends = cuts.iter().copied().chain([bytes.len()]);
+    starts
+        .zip(ends)
+        .enumerate()
+        .map(|(index, (start, end))| (&bytes[start..end], index == cuts.len()))
+        .collect()
+}
+
+/// Whether the events are the same, and the one violation named is among those proven first.
+fn agrees(found: &Decoded, expected: &Decoded) -> bool {
+    let violations_agree = match (&found.proof, &expected.proof) {
+        (None, None) => true,
+        (Some(found), Some(expected)) => {
+            expected.violations.contains(&found.violations[0]) && expected.bytes <= found.bytes
+        }
+        (Some(_), None) | (None, Some(_)) => false,
+    };
+    violations_agree && found.events == expected.events && found.closed == expected.closed
+}
+
+/// One thing to send.
+#[derive(Clone, Debug)]
+enum Act {
+    /// A frame of the message that is open, or of a new one of this kind.
+    Frame { text: bool, last: bool, payload: Vec<u8>, key: MaskKey },
+    /// A ping, or else a pong.
+    Control { ping: bool, payload: Vec<u8>, key: MaskKey },
+}
+
+/// A close code and reason, if any, and the key to send it with.
+type Closing = (Option<(u16, String)>, MaskKey);
+
+/// Sends `acts`; returns the bytes and what must be seen of them.
+fn sent(from: Role, acts: &[Act], close: Option<&Closing>) -> (Vec<u8>, Vec<Seen>) {
+    let (mut out, mut seen, mut sender) = (Vec::new(), Vec::new(), Sender::new(from));
+    let key_for = |key: MaskKey| (from == Role::Client).then_some(key);
+    let mut open = None;
+    for act in acts {
+        match act {
+            Act::Frame { text, last, payload, key } => {
+                let kind = open.unwrap_or(if *text { MessageKind::Text } else { MessageKind::Binary });
+                // Text is repeated lower case, so that any bytes make some.
+                let payload: Vec<u8> = match kind {
+                    MessageKind::Text => payload.iter().map(|byte| b'a' + byte % 26).collect(),
+                    MessageKind::Binary => payload.clone(),
+                };
+                let (front, back) = payload.split_at(payload.len() / 3);
+                sender.data(&mut out, kind, *last, &[front, back], key_for(*key)).unwrap();
+                let (message_start, message_end) = (open.is_none(), *last);
+                open = if *last { None } else { Some(kind) };
+                seen.push(Seen::Data { kind, payload, message_start, frame_end: true, message_end });
+            }
+            Act::Control { ping: true, payload, key } => {
+                sender.ping(&mut out, payload, key_for(*key)).unwrap();
+                seen.push(Seen::Ping(payload.clone()));
+            }
+            Act::Control { ping: false, payload, key } => {
+                sender.pong(&mut out, payload, key_for(*key)).unwrap();
+                seen.push(Seen::Pong(payload.clone()));
+            }
+        }
+    }
+    if let Some((close, key)) = close {
+        let frame = close.as_ref().map(|(code, reason)| CloseFrame {
+            code: CloseCode::new(*code).expect("the generator gives codes that may be sent"),
+            reason,
+        });
+        sender.close(&mut out, frame, key_for(*key)).unwrap();
+        seen.push(Seen::Close(close.clone()));
+    }
+    (out, seen)
+}
+
+const fn other(role: Role) -> Role {
+    match role {
+        Role::Client => Role::Server,
+        Role::Server => Role::Client,
+    }
+}
+
+fn roles() -> impl Strategy<Value = Role> {
+    select(&[Role::Client, Role::Server][..])
+}
+
+fn limits() -> impl Strategy<Value = Limits> {
+    (select(&[u64::MAX, 1000, 200, 3, 0][..]), select(&[u32::MAX, 8, 3, 1][..])).prop_map(
+        |(message_bytes_max, message_fragments_max)| Limits { message_bytes_max, message_fragments_max },
+    )
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    let payload = prop_oneof![
+        8 => vec(any::<u8>(), 0..140),
+        1 => vec(any::<u8>(), 65_530..65_540),
+    ];
+    let frame = (any::<bool>(), any::<bool>(), payload, any::<MaskKey>())
+        .prop_map(|(text, last, payload, key)| Act::Frame { text, last, payload, key });
+    let control = (any::<bool>(), vec(any::<u8>(), 0..=125), any::<MaskKey>())
+        .prop_map(|(ping, payload, key)| Act::Control { ping, payload, key });
+    prop_oneof![2 => frame, 1 => control]
+}
+
+fn closing() -> impl Strategy<Value = Option<Closing>> {
+    let code = prop_oneof![1000..=1003_u16, 1007..=1014_u16, 3000..=4999_u16];
+    let body = proptest::option::of((code, "\\PC{0,30}"));
+    proptest::option::of((body, any::<MaskKey>()))
+}
+
+/// A stream for an end with the role: valid, damaged, or noise.
+fn streams() -> impl Strategy<Value = (Role, Vec<u8>)> {
+    let noise = vec(any::<u8>(), 0..60);
+    roles().prop_flat_map(move |role| {
+        let frames = vec(frame_bytes(role), 0..5).prop_map(|frames| frames.concat()).boxed();
+        let damaged = (frames.clone(), vec((any::<Index>(), any::<u8>(), 0..3_u8), 1..3))
+            .prop_map(|(stream, damages)| damage(stream, &damages));
+        prop_oneof![4 => frames, 3 => damaged, 1 => noise.clone()].prop_map(move |stream| (role, stream))
+    })
+}
+
+/// Changes, removes or adds a byte here and there.
+fn damage(mut stream: Vec<u8>, damages: &[(Index, u8, u8)]) -> Vec<u8> {
+    for (place, byte, how) in damages {
+        match how {
+            0 if !stream.is_empty() => {
+                let at = place.index(stream.len());
+                stream[at] = *byte;
+            }
+            1 if !stream.is_empty() => drop(stream.remove(place.index(stream.len()))),
+            _ => stream.insert(place.index(stream.len() + 1), *byte),
+        }
+    }
+    stream
+}
+
+/// A frame for an end with the role; mostly well made, with a leaning to what is at the edge of a rule.
+fn frame_bytes(role: Role) -> impl Strategy<Value = Vec<u8>> {
+    let first = prop_oneof![
+        12 => select(&[0x81, 0x01, 0x80, 0x00, 0x82, 0x02, 0x88, 0x89, 0x8A][..]),
+        1 => any::<u8>(),
+    ];
+    let width = select(&[0, 0, 0, 0, 0, 0, 2, 8][..]);
+    (first, payload_bytes(), any::<MaskKey>(), width).prop_map(
+        move |(first, payload, key, width_at_least)| {
+            let mut frame = vec![first];
+            let mask_bit = if role == Role::Server { 0x80 } else { 0 };
+            let length = payload.len();
+            match (width_at_least, u8::try_from(length)) {
+                (0, Ok(short @ 0..=125)) => frame.push(mask_bit | short),
+                (8, _) => {
+                    frame.push(mask_bit | 127);
+                    frame.extend((length as u64).to_be_bytes());
+                }
+                (_, _) => {
+                    frame.push(mask_bit | 126);
+                    frame.extend(u16::try_from(length).expect("payloads are short").to_be_bytes());
+                }
+            }
+            let key = if role == Role::Server { key } else { [0; 4] };
+            if role == Role::Server {
+                frame.extend(key);
+            }
+            frame.extend(payload.iter().enumerate().map(|(index, byte)| byte ^ key[index % 4]));
+            frame
+        },
+    )
+}
+
+/// Text, cut characters, close bodies, and noise.
+fn payload_bytes() -> impl Strategy<Value = Vec<u8>> {
+    let text = select(TEXTS);
+    let close = (
+        select(&[0_u16, 999, 1000, 1004, 1005, 1014, 1015, 2999, 3000, 4999, 5000, 65_535][..]),
+        text.clone(),
+    )
+        .prop_map(|(code, reason)| [&code.to_be_bytes(), reason].concat());
+    prop_oneof![
+        4 => text.prop_map(<[u8]>::to_vec),
+        3 => close,
+        1 => vec(any::<u8>(), 0..8),
+        1 => vec(b'a'..=b'z', 120..300),
+    ]
+}
+
+/// Whole characters, parts of them, and bytes that are in none.
+const TEXTS: &[&[u8]] = &[
+    b"",
+    b"a",
+    b"plain",
+    "κόσμε".as_bytes(),
+    "\u{20ac}\u{1f600}".as_bytes(),
+    b"\xf0\x9f",
+    b"\x98\x80",
+    b"\xe2\x82",
+    b"\xac",
+    b"ab\xc3",
+    b"\xa9",
+    b"\xed\xa0\x80",
+    b"\xc0\x80",
+    b"a\xff",
+    b"\xf4\x90\x80\x80",
+];
