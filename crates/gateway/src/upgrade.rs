@@ -6,7 +6,7 @@
 
 use std::io;
 
-use drawgate_protocol::handshake::{FieldFault, HeadFault, HeadLimits, HeadScanner, Refusal, Request, SwitchingProtocols};
+use drawgate_protocol::handshake::{Field, FieldFault, HeadFault, HeadLimits, HeadScanner, Refusal, Request, SwitchingProtocols};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 use crate::reason::Reason;
@@ -131,7 +131,7 @@ impl<T> Entrances<T> {
                 PathPattern::Exact(path) => request.path == path,
                 PathPattern::Prefix(path) => request.path.starts_with(path.as_str()),
             };
-            takes_path && (entrance.hosts.is_empty() || entrance.hosts.iter().any(|host| request.host.is(host)))
+            takes_path && (entrance.hosts.is_empty() || entrance.hosts.iter().any(|host| request.host.is_named(host)))
         })
     }
 }
@@ -168,8 +168,8 @@ impl Refused {
         let problem = self.reason.problem_json();
         let mut head = format!("HTTP/1.1 {status} {}\r\n", reason_phrase(status));
         // Writing to a string cannot fail.
-        for header in self.cause.map_or(&[][..], |cause| cause.answer_headers()) {
-            let _ = write!(head, "{}: {}\r\n", header.name, String::from_utf8_lossy(header.value));
+        for (name, value) in self.cause.map_or(&[][..], |cause| cause.answer_headers()) {
+            let _ = write!(head, "{name}: {value}\r\n");
         }
         if status == 401 {
             head.push_str("WWW-Authenticate: Bearer\r\n");
@@ -222,6 +222,40 @@ const fn reason_of(refusal: Refusal) -> Reason {
         Refusal::VersionUnsupported => Reason::WebSocketVersionUnsupported,
         Refusal::KeyMissing | Refusal::KeyMalformed => Reason::WebSocketKeyInvalid,
         Refusal::ProtocolDuplicated => Reason::SubprotocolsInvalid,
+    }
+}
+
+const fn reason_of_head(fault: HeadFault) -> Reason {
+    match fault {
+        HeadFault::EmptyLineFirst
+        | HeadFault::LineFeedBare
+        | HeadFault::CarriageReturnBare
+        | HeadFault::ControlCharacter
+        | HeadFault::LineFolded
+        | HeadFault::HeaderNameMalformed
+        | HeadFault::StartLineMalformed
+        | HeadFault::HttpVersionAncient
+        | HeadFault::HeadIncomplete => Reason::RequestMalformed,
+        HeadFault::HttpVersionUnsupported => Reason::HttpVersionUnsupported,
+        HeadFault::StartLineTooLong => Reason::RequestLineTooLong,
+        HeadFault::HeadTooLarge => Reason::RequestHeadTooLarge,
+        HeadFault::HeadersTooMany => Reason::RequestHeadersTooMany,
+    }
+}
+
+const fn reason_of_field(fault: FieldFault) -> Reason {
+    match fault {
+        FieldFault::Duplicated(_) => Reason::HeaderDuplicated,
+        FieldFault::NotAscii(field)
+        | FieldFault::ListMalformed(field)
+        | FieldFault::ListTooLong(field)
+        | FieldFault::ListEntriesTooMany(field) => match field {
+            Field::Protocol => Reason::SubprotocolsInvalid,
+            Field::Extensions => Reason::ExtensionsInvalid,
+            Field::Host => Reason::HostInvalid,
+            Field::Key => Reason::WebSocketKeyInvalid,
+            _ => Reason::RequestMalformed,
+        },
     }
 }
 

@@ -18,14 +18,14 @@ use drawgate_protocol::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::output::{self, Output};
-use crate::pulse::{Pulse, Signal, Signals};
 use super::worker::{self, Worker};
 use super::{Ending, Facilities, Terms};
 use crate::backend::echo::Echoing;
 use crate::backend::handler::Handling;
 use crate::backend::outbox::Outgoing;
 use crate::clock::Instant;
-use crate::observe::{Direction, FrameKind, Side, Tally, Traffic};
+use crate::observe::{Direction, FrameKind, Traffic, TrafficDelta};
+use crate::pulse::{Pulse, Signal, Signals};
 use crate::rate::{Gcra, Rate};
 use crate::reason::Reason;
 use crate::route::Notice;
@@ -101,7 +101,7 @@ enum Phase {
 /// What one turn works with: the worker's buffers, and the time.
 struct Turn<'w> {
     fresh: &'w mut Vec<u8>,
-    tally: &'w mut Tally,
+    tally: &'w mut TrafficDelta,
     now: Instant,
 }
 
@@ -155,10 +155,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
         }
     }
 
-    /// Closes the connection for `reason`, and tells the client.
-    pub(crate) fn refuse(&mut self, reason: Reason) {
+    /// Closes the connection, and tells the client why.
+    pub(crate) fn refuse(&mut self, ending: Ending) {
         let now = self.facilities.clock.now();
-        self.close_from_outside(Ending::by_gate(reason), now);
+        self.close_from_outside(ending, now);
     }
 
     /// Drives the connection on.
@@ -224,7 +224,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
         let has_worked = self.poll_handler(cx, now);
         let terms = Arc::clone(&self.terms);
         worker::lend(|Worker { input, output: fresh }| {
-            let mut tally = Tally::default();
+            let mut tally = TrafficDelta::default();
             let mut turn = Turn { fresh, tally: &mut tally, now };
             let was_paused = self.is_paused(0);
             let mut has_progressed = has_worked;
@@ -235,6 +235,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
                 Poll::Ready(Err(error)) => self.fail(&error),
             }
             terms.metrics.add(&tally);
+            self.traffic.add(&tally);
             has_progressed || (was_paused && !self.is_paused(0))
         })
     }
@@ -312,7 +313,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
             Event::Data(_) | Event::Ping(_) | Event::Pong(_) if self.sender.is_closed() => {}
             Event::Data(chunk) => self.take_chunk(&chunk, turn),
             Event::Ping(payload) => {
-                turn.tally.count(Direction::In, FrameKind::Ping, payload.len());
+                turn.tally.chunk(Direction::In, FrameKind::Ping, payload.len(), true);
                 if self.pings.check(&control_rate(), turn.now).is_err() {
                     return self.close(Ending::over(Reason::PingRateExceeded, CONTROLS_PER_SECOND), turn);
                 }
@@ -322,11 +323,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
                     self.sender.pong(turn.fresh, payload, None)
                 };
                 if sent.is_ok() {
-                    turn.tally.count(Direction::Out, FrameKind::Pong, payload.len());
+                    turn.tally.chunk(Direction::Out, FrameKind::Pong, payload.len(), true);
                 }
             }
             Event::Pong(payload) => {
-                turn.tally.count(Direction::In, FrameKind::Pong, payload.len());
+                turn.tally.chunk(Direction::In, FrameKind::Pong, payload.len(), true);
                 if self.pongs.check(&control_rate(), turn.now).is_err() {
                     self.close(Ending::over(Reason::PongRateExceeded, CONTROLS_PER_SECOND), turn);
                 }
@@ -335,8 +336,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
     }
 
     fn take_chunk(&mut self, chunk: &Chunk<'_>, turn: &mut Turn<'_>) {
-        self.traffic.received(chunk.payload.len(), chunk.message_end);
-        turn.tally.count_chunk(Direction::In, kind_of(chunk.kind), chunk.payload.len(), chunk.message_end);
+        turn.tally.chunk(Direction::In, kind_of(chunk.kind), chunk.payload.len(), chunk.message_end);
         if chunk.message_end {
             self.message_since = None;
         } else if chunk.message_start {
@@ -354,8 +354,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
             }
             Application::Echo(echoing) => match echoing.chunk(chunk, &mut self.sender, turn.fresh) {
                 Ok(bytes) => {
-                    self.traffic.sent(bytes, chunk.message_end);
-                    turn.tally.count_chunk(Direction::Out, kind_of(chunk.kind), bytes, chunk.message_end);
+                    turn.tally.chunk(Direction::Out, kind_of(chunk.kind), bytes, chunk.message_end);
                 }
                 // Data after our Close has been left out above, and messages are never interleaved.
                 Err(_) => self.close(Ending::by_gate(Reason::InternalError), turn),
@@ -370,13 +369,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
 
     /// The peer's Close: answered with the same code (RFC 6455 §5.5.1), unless it is itself an answer.
     fn take_close(&mut self, close: Option<CloseFrame<'_>>, turn: &mut Turn<'_>) {
-        turn.tally.count(Direction::In, FrameKind::Close, close.map_or(0, |close| close.reason.len() + 2));
+        turn.tally.chunk(Direction::In, FrameKind::Close, close.map_or(0, |close| close.reason.len() + 2), true);
         let code = close.map_or(LocalCode::NoStatus.get(), |close| close.code.get());
-        self.ending.get_or_insert(Ending::by_client(Reason::ClosedByClient, code));
+        self.ending.get_or_insert(Ending::by_client(Reason::ClosedByClient, Some(code)));
         if !self.sender.is_closed() {
             let answer = close.map(|close| CloseFrame { code: close.code, reason: "" });
             if self.sender.close(turn.fresh, answer, None).is_ok() {
-                turn.tally.count(Direction::Out, FrameKind::Close, answer.map_or(0, |_| 2));
+                turn.tally.chunk(Direction::Out, FrameKind::Close, answer.map_or(0, |_| 2), true);
             }
         }
         self.phase = Phase::Finishing { until: turn.now + self.terms.limits.close_timeout };
@@ -423,7 +422,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
             && !self.sender.is_within_message()
             && self.sender.data(frames, MessageKind::Text, true, &[notice.as_bytes()], None).is_ok()
         {
-            self.terms.metrics.add(&Tally::one(Direction::Out, FrameKind::Text, notice.len()));
+            self.terms.metrics.add(&TrafficDelta::whole(Direction::Out, FrameKind::Text, notice.len()));
         }
         let close = row.close.map(|code| CloseFrame { code, reason: row.close_reason });
         self.queue_close_frame(close, frames, now);
@@ -433,7 +432,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
     fn queue_close_frame(&mut self, close: Option<CloseFrame<'_>>, frames: &mut Vec<u8>, now: Instant) {
         let bytes = close.map_or(0, |close| close.reason.len() + 2);
         if self.sender.close(frames, close, None).is_ok() {
-            self.terms.metrics.add(&Tally::one(Direction::Out, FrameKind::Close, bytes));
+            self.terms.metrics.add(&TrafficDelta::whole(Direction::Out, FrameKind::Close, bytes));
         }
         self.message_since = None;
         self.phase = Phase::Closing { until: now + self.terms.limits.close_timeout };
@@ -448,7 +447,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
         let was_busy = handling.is_busy();
         let result = handling.poll_call(cx);
         let mut has_progressed = was_busy && result.is_ready();
-        let mut tally = Tally::default();
+        let mut tally = TrafficDelta::default();
         while !self.output.is_full(0) {
             let Application::Handler(handling) = &mut self.application else { break };
             match handling.next_outgoing() {
@@ -456,8 +455,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
                 Some(Outgoing::Message(message)) => {
                     let (kind, bytes) = (message.kind(), message.as_bytes());
                     if self.sender.data(self.output.frames(), kind, true, &[bytes], None).is_ok() {
-                        self.traffic.sent(bytes.len(), true);
-                        tally.count(Direction::Out, kind_of(kind), bytes.len());
+                        tally.chunk(Direction::Out, kind_of(kind), bytes.len(), true);
                     }
                 }
                 Some(Outgoing::Close(code, reason)) => self.close_for_application(code, &reason, now),
@@ -465,6 +463,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
             has_progressed = true;
         }
         self.terms.metrics.add(&tally);
+        self.traffic.add(&tally);
         if matches!(result, Poll::Ready(Err(_))) {
             self.close_from_outside(Ending::by_gate(Reason::HandlerPanicked), now);
         }
@@ -536,7 +535,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
             let limit = limits.pong_timeout;
             self.close_from_outside(Ending::late(Reason::PongTimeout, limit), now);
         } else if passed(self.ping_at()) && self.sender.ping(self.output.frames(), &[], None).is_ok() {
-            self.terms.metrics.add(&Tally::one(Direction::Out, FrameKind::Ping, 0));
+            self.terms.metrics.add(&TrafficDelta::whole(Direction::Out, FrameKind::Ping, 0));
             self.pinged_at = Some(now);
         }
     }
@@ -660,7 +659,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
     fn queue_text(&mut self, text: &str) {
         let sent = self.sender.data(self.output.frames(), MessageKind::Text, true, &[text.as_bytes()], None);
         if sent.is_ok() {
-            self.terms.metrics.add(&Tally::one(Direction::Out, FrameKind::Text, text.len()));
+            self.terms.metrics.add(&TrafficDelta::whole(Direction::Out, FrameKind::Text, text.len()));
         }
     }
 }

@@ -90,6 +90,22 @@ impl TrafficDelta {
         self.0[direction as usize][kind as usize].add(Count { messages: 1, bytes: 0 });
     }
 
+    /// Counts a piece of payload that may be the last of its message.
+    pub fn chunk(&mut self, direction: Direction, kind: FrameKind, bytes: usize, is_last: bool) {
+        self.payload(direction, kind, bytes);
+        if is_last {
+            self.message(direction, kind);
+        }
+    }
+
+    /// One whole message or control frame.
+    #[must_use]
+    pub fn whole(direction: Direction, kind: FrameKind, bytes: usize) -> Self {
+        let mut delta = Self::default();
+        delta.chunk(direction, kind, bytes, true);
+        delta
+    }
+
     /// What was counted of one kind.
     #[must_use]
     pub const fn count(&self, direction: Direction, kind: FrameKind) -> Count {
