@@ -26,30 +26,34 @@ pub(super) fn references(
     let mut auth_names: Vec<&str> = authenticators.keys().map(String::as_str).collect();
     auth_names.push(super::routes::NO_AUTH);
     let mut used = BTreeSet::new();
+    // A name that leads nowhere was probably meant for what is then unused: that is one mistake.
+    let (mut listeners_known, mut auth_known) = (all_routes_read, all_routes_read);
     for route in routes {
+        listeners_known &= route.listeners.is_some();
+        auth_known &= route.auth.is_some();
         for (name, place) in route.listeners.iter().flatten() {
             used.insert(("listeners", name.as_str()));
             // Where there are no listeners at all, that is the problem.
             if !listener_names.is_empty() && !listener_names.contains(&name.as_str()) {
+                listeners_known = false;
                 lost(context, place, "names a listener that does not exist", name, &listener_names);
             }
         }
         if let Some((Some(name), place)) = &route.auth {
             used.insert(("auth", name.as_str()));
             if !authenticators.contains_key(name) {
+                auth_known = false;
                 lost(context, place, "names an [auth] table that does not exist", name, &auth_names);
             }
         }
     }
-    if all_routes_read && routes.iter().all(|route| route.listeners.is_some()) {
-        for listener in listeners.iter().filter(|listener| !used.contains(&("listeners", &listener.name))) {
-            unused(context, &listener.place, "name it in a route's listeners, or leave it out");
-        }
+    let unused_listeners = listeners.iter().filter(|listener| !used.contains(&("listeners", &listener.name)));
+    for listener in unused_listeners.filter(|_| listeners_known) {
+        unused(context, &listener.place, "name it in a route's listeners, or leave it out");
     }
-    if all_routes_read && routes.iter().all(|route| route.auth.is_some()) {
-        for (_, (place, _)) in authenticators.iter().filter(|(name, _)| !used.contains(&("auth", name))) {
-            unused(context, place, "name it as a route's auth, or leave it out");
-        }
+    let unused_auth = authenticators.iter().filter(|(name, _)| !used.contains(&("auth", name)));
+    for (_, (place, _)) in unused_auth.filter(|_| auth_known) {
+        unused(context, place, "name it as a route's auth, or leave it out");
     }
 }
 

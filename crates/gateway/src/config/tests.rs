@@ -216,11 +216,10 @@ fn every_problem_is_reported_at_once_in_the_order_of_the_file() {
         .iter()
         .map(|problem| (problem.position.map_or(0, |at| at.line), problem.key.as_str(), problem.kind))
         .collect();
-    use ProblemKind::{Missing, NoSuchReference, NotAllowed, NotSupportedYet, UnknownKey, Unused};
+    use ProblemKind::{Missing, NoSuchReference, NotAllowed, NotSupportedYet, UnknownKey};
     assert_eq!(
         seen,
         [
-            (1, "listeners.public", Unused),
             (2, "listeners.public.address", NotAllowed),
             (5, "routes.chat.origins", Missing),
             (6, "routes.chat.listeners[0]", NoSuchReference),
@@ -233,7 +232,10 @@ fn every_problem_is_reported_at_once_in_the_order_of_the_file() {
         "{problems}"
     );
     let text = problems.to_string();
-    assert!(text.starts_with("9 problems:\nline 1: listeners.public\n    is used by no route; "), "{text}");
+    assert!(
+        text.starts_with("8 problems:\nline 2: listeners.public.address = \"localhost:80\"\n    "),
+        "{text}"
+    );
     assert!(text.contains("did you mean origins?"), "{text}");
     assert!(text.contains("did you mean \"public\"?") || text.contains("write \"public\""), "{text}");
     assert!(text.contains("line 12: routes.chat.limits.ping_interval = \"20 parsecs\"\n"), "{text}");

@@ -104,6 +104,12 @@ fn names_that_lead_nowhere_are_refused() {
         (ProblemKind::NoSuchReference, Some("\"user\""))
     );
     assert!(wrong_auth.advice.contains("\"none\""));
+    let slip = problem(&with("[\"public\"]", "[\"pulbic\"]"));
+    assert_eq!(
+        slip.kind,
+        ProblemKind::NoSuchReference,
+        "and the listener that was meant is not called unused"
+    );
 }
 
 #[test]
