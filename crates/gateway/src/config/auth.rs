@@ -121,7 +121,11 @@ fn secret_file(context: &mut Context<'_>, value: &Value<'_>) -> Option<Secret> {
                 "write the name of a file of {SECRET_BYTES_MIN} to {SECRET_FILE_BYTES_MAX} bytes, relative to the \
                  configuration's folder; `openssl rand -hex 32` makes its content"
             );
-            context.report(&value.place, ProblemKind::File, &wrong, &advice);
+            if could_be_a_key(&text, &path) {
+                context.report_unseen(&value.place, ProblemKind::File, &wrong, &advice);
+            } else {
+                context.report(&value.place, ProblemKind::File, &wrong, &advice);
+            }
             return None;
         }
     };
@@ -137,6 +141,11 @@ fn secret_file(context: &mut Context<'_>, value: &Value<'_>) -> Option<Secret> {
             .push(format!("{key}: others than its owner may read the file; `chmod 600` keeps it secret"));
     }
     Some(secret)
+}
+
+/// Whether `text` looks less like a file's name than like a key that was written in its place.
+fn could_be_a_key(text: &str, path: &Path) -> bool {
+    text.len() >= SECRET_BYTES_MIN && !text.starts_with('/') && !text.contains('.') && !path.exists()
 }
 
 /// The secret in the file at `path`, or what is wrong with it.

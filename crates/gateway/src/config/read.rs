@@ -35,7 +35,7 @@ impl<'a> Context<'a> {
 
     /// Adds a problem at `place`, with the value as it is written.
     pub(super) fn report(&mut self, place: &Place, kind: ProblemKind, wrong: &str, advice: &str) {
-        let found = if place.may_be_shown() { self.written(place) } else { None };
+        let found = self.written(place);
         self.add(place, kind, found, wrong, advice);
     }
 
@@ -160,14 +160,6 @@ impl Place {
     /// The value of `name` in the table at this place.
     fn child(&self, name: &str, shape_name: &str, span: Option<Range<usize>>) -> Self {
         Self { key: joined(&self.key, &segment(name)), shape: joined(&self.shape, shape_name), span }
-    }
-
-    /// Whether a value here can be no key or token, so that it may be printed.
-    fn may_be_shown(&self) -> bool {
-        let below = |table: &str| {
-            self.shape.strip_prefix(table).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-        };
-        self.shape == SECRET_FILE_SHAPE || !SECRET_SHAPES.iter().any(|table| below(table))
     }
 }
 
@@ -449,7 +441,3 @@ fn printable(character: char) -> impl Iterator<Item = char> {
 const FOUND_CHARACTERS_MAX: usize = 80;
 /// The most bytes of a name.
 const NAME_BYTES_MAX: usize = 64;
-/// The tables in which a secret may stand, by oversight or by another version's rules.
-const SECRET_SHAPES: &[&str] = &["auth.*.keys", "admin.tokens"];
-/// The name of a file with a secret, which is none.
-const SECRET_FILE_SHAPE: &str = "auth.*.keys.secret_file";

@@ -81,6 +81,12 @@ fn values_that_are_not_allowed_are_refused() {
 }
 
 #[test]
+fn what_is_found_is_shown_without_moving_the_terminal() {
+    let problem = problem(&with("\"/chat\"", "\"/\u{202e}\u{200b}\tx\""));
+    assert_eq!(problem.found.as_deref(), Some("\"/\\u{202e}\\u{200b} x\""));
+}
+
+#[test]
 fn names_are_short_and_plain() {
     for name in ["\"\"", "\"a b\"", "\"a.b\"", "\"\\u001b[31m\"", &"x".repeat(65)] {
         let problems =
@@ -140,9 +146,11 @@ fn routes_and_addresses_that_are_there_twice_are_refused() {
     for taken in ["127.0.0.1:8080", "0.0.0.0:8080"] {
         assert_eq!(problem(&listener(taken)).kind, ProblemKind::Duplicate, "{taken}");
     }
-    for free in ["127.0.0.1:8081", "[::1]:8080", "127.0.0.2:8080"] {
+    for free in ["127.0.0.1:8081", "[::1]:8080", "[::]:8080", "127.0.0.2:8080"] {
         assert!(read(&listener(free)).is_ok(), "{free}");
     }
+    let swapped = listener("127.0.0.1:1").replace("127.0.0.1:8080", "0.0.0.0:1");
+    assert_eq!(problem(&swapped).kind, ProblemKind::Duplicate, "the wider address first");
     let any_ports = listener("127.0.0.1:0").replace("127.0.0.1:8080", "127.0.0.1:0");
     assert!(read(&any_ports).is_ok(), "port 0 is another each time");
     let admin = problem(&format!("{LEAST}\n[admin]\naddress = \"127.0.0.1:8080\""));
@@ -169,7 +177,9 @@ fn environment_variables_are_put_into_strings() {
     assert_eq!(missing.kind, ProblemKind::Environment);
     assert!(missing.wrong.contains("MISSING"), "{missing}");
     for malformed in ["$", "$X", "${", "${}", "${1X}", "${A B}"] {
-        assert_eq!(only(read(&with("\"/chat\"", &format!("'/{malformed}'")))).kind, ProblemKind::Environment);
+        let text = with("\"/chat\"", &format!("'/{malformed}'"));
+        let problem = only(Config::from_toml(&text, Path::new("/nowhere"), &|_| Some(String::new())));
+        assert_eq!(problem.kind, ProblemKind::Environment, "{malformed}, whatever the environment answers");
     }
     let number = only(read(&format!("{LEAST}\n[server]\nworkers = \"4\"")));
     assert_eq!(number.kind, ProblemKind::WrongType, "a quoted number that the file itself has");
@@ -215,6 +225,7 @@ fn o19_keys_written_into_the_configuration_are_never_printed() {
         "keys = [\"hunter2hunter2\"]",
         "keys = { secret = \"hunter2hunter2\" }",
         "keys = { secret_file = [\"hunter2hunter2\"] }",
+        "keys = { secret_file = \"hunter2hunter2hunter2hunter2hunter2\" }",
         "keys = { jwks_url = \"https://user:hunter2@issuer.example\" }",
     ] {
         let text = auth_with("keys = { secret_file = \"token.secret\" }", line);
