@@ -125,9 +125,9 @@ fn what_is_left_out_has_its_default() {
     assert_eq!(config.warnings, Vec::<String>::new());
 }
 
-#[test]
-fn everything_that_is_supported_is_read() {
-    let text = format!(
+/// A configuration that writes out every supported key, mostly with other values than the defaults.
+fn everything() -> String {
+    format!(
         r#"
         server = {{ workers = 3, drain_timeout = "250ms", buffers_bytes_max = "1GiB" }}
         [listeners.a]
@@ -168,9 +168,13 @@ fn everything_that_is_supported_is_read() {
         [admin]
         address = "[::1]:0"
         "#
-    );
+    )
+}
+
+#[test]
+fn everything_that_is_supported_is_read() {
     let folder = secret_folder(&format!("{SECRET}\n"));
-    let config = Config::from_toml(&text, folder.path(), &no_environment).unwrap();
+    let config = Config::from_toml(&everything(), folder.path(), &no_environment).unwrap();
     assert_eq!(config.server, ServerConfig { workers: Some(3), drain_timeout: Duration::from_millis(250) });
     assert_eq!(config.buffers_bytes_max, 1 << 30);
     assert!(!config.listeners[0].required);
