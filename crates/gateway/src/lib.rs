@@ -4,6 +4,7 @@ pub mod admin;
 pub mod auth;
 pub mod chance;
 pub mod clock;
+pub mod config;
 pub mod firewall;
 pub mod json;
 pub mod limits;
