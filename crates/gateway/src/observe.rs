@@ -163,7 +163,7 @@ pub struct Ended<'a> {
     pub connection: ConnectionId,
     /// Who it came from.
     pub client: ClientAddr,
-    /// The name of the route that took it, where one had.
+    /// The name of the route that took it, where one had; after the `101` the one that it was opened with.
     pub route: Option<&'a str>,
     /// Who spoke on it, once that was known. Chosen by a peer: it is encoded before it is logged.
     pub subject: Option<&'a str>,

@@ -140,16 +140,29 @@ mod tests {
     }
 
     #[test]
-    fn no_file_is_larger_than_its_bound() {
+    fn no_file_is_larger_than_its_bound_and_each_is_filled() {
+        for (bytes_max, bytes_full) in [(99, 90), (100, 100), (101, 100)] {
+            let directory = TempDir::new().unwrap();
+            let mut file = RotatingFile::open(config(&directory, bytes_max, 4)).unwrap();
+            for number in 0..1000 {
+                file.write_line(format!("line {number:04}\n").as_bytes()).unwrap();
+            }
+            assert_eq!(names(directory.path()).len(), 4);
+            for number in 1..4 {
+                let path = directory.path().join(format!("errors.log.{number}"));
+                assert_eq!(fs::metadata(path).unwrap().len(), bytes_full);
+            }
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_new_file_is_not_for_everyone() {
+        use std::os::unix::fs::PermissionsExt as _;
         let directory = TempDir::new().unwrap();
-        let mut file = RotatingFile::open(config(&directory, 100, 4)).unwrap();
-        for number in 0..1000 {
-            file.write_line(format!("line {number}\n").as_bytes()).unwrap();
-        }
-        assert_eq!(names(directory.path()).len(), 4);
-        for name in names(directory.path()) {
-            assert!(fs::metadata(directory.path().join(name)).unwrap().len() <= 100);
-        }
+        let config = config(&directory, 10, 2);
+        RotatingFile::open(config.clone()).unwrap();
+        assert_eq!(fs::metadata(&config.path).unwrap().permissions().mode() & 0o007, 0);
     }
 
     #[test]

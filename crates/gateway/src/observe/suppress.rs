@@ -157,6 +157,14 @@ mod tests {
     }
 
     #[test]
+    fn a_long_silence_saves_up_one_burst_and_no_more() {
+        let (suppressor, now) = (Suppressor::new(), Clock::system().now());
+        assert_eq!(suppressor.pass(REFUSED, now), Some(0));
+        let later = now + Duration::from_secs(3600);
+        assert_eq!((0..1000).filter(|_| suppressor.pass(REFUSED, later).is_some()).count(), 50);
+    }
+
+    #[test]
     fn a_moment_earlier_than_the_last_is_no_fault() {
         let (suppressor, now) = (Suppressor::new(), Clock::system().now());
         let later = now + Duration::from_secs(1);

@@ -327,8 +327,11 @@ fn r17_nothing_a_peer_chooses_makes_a_series() {
             ..end
         });
     }
+    observer.connection_opened(&opened("invented"));
     let page = observer.render();
     assert!(!page.contains("invented"));
+    assert_eq!(sample(&page, r#"drawgate_connections{route="none"}"#), 1);
+    assert_eq!(sample(&page, r#"drawgate_connections{route="chat"}"#), 0);
     assert_eq!(page.lines().filter(|line| line.starts_with("drawgate_ends_total")).count(), 1);
     let routes: BTreeSet<_> =
         page.lines().filter_map(|line| line.split("route=\"").nth(1)?.split('"').next()).collect();
