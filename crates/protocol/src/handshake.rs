@@ -34,6 +34,7 @@ mod list;
 mod refusal;
 mod request;
 mod response;
+mod scanner;
 mod target;
 mod write;
 
@@ -41,13 +42,14 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 pub use client::{Accepted, ClientRequest, ResponseRefusal};
-pub use head::{HeadFault, HeadLimits, HeadScanner};
+pub use head::{HeadFault, HeadLimits};
 pub use header::{Field, FieldFault, Header};
 pub use host::Host;
 pub use list::{Extension, Parameter};
 pub use refusal::Refusal;
 pub use request::Request;
 pub use response::SwitchingProtocols;
+pub use scanner::HeadScanner;
 pub use write::WriteError;
 
 /// The value of `Sec-WebSocket-Accept` that answers `key`, the value of `Sec-WebSocket-Key` (RFC 6455 §4.2.2).

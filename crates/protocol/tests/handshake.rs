@@ -1,10 +1,13 @@
 //! Properties of the handshake through its public door: splits, round trips, and bytes that no one meant.
 
+use std::io::{self, Read, Write};
+
 use drawgate_protocol::handshake::{
     ClientRequest, HeadFault, HeadLimits, HeadScanner, Header, Request, SwitchingProtocols,
 };
 use proptest::prelude::*;
 use proptest::sample::Index;
+use tungstenite::HandshakeError;
 
 /// The verdict on `bytes` when they arrive in the pieces that end at `cuts`.
 fn verdict_in_pieces(
@@ -190,3 +193,58 @@ const PIECES: [&[u8]; 12] = [
     b" ",
     b"A",
 ];
+
+/// A transport in memory: reads what it was given, keeps what is written, and would block otherwise.
+#[derive(Default)]
+struct Pipe {
+    incoming: Vec<u8>,
+    outgoing: Vec<u8>,
+}
+
+impl Read for Pipe {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.incoming.is_empty() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let bytes = buffer.len().min(self.incoming.len());
+        buffer[..bytes].copy_from_slice(&self.incoming[..bytes]);
+        self.incoming.drain(..bytes);
+        Ok(bytes)
+    }
+}
+
+impl Write for Pipe {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.outgoing.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn tungstenite_accepts_our_request_and_we_accept_its_answer() {
+    let mut pipe = Pipe::default();
+    REQUEST.write(&mut pipe.incoming).unwrap();
+    let socket = tungstenite::accept(pipe).unwrap();
+    let answer = &socket.get_ref().outgoing;
+    let accepted =
+        ClientRequest { protocols: &[], ..REQUEST }.verify(answer, &HeadLimits::default()).unwrap();
+    assert_eq!(accepted.protocol, None);
+}
+
+#[test]
+fn we_accept_tungstenites_request_and_it_accepts_our_answer() {
+    let Err(HandshakeError::Interrupted(mut unfinished)) =
+        tungstenite::client("ws://localhost:8765/chat?a=b", Pipe::default())
+    else {
+        panic!("the client waits for an answer");
+    };
+    let pipe = unfinished.get_mut().get_mut();
+    let request = Request::parse(&pipe.outgoing, &HeadLimits::default()).unwrap();
+    assert_eq!((request.host.as_str(), request.target), ("localhost:8765", "/chat?a=b"));
+    SwitchingProtocols::default().write(&request, &mut pipe.incoming).unwrap();
+    assert!(unfinished.handshake().is_ok());
+}

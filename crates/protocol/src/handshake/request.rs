@@ -17,7 +17,7 @@ use super::{VERSION, is_key};
 /// A valid request to open a WebSocket. It borrows from its head.
 #[derive(Clone)]
 pub struct Request<'h> {
-    /// The request-target as it came; what a gateway sends on.
+    /// Path and query as they came, less the scheme and authority of an absolute form; what a gateway sends on.
     pub target: &'h str,
     /// Begins with a slash and has one spelling: no escape hides a letter, a dot or a slash, no segment is `.`, `..` or
     /// (but for the last) empty. What is routed is what is sent on.
@@ -56,7 +56,7 @@ impl<'h> Request<'h> {
         if headers.contains("Content-Length") || headers.contains("Transfer-Encoding") {
             return Err(Refusal::BodyDeclared);
         }
-        let Target { authority, path, query } = Target::parse(target)?;
+        let Target { authority, local: target, path, query } = Target::parse(target)?;
         let host = parse_host(&headers, authority)?;
         let connection = check_upgrade(&headers, limits)?;
         let key = parse_key(&headers)?;
@@ -301,8 +301,10 @@ mod tests {
             refusal("server.example.com", "\u{e4}"),
             Some(Refusal::Field(FieldFault::NotAscii(Field::Host)))
         );
-        assert_eq!(refusal("/chat", "wss://Server.example.com/chat"), None);
-        for authority in ["evil.example.com", "server.example.com:80", "user@server.example.com", ""] {
+        let head = SOUND.replace("/chat", "wss://Server.example.com/chat");
+        let request = Request::parse(head.as_bytes(), &HeadLimits::default()).unwrap();
+        assert_eq!((request.target, request.path), ("/chat?room=1", "/chat"));
+        for authority in ["server.example.net", "server.example.com:80", "user@server.example.com", ""] {
             let target = format!("http://{authority}/chat");
             assert_eq!(refusal("/chat", &target), Some(Refusal::TargetNotHost), "{target}");
         }

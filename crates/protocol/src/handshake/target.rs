@@ -11,6 +11,8 @@ use super::refusal::Refusal;
 pub(super) struct Target<'h> {
     /// The authority, where the target is in absolute form; still unchecked.
     pub(super) authority: Option<&'h str>,
+    /// Path and query together: the target in origin form.
+    pub(super) local: &'h str,
     pub(super) path: &'h str,
     pub(super) query: Option<&'h str>,
 }
@@ -26,7 +28,7 @@ impl<'h> Target<'h> {
         if let Some(query) = query {
             check_query(query)?;
         }
-        Ok(Self { authority, path, query })
+        Ok(Self { authority, local, path, query })
     }
 }
 
@@ -142,10 +144,11 @@ mod tests {
             ("/a:@!$&'()*+,=b", None, "/a:@!$&'()*+,=b", None),
             ("/?a[]=1&b={|}^`\\%2f//../;?", None, "/", Some("a[]=1&b={|}^`\\%2f//../;?")),
             ("ws://a:80/b?c", Some("a:80"), "/b", Some("c")),
-            ("HTTPS://a/", Some("a"), "/", None),
+            ("HTTPS://a/b/", Some("a"), "/b/", None),
             ("http:///b", Some(""), "/b", None),
         ] {
-            assert_eq!(Target::parse(target), Ok(Target { authority, path, query }), "{target}");
+            let local = &target[target.find(path).unwrap()..];
+            assert_eq!(Target::parse(target), Ok(Target { authority, local, path, query }), "{target}");
         }
     }
 
