@@ -114,6 +114,8 @@ fn an_expired_token_can_be_issued_and_is_explained() {
     for time in ["-1h", "-48h"] {
         let issued = issue(folder.path(), &["--expires-in", time]);
         assert_eq!((issued.result.unwrap(), &*issued.stderr), (Outcome::Done, ""));
+        let claims = claims_of(&issued.stdout);
+        assert_eq!(claims["iat"], claims["exp"]);
         let inspected = inspect(folder.path(), &issued.stdout);
         assert_eq!(inspected.result.unwrap(), Outcome::NotValid);
         assert!(
