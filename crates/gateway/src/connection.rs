@@ -60,6 +60,8 @@ pub(crate) struct Gate {
     pub(crate) live: Live,
     /// Places for connections that have yet to send their first message.
     pub(crate) unauthenticated: Arc<Semaphore>,
+    /// Places for clients that are refused before a byte is read, while they are told so.
+    pub(crate) turned_away: Semaphore,
     /// Turns true when the drain begins.
     pub(crate) draining: watch::Receiver<bool>,
 }
@@ -131,26 +133,31 @@ struct Record {
     traffic: Traffic,
 }
 
+impl Record {
+    fn new(gate: &Gate, client: ClientAddr, accepted_at: Instant) -> Self {
+        Self {
+            connection: ConnectionId::new(gate.chance.bits()),
+            client,
+            accepted_at,
+            route: None,
+            principal: None,
+            phase: Phase::Handshake,
+            traffic: Traffic::default(),
+        }
+    }
+}
+
 /// Lives one connection: the whole of it.
 pub(crate) async fn serve<S>(gate: Arc<Gate>, door: Arc<Door>, arrival: Arrival<S>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let Arrival { socket, client, accepted_at, admission } = arrival;
-    let connection = ConnectionId::new(gate.chance.bits());
     let pulse = Arc::new(Pulse::default());
     let _live = gate.live.enter(Arc::clone(&pulse));
-    let mut record = Record {
-        connection,
-        client,
-        accepted_at,
-        route: None,
-        principal: None,
-        phase: Phase::Handshake,
-        traffic: Traffic::default(),
-    };
+    let mut record = Record::new(&gate, client, accepted_at);
     let ending = match admission {
-        Err(reason) => turn_away(socket, reason).await,
+        Err(reason) => turn_away(&gate, socket, reason).await,
         Ok(_admission) => {
             let admitted = Box::pin(admit(&gate, &door, socket, &pulse, &mut record));
             match caught(admitted).await {
@@ -343,9 +350,19 @@ fn opened(gate: &Gate, record: &Record, route: &Route) {
     });
 }
 
-/// Refuses before a byte is read.
-async fn turn_away<S: AsyncRead + AsyncWrite + Unpin>(socket: S, reason: Reason) -> Ending {
-    refuse(socket, Refused::because(reason)).await
+/// Refuses before a byte is read. In a flood only some clients are given the time to hear why.
+async fn turn_away<S: AsyncRead + AsyncWrite + Unpin>(gate: &Gate, socket: S, reason: Reason) -> Ending {
+    match gate.turned_away.try_acquire() {
+        Ok(_place) => refuse(socket, Refused::because(reason)).await,
+        Err(_) => Ending { is_clean: false, ..Ending::by_gate(reason) },
+    }
+}
+
+/// Refuses a client for whom there is no descriptor to spare: what `send` does not do at once is not done.
+pub(crate) fn turn_away_at_once(gate: &Gate, client: ClientAddr, reason: Reason, send: impl FnOnce(&[u8])) {
+    send(&Refused::because(reason).answer());
+    let record = Record::new(gate, client, gate.facilities.clock.now());
+    conclude(gate, &record, &Ending::by_gate(reason));
 }
 
 /// Answers a request that is not accepted. An answer that cannot be delivered changes nothing.
@@ -464,8 +481,8 @@ impl Ending {
     }
 }
 
-impl From<Denied> for Reason {
-    fn from(denied: Denied) -> Self {
+impl From<&Denied> for Reason {
+    fn from(denied: &Denied) -> Self {
         match denied {
             Denied::ConnectionsExceeded { .. } => Self::ClientConnectionsExceeded,
             Denied::RateExceeded { .. } => Self::HandshakeRateExceeded,
