@@ -3,8 +3,8 @@
 
 Every block of the README that is marked `sh` is run by bash, in the order of the page, each in the directory where the
 one before it ended. A block marked `text` right after it must appear in its output, line by line, where … stands for
-anything. `sh keeps-running` starts what does not end by itself, a server: its output is waited for, and it is ended
-at the end. `sh not-run` is left out, and that is said. The page's readers see none of these marks.
+anything. `sh keeps-running` starts what does not end by itself, a server: it is ready when that output is there, and is
+ended at the end. `sh not-run` is left out, and that is said. The page's readers see none of these marks.
 
 The clone is of the last commit here; git is told to find the public address there. Crates that others wrote are
 compiled once and kept under target/newcomer; nothing else is shared with this directory.
@@ -69,6 +69,9 @@ def blocks_of(page):
         elif language == "text" and blocks and not page[last_end : match.start()].strip():
             blocks[-1].expected = body.splitlines()
         last_end = match.end()
+    for block in blocks:
+        if "keeps-running" in block.marks and not block.expected:
+            raise SystemExit(f"newcomer: nothing in README.md says when this is ready:\n{block.commands}")
     return blocks
 
 
