@@ -60,9 +60,7 @@ licences:
 
 # The README's commands, word for word, on a fresh clone.
 newcomer:
-ifneq ($(wildcard conformance/newcomer.py),)
 	python3 conformance/newcomer.py
-endif
 
 clean:
 	cargo clean
