@@ -17,7 +17,7 @@ use std::time::Duration;
 use drawgate::auth::{self, Algorithm, Authenticator, CredentialSource, Expected};
 use drawgate::clock::UnixTime;
 
-pub(crate) use self::secret_file::ensure_secret;
+pub(crate) use self::secret_file::{SecretFile, ensure_secret};
 
 /// `drawgate token …`
 #[derive(Debug, clap::Args)]

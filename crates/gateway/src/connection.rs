@@ -39,7 +39,7 @@ use crate::route::Notice;
 use crate::timers::Timers;
 use crate::upgrade::{Entrances, Head, HeadError, Refused, send_refusal};
 
-pub(crate) use output::{Budget, OUTPUT_BYTES_MAX};
+pub(crate) use output::Budget;
 use relay::{Application, FIRST_MESSAGE_LIMITS, Outcome, Relay};
 
 /// What every connection's data path shares.
@@ -187,7 +187,10 @@ where
         Err(HeadError::Refused(refused)) => return Err(refuse(socket, refused).await),
         Err(HeadError::Incomplete) => return Err(Ending::by_client(Reason::RequestIncomplete, None)),
         Err(HeadError::Transport(error)) => {
-            return Err(Ending { detail: Some(error.to_string()), ..Ending::by_client(Reason::RequestIncomplete, None) });
+            return Err(Ending {
+                detail: Some(error.to_string()),
+                ..Ending::by_client(Reason::RequestIncomplete, None)
+            });
         }
     };
     let accepted = match head.judge(&door.entrances) {
@@ -204,7 +207,9 @@ where
             Err(_) => return Err(refuse(socket, Refused::because(Reason::UnauthenticatedFull)).await),
         },
     };
-    if let Err(error) = timeout(ANSWER_TIME_MAX, socket.write_all(&accepted.answer)).await.unwrap_or(Err(stuck())) {
+    if let Err(error) =
+        timeout(ANSWER_TIME_MAX, socket.write_all(&accepted.answer)).await.unwrap_or(Err(stuck()))
+    {
         return Err(Ending::reset(&error));
     }
     record.phase = Phase::Open;
@@ -417,7 +422,15 @@ impl Ending {
     /// By a rule of ours: the client is told by the reason's code.
     pub(crate) fn by_gate(reason: Reason) -> Self {
         let close_code = reason.row().close.map(drawgate_protocol::CloseCode::get);
-        Self { reason, by: Side::Gateway, is_clean: true, close_code, violation: None, limit: None, detail: None }
+        Self {
+            reason,
+            by: Side::Gateway,
+            is_clean: true,
+            close_code,
+            violation: None,
+            limit: None,
+            detail: None,
+        }
     }
 
     /// By the client, with a code of its own.
@@ -432,7 +445,11 @@ impl Ending {
 
     /// By the application, with a code of its own.
     fn by_application(code: drawgate_protocol::CloseCode) -> Self {
-        Self { by: Side::Application, close_code: Some(code.get()), ..Self::by_gate(Reason::ClosedByApplication) }
+        Self {
+            by: Side::Application,
+            close_code: Some(code.get()),
+            ..Self::by_gate(Reason::ClosedByApplication)
+        }
     }
 
     /// By a rule of the protocol that the client broke.
@@ -474,7 +491,14 @@ impl Ending {
             // The application closed well, the client did not: that is what the record is about.
             Reason::ClosedByApplication => {
                 let code = Some(LocalCode::Abnormal.get());
-                Self { reason: Reason::CloseTimeout, by: Side::Gateway, is_clean: false, close_code: code, detail, ..self }
+                Self {
+                    reason: Reason::CloseTimeout,
+                    by: Side::Gateway,
+                    is_clean: false,
+                    close_code: code,
+                    detail,
+                    ..self
+                }
             }
             _ => Self { is_clean: false, detail, ..self },
         }

@@ -14,6 +14,7 @@ mod writer;
 
 pub use encode::{ENCODED_BYTES_MAX, Encoded};
 pub use metrics::{CONTENT_TYPE, RouteMetrics};
+pub use rotate::RotatingFile;
 pub use traffic::{Count, Direction, FrameKind, Traffic, TrafficDelta};
 
 use std::fmt::Display;
@@ -30,7 +31,6 @@ use crate::principal::{ClientAddr, ConnectionId};
 use crate::reason::{Fault, Reason};
 use log::Record;
 use metrics::Metrics;
-use rotate::RotatingFile;
 use suppress::{RecordKind, Suppressor};
 use writer::Writer;
 
@@ -93,6 +93,11 @@ impl Observer {
     /// The process has no file descriptor left for a connection that waits to be accepted.
     pub fn descriptors_exhausted(&self) {
         self.0.metrics.descriptors_exhausted.inc();
+    }
+
+    /// Counts records that the program's own log had to drop.
+    pub fn records_lost(&self, count: u64) {
+        self.0.metrics.records_lost.log_full.inc_by(count);
     }
 
     /// Tells how many records were suppressed and not yet told of, one record a reason. To be called every few seconds,

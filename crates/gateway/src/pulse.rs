@@ -60,7 +60,8 @@ impl Pulse {
     /// Records that `bytes` wait, and since when: what the shedding of load chooses by.
     pub(crate) fn record_blocked(&self, bytes: usize, since_start: Option<Duration>) {
         self.blocked_bytes.store(bytes, Ordering::Relaxed);
-        let since_ms = since_start.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX).max(1));
+        let since_ms =
+            since_start.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX).max(1));
         self.blocked_since_ms.store(since_ms, Ordering::Relaxed);
     }
 

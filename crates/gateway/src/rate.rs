@@ -16,7 +16,7 @@ use crate::clock::Instant;
 
 /// How many events are let through in a time, and how many of them at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rate {
+pub(crate) struct Rate {
     /// What one event costs: the time until it is made up for. At least 1.
     interval_ns: u64,
     /// How far ahead of now the debt may reach: one interval for each event of the burst. Zero lets nothing through.
@@ -28,7 +28,7 @@ impl Rate {
     ///
     /// The interval is rounded up to a nanosecond, so that the limit is never exceeded.
     #[must_use]
-    pub fn new(count: u32, per: Duration, burst: u32) -> Self {
+    pub(crate) fn new(count: u32, per: Duration, burst: u32) -> Self {
         let per_ns = nanoseconds(per).max(1);
         if count == 0 {
             return Self { interval_ns: per_ns, burst_ns: 0 };
@@ -51,7 +51,7 @@ impl Rate {
 
 /// How much of a [`Rate`] one holder has used: 16 bytes, and no allocation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Gcra {
+pub(crate) struct Gcra {
     whole_at: Option<Instant>,
 }
 
@@ -60,7 +60,7 @@ impl Gcra {
     ///
     /// # Errors
     /// When it is over the rate: the time after which one would not be. A refused event costs nothing.
-    pub fn check(&mut self, rate: &Rate, now: Instant) -> Result<(), Duration> {
+    pub(crate) fn check(&mut self, rate: &Rate, now: Instant) -> Result<(), Duration> {
         let debt = self.whole_at.map_or(Duration::ZERO, |whole_at| whole_at.saturating_duration_since(now));
         let charged_ns = rate.charge(nanoseconds(debt)).map_err(Duration::from_nanos)?;
         self.whole_at = now.checked_add(Duration::from_nanos(charged_ns)).or(self.whole_at);
@@ -80,7 +80,7 @@ impl Gcra {
 /// - New keys can be refused in error only when all 16 entries of their set are over the rate, which takes events at
 ///   about 65,536 times the rate of one key. No one can aim at a set: the hash is keyed with a random secret, which
 ///   decides nothing but the place.
-pub struct RateTable {
+pub(crate) struct RateTable {
     rate: Rate,
     epoch: Instant,
     hasher: RandomState,
@@ -102,7 +102,7 @@ struct Entry {
 impl RateTable {
     /// A table for `rate`, empty, whose time begins at `now`.
     #[must_use]
-    pub fn new(rate: Rate, now: Instant) -> Self {
+    pub(crate) fn new(rate: Rate, now: Instant) -> Self {
         Self::with_sets(rate, now, SHARDS, SETS_PER_SHARD)
     }
 
@@ -116,7 +116,7 @@ impl RateTable {
     ///
     /// # Errors
     /// When it is over the rate: the time after which one would not be. A refused event costs nothing.
-    pub fn check(&self, key: &impl Hash, now: Instant) -> Result<(), Duration> {
+    pub(crate) fn check(&self, key: &impl Hash, now: Instant) -> Result<(), Duration> {
         let fingerprint = self.hasher.hash_one(key);
         let now_ns = nanoseconds(now.saturating_duration_since(self.epoch));
         let (shard, rest) = pick(fingerprint, self.shards.len());

@@ -70,7 +70,8 @@ impl Server {
     /// Begins with what a configuration says.
     #[must_use]
     pub fn from_config(config: Config) -> Builder {
-        let Config { server, listeners, routes, auth, firewall, log, admin, buffers_bytes_max, warnings: _ } = config;
+        let Config { server, listeners, routes, auth, firewall, log, admin, buffers_bytes_max, warnings: _ } =
+            config;
         Builder {
             listeners,
             routes: routes.into_iter().map(|route| Route::from_config(route, &auth)).collect(),
@@ -346,10 +347,12 @@ impl Builder {
             None => Chance::system().map_err(|error| StartError::Randomness(error.to_string()))?,
         };
         let names: Vec<&str> = self.routes.iter().map(Route::name).collect();
-        let observer = Observer::new(self.error_file.as_ref(), &names, self.clock.clone()).map_err(|source| {
-            let path = self.error_file.as_ref().map(|file| file.path.display().to_string()).unwrap_or_default();
-            StartError::ErrorFile { path, source }
-        })?;
+        let observer =
+            Observer::new(self.error_file.as_ref(), &names, self.clock.clone()).map_err(|source| {
+                let path =
+                    self.error_file.as_ref().map(|file| file.path.display().to_string()).unwrap_or_default();
+                StartError::ErrorFile { path, source }
+            })?;
         let (draining, drain_begun) = watch::channel(false);
         let facilities = Arc::new(Facilities {
             started_at: self.clock.now(),
@@ -396,7 +399,9 @@ impl Builder {
                 observer,
                 chance,
                 live: Live::default(),
-                unauthenticated: Arc::new(Semaphore::new(self.unauthenticated_max.min(Semaphore::MAX_PERMITS))),
+                unauthenticated: Arc::new(Semaphore::new(
+                    self.unauthenticated_max.min(Semaphore::MAX_PERMITS),
+                )),
                 turned_away: Semaphore::new(TURNED_AWAY_MAX),
                 draining: drain_begun,
             }),
@@ -475,12 +480,20 @@ impl fmt::Display for BindError {
         write!(f, "listener {name} cannot listen on {address}: {source}")?;
         match source.kind() {
             io::ErrorKind::AddrInUse => {
-                write!(f, "; another program has it: stop that one (ss -ltnp shows it), or choose another port")
+                write!(
+                    f,
+                    "; another program has it: stop that one (ss -ltnp shows it), or choose another port"
+                )
             }
             io::ErrorKind::PermissionDenied => {
-                write!(f, "; ports below 1024 need a privilege: choose another, or grant CAP_NET_BIND_SERVICE")
+                write!(
+                    f,
+                    "; ports below 1024 need a privilege: choose another, or grant CAP_NET_BIND_SERVICE"
+                )
             }
-            io::ErrorKind::AddrNotAvailable => write!(f, "; this machine has no such address: choose one that it has"),
+            io::ErrorKind::AddrNotAvailable => {
+                write!(f, "; this machine has no such address: choose one that it has")
+            }
             _ => Ok(()),
         }
     }

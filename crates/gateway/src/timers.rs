@@ -20,7 +20,7 @@ use crate::clock::{Clock, Instant};
 /// Entries to be fired at their moments. Shared by reference.
 ///
 /// An entry never fires before its moment, and at most one [`TICK`] after it, plus the time until the runtime comes to it.
-pub struct Timers<T> {
+pub(crate) struct Timers<T> {
     clock: Clock,
     epoch: Instant,
     schedule: Mutex<Schedule<T>>,
@@ -30,7 +30,7 @@ pub struct Timers<T> {
 
 /// Names one scheduled entry, for [`Timers::cancel`]; dropping it changes nothing.
 #[derive(Debug)]
-pub struct Timer {
+pub(crate) struct Timer {
     tick: u64,
     position: usize,
 }
@@ -38,14 +38,14 @@ pub struct Timer {
 impl<T> Timers<T> {
     /// No entries; the ticks are counted from now on.
     #[must_use]
-    pub fn new(clock: Clock) -> Self {
+    pub(crate) fn new(clock: Clock) -> Self {
         let epoch = clock.now();
         let schedule = Mutex::new(Schedule { slots: BTreeMap::new(), fired: None });
         Self { clock, epoch, schedule, earlier: Notify::new() }
     }
 
     /// Fires `entry` at `at`; where that has passed, with the next tick at the latest.
-    pub fn schedule(&self, at: Instant, entry: T) -> Timer {
+    pub(crate) fn schedule(&self, at: Instant, entry: T) -> Timer {
         let wanted = ticks_until(at.saturating_duration_since(self.epoch));
         let (timer, is_first) = self.locked().insert(wanted, entry);
         if is_first {
@@ -58,14 +58,14 @@ impl<T> Timers<T> {
     ///
     /// Whoever ends before its moment cancels, so that nothing of it is held until then.
     #[expect(clippy::needless_pass_by_value, reason = "a timer can be cancelled only once")]
-    pub fn cancel(&self, timer: Timer) -> Option<T> {
+    pub(crate) fn cancel(&self, timer: Timer) -> Option<T> {
         self.locked().remove(&timer)
     }
 
     /// Fires what is due, until it is dropped. Run it once; entries wait while it does not run.
     ///
     /// `fire` is called outside all locks and may schedule and cancel. It must neither block nor panic.
-    pub async fn run(&self, mut fire: impl FnMut(T)) -> Infallible {
+    pub(crate) async fn run(&self, mut fire: impl FnMut(T)) -> Infallible {
         loop {
             let mut fired_in_a_row = 0;
             while let Some(entries) = self.take_due() {
@@ -204,7 +204,7 @@ fn ticks(count: u64) -> Duration {
 
 /// How coarse the timers are. No deadline of a connection is so short that 10 ms matter, and in 10 ms one wake-up
 /// serves all who are due.
-pub const TICK: Duration = Duration::from_millis(10);
+pub(crate) const TICK: Duration = Duration::from_millis(10);
 
 /// After so many entries the other tasks of the worker have their turn.
 const FIRED_IN_A_ROW_MAX: usize = 1024;

@@ -6,7 +6,9 @@
 
 use std::io;
 
-use drawgate_protocol::handshake::{Field, FieldFault, HeadFault, HeadLimits, HeadScanner, Refusal, Request, SwitchingProtocols};
+use drawgate_protocol::handshake::{
+    Field, FieldFault, HeadFault, HeadLimits, HeadScanner, Refusal, Request, SwitchingProtocols,
+};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 use crate::reason::Reason;
@@ -74,7 +76,8 @@ impl Head {
         loop {
             // One byte more than allowed, so that the scanner sees that it is too much.
             let room = (limits.head_bytes_max + 1).saturating_sub(bytes.len());
-            let count = (&mut *socket).take(room as u64).read_buf(&mut bytes).await.map_err(HeadError::Transport)?;
+            let count =
+                (&mut *socket).take(room as u64).read_buf(&mut bytes).await.map_err(HeadError::Transport)?;
             if count == 0 {
                 return Err(HeadError::Incomplete);
             }
@@ -131,7 +134,9 @@ impl<T> Entrances<T> {
                 PathPattern::Exact(path) => request.path == path,
                 PathPattern::Prefix(path) => request.path.starts_with(path.as_str()),
             };
-            takes_path && (entrance.hosts.is_empty() || entrance.hosts.iter().any(|host| request.host.is_named(host)))
+            takes_path
+                && (entrance.hosts.is_empty()
+                    || entrance.hosts.iter().any(|host| request.host.is_named(host)))
         })
     }
 }
@@ -189,7 +194,10 @@ impl Refused {
 
 /// Sends a refusal and closes our side; then waits for the client's, so that bytes it still sends do not reset the
 /// connection under the answer. The caller bounds the time.
-pub(crate) async fn send_refusal<S: AsyncRead + AsyncWrite + Unpin>(socket: &mut S, answer: &[u8]) -> io::Result<()> {
+pub(crate) async fn send_refusal<S: AsyncRead + AsyncWrite + Unpin>(
+    socket: &mut S,
+    answer: &[u8],
+) -> io::Result<()> {
     socket.write_all(answer).await?;
     socket.shutdown().await?;
     let mut discarded = 0;
@@ -218,7 +226,9 @@ const fn reason_of(refusal: Refusal) -> Reason {
         Refusal::BodyDeclared => Reason::RequestBodyRefused,
         Refusal::HostMissing | Refusal::HostMalformed => Reason::HostInvalid,
         Refusal::UpgradeMissing | Refusal::UpgradeNotWebSocket => Reason::UpgradeRequired,
-        Refusal::ConnectionNotUpgrade | Refusal::VersionMissing | Refusal::OriginMalformed => Reason::RequestMalformed,
+        Refusal::ConnectionNotUpgrade | Refusal::VersionMissing | Refusal::OriginMalformed => {
+            Reason::RequestMalformed
+        }
         Refusal::VersionUnsupported => Reason::WebSocketVersionUnsupported,
         Refusal::KeyMissing | Refusal::KeyMalformed => Reason::WebSocketKeyInvalid,
         Refusal::ProtocolDuplicated => Reason::SubprotocolsInvalid,

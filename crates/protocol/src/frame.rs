@@ -290,9 +290,12 @@ mod tests {
 
     #[test]
     fn the_extent_of_an_unmasked_frame_is_its_header_and_payload() {
-        for (payload_bytes, frame_bytes) in [(0, 2), (125, 127), (126, 130), (65_535, 65_539), (65_536, 65_546)] {
+        for (payload_bytes, frame_bytes) in
+            [(0, 2), (125, 127), (126, 130), (65_535, 65_539), (65_536, 65_546)]
+        {
             let (bytes, used) =
-                Header { fin: true, compressed: false, opcode: OpCode::Text, mask: None, payload_bytes }.encode();
+                Header { fin: true, compressed: false, opcode: OpCode::Text, mask: None, payload_bytes }
+                    .encode();
             assert_eq!(unmasked_frame_bytes(&bytes[..used]), Some(frame_bytes));
             assert_eq!(unmasked_frame_bytes(&bytes[..used - 1]), None);
         }

@@ -38,12 +38,12 @@
 pub mod assemble;
 pub mod close;
 pub mod frame;
+pub mod handshake;
 pub mod limits;
 pub mod mask;
 pub mod receive;
 pub mod send;
 mod utf8;
-pub mod handshake;
 pub mod violation;
 
 pub use assemble::{Assembler, Message};

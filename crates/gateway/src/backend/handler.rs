@@ -13,8 +13,8 @@ use std::task::{Context, Poll};
 use drawgate_protocol::{Assembler, Chunk, CloseCode, Limits, Message, Violation};
 
 use super::outbox::{Outbox, Outgoing};
-use crate::pulse::Pulse;
 use crate::principal::{ClientAddr, ConnectionId, Principal};
+use crate::pulse::Pulse;
 use crate::reason::Reason;
 
 /// An application in this process. One value serves all connections of its routes.

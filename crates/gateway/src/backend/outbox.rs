@@ -100,7 +100,8 @@ impl Outbox {
             return Push::Closed;
         }
         let bytes = message.as_bytes().len();
-        let has_room = state.bytes.saturating_add(bytes) <= OUTBOX_BYTES_MAX && state.queue.len() < OUTBOX_MESSAGES_MAX;
+        let has_room =
+            state.bytes.saturating_add(bytes) <= OUTBOX_BYTES_MAX && state.queue.len() < OUTBOX_MESSAGES_MAX;
         if !has_room && !state.queue.is_empty() {
             return Push::Full(message);
         }

@@ -69,7 +69,14 @@ pub(super) struct Output {
 
 impl Output {
     pub(super) const fn new(budget: Arc<Budget>) -> Self {
-        Self { pending: Vec::new(), begun_bytes: 0, pong: None, blocked_since: None, budget, charged_bytes: 0 }
+        Self {
+            pending: Vec::new(),
+            begun_bytes: 0,
+            pong: None,
+            blocked_since: None,
+            budget,
+            charged_bytes: 0,
+        }
     }
 
     /// Whether nothing waits.
@@ -204,7 +211,7 @@ pub(super) fn poll_finish<S: AsyncWrite + Unpin>(
 }
 
 /// The most bytes that may wait in one connection, beside a single message that is larger.
-pub(crate) const OUTPUT_BYTES_MAX: usize = 256 * 1024;
+const OUTPUT_BYTES_MAX: usize = 256 * 1024;
 
 /// From here on nothing is read: what one read can still add stays within [`OUTPUT_BYTES_MAX`].
 const FULL_BYTES: usize = OUTPUT_BYTES_MAX - super::worker::READ_BYTES - 8 * 1024;
@@ -219,7 +226,12 @@ mod tests {
     use super::*;
     use crate::clock::Clock;
 
-    async fn write(output: &mut Output, socket: &mut DuplexStream, fresh: &mut Vec<u8>, now: Instant) -> bool {
+    async fn write(
+        output: &mut Output,
+        socket: &mut DuplexStream,
+        fresh: &mut Vec<u8>,
+        now: Instant,
+    ) -> bool {
         std::future::poll_fn(|cx| Poll::Ready(output.poll_write(socket, cx, fresh, now).is_ready())).await
     }
 

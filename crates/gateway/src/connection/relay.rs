@@ -12,8 +12,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use drawgate_protocol::{
-    Assembler, Chunk, CloseCode, CloseFrame, Event, Limits as MessageLimits, LocalCode, Message, MessageKind, Receiver,
-    Role, Sender, Violation,
+    Assembler, Chunk, CloseCode, CloseFrame, Event, Limits as MessageLimits, LocalCode, Message, MessageKind,
+    Receiver, Role, Sender, Violation,
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -201,8 +201,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
                         Poll::Pending => return Poll::Pending,
                         Poll::Ready(Err(_)) => self.phase = Phase::Done,
                         Poll::Ready(Ok(())) => {
-                            self.phase =
-                                Phase::Lingering { until: now + LINGER_TIME_MAX, bytes_left: LINGER_BYTES_MAX };
+                            self.phase = Phase::Lingering {
+                                until: now + LINGER_TIME_MAX,
+                                bytes_left: LINGER_BYTES_MAX,
+                            };
                         }
                     }
                 }
@@ -214,7 +216,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
                     }
                     Poll::Ready(Ok(0) | Err(_)) => self.phase = Phase::Done,
                 },
-                Phase::Done => return Poll::Ready(Outcome::Ended(self.ending.take().unwrap_or_else(Ending::lost))),
+                Phase::Done => {
+                    return Poll::Ready(Outcome::Ended(self.ending.take().unwrap_or_else(Ending::lost)));
+                }
             }
         }
     }
@@ -369,7 +373,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
 
     /// The peer's Close: answered with the same code (RFC 6455 §5.5.1), unless it is itself an answer.
     fn take_close(&mut self, close: Option<CloseFrame<'_>>, turn: &mut Turn<'_>) {
-        turn.tally.chunk(Direction::In, FrameKind::Close, close.map_or(0, |close| close.reason.len() + 2), true);
+        turn.tally.chunk(
+            Direction::In,
+            FrameKind::Close,
+            close.map_or(0, |close| close.reason.len() + 2),
+            true,
+        );
         let code = close.map_or(LocalCode::NoStatus.get(), |close| close.code.get());
         self.ending.get_or_insert(Ending::by_client(Reason::ClosedByClient, Some(code)));
         if !self.sender.is_closed() {
@@ -591,7 +600,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
             .into_iter()
             .flatten()
             .min(),
-            Phase::Closing { until } | Phase::Finishing { until } | Phase::Lingering { until, .. } => Some(until),
+            Phase::Closing { until } | Phase::Finishing { until } | Phase::Lingering { until, .. } => {
+                Some(until)
+            }
             Phase::Done => None,
         }
     }

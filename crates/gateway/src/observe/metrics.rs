@@ -249,12 +249,13 @@ fn register_records_lost(registry: &mut Registry) -> Lost {
     let family = register(
         registry,
         "log_records_dropped",
-        "Records that did not reach the error file, by cause: its queue was full, or a write failed",
+        "Records that were lost, by cause: the error file's queue was full, a write to it failed, or the program's log was full",
         Family::<CauseLabels, Counter>::default(),
     );
     Lost {
         queue_full: family.get_or_create_owned(&CauseLabels { cause: "queue_full" }),
         write_failed: family.get_or_create_owned(&CauseLabels { cause: "write_failed" }),
+        log_full: family.get_or_create_owned(&CauseLabels { cause: "log_full" }),
     }
 }
 

@@ -6,14 +6,14 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write};
 use std::path::PathBuf;
 
 use super::ErrorFile;
 
-/// The file and those before it.
+/// The file and those before it. As a [`Write`](io::Write) it takes a whole line with each call.
 #[derive(Debug)]
-pub(super) struct RotatingFile {
+pub struct RotatingFile {
     config: ErrorFile,
     current: Option<Current>,
 }
@@ -31,7 +31,7 @@ impl RotatingFile {
     ///
     /// # Errors
     /// When it cannot be opened for writing; the message names the path.
-    pub(super) fn open(config: ErrorFile) -> io::Result<Self> {
+    pub fn open(config: ErrorFile) -> io::Result<Self> {
         let mut this = Self { config, current: None };
         this.current = Some(this.open_current().map_err(|error| {
             let path = this.config.path.display();
@@ -45,7 +45,7 @@ impl RotatingFile {
     ///
     /// # Errors
     /// When any step fails; the line is then lost, and the next call starts over.
-    pub(super) fn write_line(&mut self, line: &[u8]) -> io::Result<()> {
+    pub fn write_line(&mut self, line: &[u8]) -> io::Result<()> {
         // Taken out, so that every early return leaves no handle behind and the next call opens a new one.
         let mut current = match self.current.take() {
             Some(current) => current,
@@ -102,6 +102,17 @@ impl RotatingFile {
         let mut name = OsString::from(&self.config.path);
         name.push(format!(".{number}"));
         PathBuf::from(name)
+    }
+}
+
+impl Write for RotatingFile {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.write_line(line).map(|()| line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        // Lines go to the system at once.
+        Ok(())
     }
 }
 

@@ -27,6 +27,8 @@ pub(super) struct Writer {
 pub(super) struct Lost {
     pub(super) queue_full: Counter,
     pub(super) write_failed: Counter,
+    /// Counted by the program, whose log it is.
+    pub(super) log_full: Counter,
 }
 
 impl Writer {

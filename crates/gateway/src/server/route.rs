@@ -84,11 +84,14 @@ impl Route {
     }
 
     pub(super) fn from_config(config: RouteConfig, auth: &BTreeMap<String, auth::Config>) -> Self {
-        let RouteConfig { name, listeners, path, hosts, origins, auth: auth_name, notice, limits, backend } = config;
+        let RouteConfig { name, listeners, path, hosts, origins, auth: auth_name, notice, limits, backend } =
+            config;
         // A configuration's references have been checked; were one wrong, nobody must get in for it.
         let access = match auth_name.map(|auth_name| auth.get(&auth_name).cloned()) {
             None => Access::Open,
-            Some(found) => Access::Token(found.expect("a configuration names only authenticators that it has")),
+            Some(found) => {
+                Access::Token(found.expect("a configuration names only authenticators that it has"))
+            }
         };
         let backend = Backend::Echo(Arc::new(backend));
         Self { name, listeners, path, hosts, origins, access, notice, limits, backend }
