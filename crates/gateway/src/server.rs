@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
@@ -23,10 +24,12 @@ use crate::auth;
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::config::{Config, ListenerConfig};
-use crate::connection::{Budget, Door, Facilities, Gate, Live};
+use crate::connection::{self, Arrival, Budget, Door, Facilities, Gate, Live};
 use crate::firewall::{self, Firewall};
 use crate::observe::{ErrorFile, Observer};
+use crate::principal::{ClientAddr, PeerAddr};
 use crate::pulse::Signal;
+use crate::reason::Reason;
 use crate::timers::Timers;
 use crate::upgrade::Entrances;
 
@@ -51,6 +54,33 @@ struct Bound {
     address: SocketAddr,
     listener: TcpListener,
     door: Arc<Door>,
+}
+
+/// A listener without its socket: takes connections from wherever they come, through all the same stages.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    gate: Arc<Gate>,
+    firewall: Arc<Firewall>,
+    door: Arc<Door>,
+    connections_max: usize,
+}
+
+impl Entry {
+    /// Lives one connection over `socket`, whose other end is `peer`. Ready when it has ended, been logged and counted.
+    pub async fn serve<S>(self, socket: S, peer: SocketAddr)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let accepted_at = self.gate.facilities.clock.now();
+        let client = ClientAddr::from(PeerAddr(peer));
+        let admission = if self.gate.live.count() >= self.connections_max {
+            Err(Reason::ServerFull)
+        } else {
+            self.firewall.admit(client, accepted_at).map_err(|denied| (&denied).into())
+        };
+        let arrival = Arrival { socket, client, accepted_at, admission };
+        connection::serve(self.gate, self.door, arrival).await;
+    }
 }
 
 /// How a drain went.
@@ -109,6 +139,19 @@ impl Server {
         self.skipped.iter()
     }
 
+    /// A way in for sockets that somebody else has accepted, as if they had come to `listener`; `None` where there is no
+    /// such listener. It serves while [`Server::run`] runs.
+    #[must_use]
+    pub fn entry(&self, listener: &str) -> Option<Entry> {
+        let bound = self.bound.iter().find(|bound| bound.name == listener)?;
+        Some(Entry {
+            gate: Arc::clone(&self.gate),
+            firewall: Arc::clone(&self.firewall),
+            door: Arc::clone(&bound.door),
+            connections_max: self.connections_max,
+        })
+    }
+
     /// What logs and counts; for those who want its metrics without an admin listener.
     #[must_use]
     pub fn observer(&self) -> Observer {
@@ -136,8 +179,13 @@ impl Server {
         }
         let mut accepting = JoinSet::new();
         for bound in self.bound {
-            let (gate, firewall) = (Arc::clone(&gate), Arc::clone(&self.firewall));
-            accepting.spawn(accept::accept(gate, firewall, bound.door, bound.listener, self.connections_max));
+            let entry = Entry {
+                gate: Arc::clone(&gate),
+                firewall: Arc::clone(&self.firewall),
+                door: bound.door,
+                connections_max: self.connections_max,
+            };
+            accepting.spawn(accept::accept(entry, bound.listener));
         }
 
         shutdown.await;

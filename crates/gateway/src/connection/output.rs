@@ -55,8 +55,10 @@ impl Budget {
 /// The output of one connection.
 #[derive(Debug)]
 pub(super) struct Output {
-    /// Whole frames, less what has been written of the first.
+    /// Whole frames, behind what has been written of them.
     pending: Vec<u8>,
+    /// How much of `pending` has been written.
+    written_bytes: usize,
     /// How many bytes at the front belong to a frame that has been begun: they must go out before anything else.
     begun_bytes: usize,
     /// Where a pong lies that has not been begun, in `pending`.
@@ -71,6 +73,7 @@ impl Output {
     pub(super) const fn new(budget: Arc<Budget>) -> Self {
         Self {
             pending: Vec::new(),
+            written_bytes: 0,
             begun_bytes: 0,
             pong: None,
             blocked_since: None,
@@ -81,12 +84,12 @@ impl Output {
 
     /// Whether nothing waits.
     pub(super) fn is_empty(&self) -> bool {
-        self.pending.is_empty()
+        self.len() == 0
     }
 
     /// How many bytes wait.
     pub(super) fn len(&self) -> usize {
-        self.pending.len()
+        self.pending.len() - self.written_bytes
     }
 
     /// Since when the socket has taken nothing, if it is blocked.
@@ -95,8 +98,13 @@ impl Output {
     }
 
     /// Whether `more` bytes beside those that wait would be too many: the matching input then stops.
-    pub(super) fn is_full(&self, more: usize) -> bool {
-        self.pending.len() + more >= FULL_BYTES || (self.blocked_since.is_some() && self.budget.excess() > 0)
+    ///
+    /// `message_bytes` is how much of the message that is still being sent is out or waits. A message that has begun may
+    /// come to its end, though it is larger than the bound: a peer that sends it whole before it reads would otherwise
+    /// wait for us, and we for it.
+    pub(super) fn is_full(&self, more: usize, message_bytes: usize) -> bool {
+        self.len() + more >= FULL_BYTES.max(message_bytes.saturating_add(super::worker::READ_BYTES))
+            || (self.blocked_since.is_some() && self.budget.excess() > 0)
     }
 
     /// Where frames go that do not belong to the poll's own output: notices, pings, Close.
@@ -118,7 +126,8 @@ impl Output {
 
     /// Gives up every frame that has not been begun, so that a Close can be the next.
     pub(super) fn discard_unbegun(&mut self) {
-        self.pending.truncate(self.begun_bytes);
+        self.pending.truncate(self.written_bytes + self.begun_bytes);
+        self.compact();
         self.pending.shrink_to_fit();
         self.pong = None;
         self.settle();
@@ -134,11 +143,14 @@ impl Output {
         fresh: &mut Vec<u8>,
         now: Instant,
     ) -> Poll<io::Result<()>> {
-        let is_fresh = self.pending.is_empty();
+        let is_fresh = self.is_empty();
         if !is_fresh {
             self.pending.append(fresh);
         }
-        let bytes: &[u8] = if is_fresh { fresh } else { &self.pending };
+        let bytes: &[u8] = if is_fresh { fresh } else { &self.pending[self.written_bytes..] };
+        if bytes.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
         let mut written = 0;
         let result = loop {
             if written == bytes.len() {
@@ -151,23 +163,24 @@ impl Output {
                 Poll::Pending => break Poll::Pending,
             }
         };
-        if bytes.is_empty() {
-            return result;
-        }
         self.advance(is_fresh, fresh, written);
-        if result.is_pending() {
-            let progress_at = if written > 0 { now } else { self.blocked_since.unwrap_or(now) };
-            self.blocked_since = Some(progress_at);
-        } else {
-            self.blocked_since = None;
-        }
+        self.blocked_since = match (result.is_pending(), self.blocked_since) {
+            (false, _) => None,
+            (true, Some(since)) if written == 0 => Some(since),
+            (true, _) => Some(now),
+        };
         self.settle();
         result
     }
 
     /// Takes `written` bytes off the front, and what is left of `fresh` over.
     fn advance(&mut self, is_fresh: bool, fresh: &mut Vec<u8>, written: usize) {
-        let bytes: &[u8] = if is_fresh { fresh } else { &self.pending };
+        let bytes: &[u8] = if is_fresh { fresh } else { &self.pending[self.written_bytes..] };
+        if written == bytes.len() {
+            fresh.clear();
+            (self.pending, self.written_bytes, self.begun_bytes, self.pong) = (Vec::new(), 0, 0, None);
+            return;
+        }
         let mut boundary = if is_fresh { 0 } else { self.begun_bytes };
         while boundary < written {
             // What waits is whole frames of our own; a frame that cannot be measured would end with everything.
@@ -175,19 +188,29 @@ impl Output {
         }
         self.begun_bytes = boundary - written;
         if is_fresh {
-            self.pending = fresh[written..].to_vec();
+            (self.pending, self.written_bytes) = (fresh[written..].to_vec(), 0);
             fresh.clear();
-        } else if written == self.pending.len() {
-            self.pending = Vec::new();
-        } else {
-            self.pending.drain(..written);
+            return;
         }
-        self.pong = self.pong.and_then(|(start, bytes)| Some((start.checked_sub(written)?, bytes)));
+        self.written_bytes += written;
+        self.pong = self.pong.filter(|(start, _)| *start >= self.written_bytes + self.begun_bytes);
+        // Moving the rest to the front each time would cost its square.
+        if self.written_bytes > self.pending.len() / 2 {
+            self.compact();
+        }
+    }
+
+    /// Gives up the space of what has been written.
+    fn compact(&mut self) {
+        self.pending.drain(..self.written_bytes);
+        self.pong =
+            self.pong.and_then(|(start, bytes)| Some((start.checked_sub(self.written_bytes)?, bytes)));
+        self.written_bytes = 0;
     }
 
     /// Keeps the budget's count of this connection true.
     fn settle(&mut self) {
-        let bytes = if self.blocked_since.is_some() { self.pending.len() } else { 0 };
+        let bytes = if self.blocked_since.is_some() { self.len() } else { 0 };
         self.budget.charge(self.charged_bytes, bytes);
         self.charged_bytes = bytes;
     }

@@ -54,6 +54,8 @@ pub(crate) struct Relay<S> {
     pinged_at: Option<Instant>,
     /// When the message that is open began.
     message_since: Option<Instant>,
+    /// How much of the message that is being sent is out or waits; 0 between messages.
+    sending_bytes: usize,
     /// Since when input stands still because output is full or the application is busy.
     paused_since: Option<Instant>,
     pings: Gcra,
@@ -138,6 +140,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
             heard_at: now,
             pinged_at: None,
             message_since: None,
+            sending_bytes: 0,
             paused_since: None,
             pings: Gcra::default(),
             pongs: Gcra::default(),
@@ -358,6 +361,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
             }
             Application::Echo(echoing) => match echoing.chunk(chunk, &mut self.sender, turn.fresh) {
                 Ok(bytes) => {
+                    self.sending_bytes = if chunk.message_end { 0 } else { self.sending_bytes + bytes };
                     turn.tally.chunk(Direction::Out, kind_of(chunk.kind), bytes, chunk.message_end);
                 }
                 // Data after our Close has been left out above, and messages are never interleaved.
@@ -457,7 +461,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
         let result = handling.poll_call(cx);
         let mut has_progressed = was_busy && result.is_ready();
         let mut tally = TrafficDelta::default();
-        while !self.output.is_full(0) {
+        while !self.output.is_full(0, 0) {
             let Application::Handler(handling) = &mut self.application else { break };
             match handling.next_outgoing() {
                 None => break,
@@ -640,7 +644,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
             // After our Close nothing of the application's goes out, so there is nothing to wait for.
             Application::Handler(handling) => handling.is_busy() && self.phase == Phase::Open,
         };
-        is_busy || self.output.is_full(fresh)
+        is_busy || self.output.is_full(fresh, self.sending_bytes)
     }
 
     fn is_receiving(&self) -> bool {

@@ -2,44 +2,29 @@
 
 use std::fs::File;
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 
-use crate::connection::{self, Arrival, Door, Gate};
-use crate::firewall::Firewall;
+use super::Entry;
+use crate::connection::{self, Gate};
 use crate::principal::{ClientAddr, PeerAddr};
 use crate::reason::Reason;
 
 /// Accepts until it is dropped.
-pub(super) async fn accept(
-    gate: Arc<Gate>,
-    firewall: Arc<Firewall>,
-    door: Arc<Door>,
-    listener: TcpListener,
-    connections_max: usize,
-) {
+pub(super) async fn accept(entry: Entry, listener: TcpListener) {
     let mut reserve = Reserve::open();
     loop {
         match listener.accept().await {
             Ok((socket, peer)) => {
-                let accepted_at = gate.facilities.clock.now();
-                let client = ClientAddr::from(PeerAddr(peer));
                 // Small frames must not wait for one another; a socket that cannot be told so still works.
                 let _ = socket.set_nodelay(true);
-                let admission = if gate.live.count() >= connections_max {
-                    Err(Reason::ServerFull)
-                } else {
-                    firewall.admit(client, accepted_at).map_err(|denied| (&denied).into())
-                };
-                let arrival = Arrival { socket, client, accepted_at, admission };
-                tokio::spawn(connection::serve(Arc::clone(&gate), Arc::clone(&door), arrival));
+                tokio::spawn(entry.clone().serve(socket, peer));
             }
             Err(error) if is_out_of_descriptors(&error) => {
-                gate.observer.descriptors_exhausted();
-                turn_one_away(&gate, &listener, &mut reserve).await;
+                entry.gate.observer.descriptors_exhausted();
+                turn_one_away(&entry.gate, &listener, &mut reserve).await;
             }
             // The client left while it waited, or the network failed under it: only that one is lost.
             Err(error) if is_about_one_connection(&error) => {}
