@@ -592,5 +592,5 @@ fn stuck() -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, "the answer could not be sent in time")
 }
 
-/// How long a client may take to receive an answer to its request.
-const ANSWER_TIME_MAX: Duration = Duration::from_secs(1);
+/// How long a client may take to receive an answer to its request, and to close after a refusal.
+const ANSWER_TIME_MAX: Duration = Duration::from_millis(500);

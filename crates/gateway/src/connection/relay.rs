@@ -700,8 +700,8 @@ const CONTROLS_PER_SECOND: u32 = 50;
 /// How many of them may come at once.
 const CONTROLS_BURST: u32 = 100;
 
-/// How long a peer that has nothing more to say may take to close its side of the transport.
-const LINGER_TIME_MAX: Duration = Duration::from_secs(1);
+/// How long a peer that has nothing more to say may take to close its side of the transport: a slow path's round trip.
+const LINGER_TIME_MAX: Duration = Duration::from_millis(500);
 
 /// How much it may still send meanwhile.
 const LINGER_BYTES_MAX: usize = 64 * 1024;

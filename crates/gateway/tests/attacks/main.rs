@@ -1,0 +1,18 @@
+//! The attack catalogue: what a hostile peer does, through the real listener with raw bytes, one test a case.
+//!
+//! Each test is named by its case's id (`f05_…`). A refusal is held to the same rules in every one of them, by
+//! [`support::Case::refused`]: the stated answer, one record with the reason's label, one count, nothing of the peer's
+//! reflected or logged, all that it held freed within a second, and a well-behaved client beside it unharmed.
+
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "tests: what fails here should panic"
+)]
+
+mod framing;
+mod handshake;
+mod operations;
+mod resources;
+mod support;

@@ -1,0 +1,410 @@
+//! A gateway to attack, a raw client to do it with, and what must hold afterwards.
+
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use drawgate::config::Config;
+use drawgate::observe::Observer;
+use drawgate::reason::Reason;
+use drawgate::server::{Builder, Drained};
+use drawgate::{CloseCode, Server};
+use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, timeout};
+use tracing::subscriber::DefaultGuard;
+
+/// A running gateway, and a well-behaved client on it that must not notice what happens beside it.
+pub(crate) struct Case {
+    pub(crate) address: SocketAddr,
+    pub(crate) observer: Observer,
+    pub(crate) admin: Option<SocketAddr>,
+    neighbour: Raw,
+    records: Records,
+    stop: Option<oneshot::Sender<()>>,
+    running: JoinHandle<Drained>,
+    _subscriber: DefaultGuard,
+}
+
+/// The shape of most cases: an echo, with short deadlines. `limits` are lines of `[routes.echo.limits]`, `more` is
+/// anything that follows.
+pub(crate) fn echo(limits: &str, more: &str) -> String {
+    format!(
+        r#"
+        [listeners.main]
+        address = "127.0.0.1:0"
+        tls = "none"
+        head_timeout = "300ms"
+        [routes.echo]
+        listeners = ["main"]
+        path = "/*"
+        origins = "any"
+        auth = "none"
+        backend = "echo"
+        [routes.echo.limits]
+        close_timeout = "300ms"
+        {limits}
+        {more}
+        "#
+    )
+}
+
+impl Case {
+    /// Starts a gateway with this configuration, and its neighbour. Tests run on a current-thread runtime, so that the
+    /// subscriber of their thread sees every record.
+    pub(crate) async fn start(toml: &str) -> Self {
+        let config = Config::from_toml(toml, Path::new("."), &|_| None)
+            .unwrap_or_else(|problems| panic!("{problems}"));
+        Self::start_with(Server::from_config(config)).await
+    }
+
+    /// Starts the gateway that `builder` builds; its first route must be an open echo at `/`.
+    pub(crate) async fn start_with(builder: Builder) -> Self {
+        let records = Records::default();
+        let writer = records.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .json()
+            .flatten_event(true)
+            .with_max_level(tracing::Level::TRACE)
+            .with_writer(move || writer.clone())
+            .finish();
+        let subscriber = tracing::subscriber::set_default(subscriber);
+        let server = builder.bind().unwrap_or_else(|error| panic!("{error}"));
+        let (address, admin, observer) = (server.address(), server.admin_address(), server.observer());
+        let (stop, stopped) = oneshot::channel();
+        let running = tokio::spawn(server.run(async {
+            let _ = stopped.await;
+        }));
+        let mut neighbour = Raw::connect(address).await;
+        neighbour.upgrade("/").await;
+        Self {
+            address,
+            observer,
+            admin,
+            neighbour,
+            records,
+            stop: Some(stop),
+            running,
+            _subscriber: subscriber,
+        }
+    }
+
+    /// A new connection to the gateway, not yet upgraded.
+    pub(crate) async fn connect(&self) -> Raw {
+        Raw::connect(self.address).await
+    }
+
+    /// A new connection that is upgraded on `/`.
+    pub(crate) async fn open(&self) -> Raw {
+        let mut raw = self.connect().await;
+        raw.upgrade("/").await;
+        raw
+    }
+
+    /// How often connections have ended for `reason`.
+    pub(crate) fn ends(&self, reason: Reason) -> u64 {
+        let label = format!("reason=\"{}\"", reason.row().label);
+        self.metric_sum(|line| line.starts_with("drawgate_ends_total{") && line.contains(&label))
+    }
+
+    /// The value of one metric line, named with its labels as it is printed; 0 where it is not there.
+    pub(crate) fn metric(&self, name: &str) -> u64 {
+        self.metric_sum(|line| line.rsplit_once(' ').is_some_and(|(found, _)| found == name))
+    }
+
+    fn metric_sum(&self, is_wanted: impl Fn(&str) -> bool) -> u64 {
+        let text = self.observer.render();
+        let values = text.lines().filter(|line| is_wanted(line)).filter_map(|line| line.rsplit_once(' '));
+        values.map(|(_, value)| value.parse::<u64>().unwrap()).sum()
+    }
+
+    /// Every record so far.
+    pub(crate) fn records(&self) -> Vec<Value> {
+        self.records.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// The records of ends for `reason`.
+    pub(crate) fn records_of(&self, reason: Reason) -> Vec<Value> {
+        self.records().into_iter().filter(|record| record["reason"] == reason.row().label).collect()
+    }
+
+    /// All records as they were written.
+    pub(crate) fn log_text(&self) -> String {
+        self.records.text()
+    }
+
+    /// What holds of every refusal: it ended once for `reason`, in one record and one count; the record names connection
+    /// and client; nothing of `sent` is in the log; within a second nothing of it is left; the neighbour is unharmed.
+    /// Returns the record.
+    pub(crate) async fn refused(&mut self, reason: Reason, sent: &[u8]) -> Value {
+        let record = self.ended(reason).await;
+        self.keeps_nothing_of(sent);
+        self.neighbour_is_unharmed().await;
+        record
+    }
+
+    /// Waits until exactly one connection has ended for `reason`, and none but the neighbour is left.
+    pub(crate) async fn ended(&mut self, reason: Reason) -> Value {
+        eventually(
+            || self.ends(reason) >= 1 && !self.records_of(reason).is_empty(),
+            || format!("no end for {}:\n{}", reason.row().label, self.log_text()),
+        )
+        .await;
+        assert_eq!(self.ends(reason), 1, "ends for {}", reason.row().label);
+        let mut records = self.records_of(reason);
+        assert_eq!(records.len(), 1, "{records:?}");
+        let record = records.remove(0);
+        assert_eq!(record["connection"].as_str().map(str::len), Some(16), "{record}");
+        assert_eq!(record["client"], "127.0.0.1", "{record}");
+        let live = r#"drawgate_connections{route="echo"}"#;
+        eventually(|| self.metric(live) == 1, || format!("{} connections are left", self.metric(live))).await;
+        record
+    }
+
+    /// No part of what a peer sent, of more than 15 bytes in a row, is in the log.
+    pub(crate) fn keeps_nothing_of(&self, sent: &[u8]) {
+        let log = self.log_text();
+        for part in sent.chunks(16).filter(|part| part.len() == 16) {
+            let text = String::from_utf8_lossy(part);
+            assert!(!log.contains(&*text), "{text:?} is in the log");
+        }
+    }
+
+    /// The neighbour still gets its echo.
+    pub(crate) async fn neighbour_is_unharmed(&mut self) {
+        self.neighbour.send_frame(0x81, b"still here?").await;
+        assert_eq!(self.neighbour.read_frame().await, Frame::whole(0x81, b"still here?"));
+    }
+
+    /// Begins the drain.
+    pub(crate) fn drain(&mut self) {
+        drop(self.stop.take());
+    }
+
+    /// Drains and waits until the gateway has stopped.
+    pub(crate) async fn stop(mut self) -> Drained {
+        self.drain();
+        timeout(PATIENCE * 10, self.running).await.expect("the gateway stops").unwrap()
+    }
+}
+
+/// Waits until `is_so`, at most a second.
+pub(crate) async fn eventually(mut is_so: impl FnMut() -> bool, complaint: impl Fn() -> String) {
+    let until = Instant::now() + Duration::from_secs(1);
+    while !is_so() {
+        assert!(Instant::now() < until, "{}", complaint());
+        // The gateway runs on this thread: it gets its turn while this waits.
+        sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// A socket that sends whatever it is told, and reads with patience but not without end.
+pub(crate) struct Raw {
+    pub(crate) stream: TcpStream,
+    unread: Vec<u8>,
+}
+
+/// An HTTP response.
+#[derive(Debug)]
+pub(crate) struct Response {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
+}
+
+/// A frame as it came.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Frame {
+    pub(crate) first: u8,
+    pub(crate) payload: Vec<u8>,
+}
+
+impl Frame {
+    pub(crate) fn whole(first: u8, payload: &[u8]) -> Self {
+        Self { first, payload: payload.to_vec() }
+    }
+}
+
+impl Raw {
+    pub(crate) async fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self { stream, unread: Vec::new() }
+    }
+
+    /// Sends bytes; a peer that has closed already is no failure of the client's.
+    pub(crate) async fn send(&mut self, bytes: &[u8]) {
+        let _ = timeout(PATIENCE, self.stream.write_all(bytes)).await;
+    }
+
+    /// Sends a masked frame whose first byte is `first`.
+    pub(crate) async fn send_frame(&mut self, first: u8, payload: &[u8]) {
+        self.send(&frame(first, payload)).await;
+    }
+
+    /// Opens a WebSocket on `target`.
+    pub(crate) async fn upgrade(&mut self, target: &str) {
+        self.send(request(target, "").as_bytes()).await;
+        let response = self.read_response().await;
+        assert_eq!(response.status, 101, "{response:?}");
+        assert!(
+            response.head.contains("Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"),
+            "{response:?}"
+        );
+    }
+
+    /// Reads an HTTP response and its body.
+    pub(crate) async fn read_response(&mut self) -> Response {
+        let end = loop {
+            if let Some(end) = self.unread.windows(4).position(|window| window == b"\r\n\r\n") {
+                break end + 4;
+            }
+            assert!(
+                self.read_more().await,
+                "the response ends early: {:?}",
+                String::from_utf8_lossy(&self.unread)
+            );
+        };
+        let head = String::from_utf8(self.unread.drain(..end).collect()).unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: "));
+        let length: usize = length.map_or(0, |length| length.parse().unwrap());
+        while self.unread.len() < length {
+            assert!(self.read_more().await, "the body ends early: {head}");
+        }
+        let body = String::from_utf8(self.unread.drain(..length).collect()).unwrap();
+        Response { status, head, body }
+    }
+
+    /// Reads one unmasked frame.
+    pub(crate) async fn read_frame(&mut self) -> Frame {
+        self.next_frame().await.expect("a frame comes before the end")
+    }
+
+    /// Reads one unmasked frame, or the end of the connection.
+    pub(crate) async fn next_frame(&mut self) -> Option<Frame> {
+        loop {
+            if let Some(bytes) = drawgate_protocol::frame::unmasked_frame_bytes(&self.unread)
+                && self.unread.len() >= bytes
+            {
+                let frame: Vec<u8> = self.unread.drain(..bytes).collect();
+                assert_eq!(frame[1] & 0x80, 0, "servers do not mask");
+                let header_bytes = match frame[1] {
+                    126 => 4,
+                    127 => 10,
+                    _ => 2,
+                };
+                return Some(Frame { first: frame[0], payload: frame[header_bytes..].to_vec() });
+            }
+            if !self.read_more().await {
+                assert!(self.unread.is_empty(), "the connection ends inside a frame");
+                return None;
+            }
+        }
+    }
+
+    /// Reads messages until the Close comes; it must be `reason`'s, and nothing may follow it.
+    pub(crate) async fn expect_close(&mut self, reason: Reason) {
+        let row = reason.row();
+        let (code, text) = self.read_close().await;
+        assert_eq!(Some(code), row.close.map(CloseCode::get), "{text}");
+        assert_eq!(text, row.close_reason);
+        self.expect_end().await;
+    }
+
+    /// Reads messages until the Close comes.
+    pub(crate) async fn read_close(&mut self) -> (u16, String) {
+        loop {
+            let frame = self.read_frame().await;
+            if frame.first == 0x88 {
+                let (code, reason) = frame.payload.split_at(2);
+                return (u16::from_be_bytes([code[0], code[1]]), String::from_utf8(reason.to_vec()).unwrap());
+            }
+        }
+    }
+
+    /// The connection ends, by a FIN or a reset, and nothing comes before.
+    pub(crate) async fn expect_end(&mut self) {
+        assert!(self.unread.is_empty(), "{:?} comes before the end", self.unread);
+        assert!(!self.read_more().await, "{:?} comes before the end", self.unread);
+    }
+
+    /// The refusal that `reason` stands for: status, headers, and the problem of RFC 9457; then the end.
+    pub(crate) async fn expect_refusal(&mut self, reason: Reason) -> Response {
+        let row = reason.row();
+        let response = self.read_response().await;
+        assert_eq!(Some(response.status), row.status, "{response:?}");
+        assert!(response.head.contains("Content-Type: application/problem+json\r\n"), "{response:?}");
+        assert!(response.head.contains("Connection: close\r\n") || response.status == 426, "{response:?}");
+        let problem: Value = serde_json::from_str(&response.body).unwrap();
+        assert_eq!(problem["type"], row.type_uri);
+        assert_eq!(problem["title"], row.title);
+        assert_eq!(problem["status"], row.status.unwrap());
+        self.expect_end().await;
+        response
+    }
+
+    /// Reads more; false at the end, by a FIN or a reset.
+    async fn read_more(&mut self) -> bool {
+        let read = timeout(PATIENCE, self.stream.read_buf(&mut self.unread)).await;
+        read.expect("the gateway answers in time").is_ok_and(|count| count > 0)
+    }
+}
+
+/// A request to open a WebSocket on `target`; `more` is further header lines, each with its line end.
+pub(crate) fn request(target: &str, more: &str) -> String {
+    format!(
+        "GET {target} HTTP/1.1\r\nHost: gate.example\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n{more}\r\n"
+    )
+}
+
+/// A masked frame whose first byte is `first`; nothing stops it from being wrong.
+pub(crate) fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = vec![first];
+    match payload.len() {
+        length @ 0..=125 => frame.push(0x80 | u8::try_from(length).unwrap()),
+        length @ 126..=0xFFFF => {
+            frame.push(0x80 | 126);
+            frame.extend(u16::try_from(length).unwrap().to_be_bytes());
+        }
+        length => {
+            frame.push(0x80 | 127);
+            frame.extend((length as u64).to_be_bytes());
+        }
+    }
+    frame.extend(MASK);
+    frame.extend(payload.iter().zip(MASK.iter().cycle()).map(|(byte, key)| byte ^ key));
+    frame
+}
+
+/// What has been logged so far.
+#[derive(Clone, Default)]
+struct Records(Arc<Mutex<Vec<u8>>>);
+
+impl Records {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl Write for Records {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// How long a client waits for an answer before the test fails. Deadlines in tests are much shorter.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(3);
+
+const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
