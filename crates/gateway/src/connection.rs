@@ -37,7 +37,7 @@ use crate::pulse::{Pulse, Signal};
 use crate::reason::{Fault, Reason};
 use crate::route::Notice;
 use crate::timers::Timers;
-use crate::upgrade::{Entrances, Head, HeadError, Refused, send_refusal};
+use crate::upgrade::{Entrances, Head, HeadError, Refused, Routed, send_refusal};
 
 pub(crate) use output::Budget;
 use relay::{Application, FIRST_MESSAGE_LIMITS, Outcome, Relay};
@@ -193,12 +193,15 @@ where
             });
         }
     };
-    let accepted = match head.judge(&door.entrances) {
-        Ok(accepted) => accepted,
+    let Routed { route, answer } = match head.judge(&door.entrances) {
+        Ok(routed) => routed,
         Err(refused) => return Err(refuse(socket, refused).await),
     };
-    let route = accepted.route;
     record.route = Some(Arc::clone(&route));
+    let answer = match answer {
+        Ok(answer) => answer,
+        Err(refused) => return Err(refuse(socket, refused).await),
+    };
     // Held until the first message has been judged.
     let place = match &route.authenticator {
         None => None,
@@ -207,9 +210,7 @@ where
             Err(_) => return Err(refuse(socket, Refused::because(Reason::UnauthenticatedFull)).await),
         },
     };
-    if let Err(error) =
-        timeout(ANSWER_TIME_MAX, socket.write_all(&accepted.answer)).await.unwrap_or(Err(stuck()))
-    {
+    if let Err(error) = timeout(ANSWER_TIME_MAX, socket.write_all(&answer)).await.unwrap_or(Err(stuck())) {
         return Err(Ending::reset(&error));
     }
     record.phase = Phase::Open;
@@ -244,7 +245,10 @@ async fn read_head<S: AsyncRead + Unpin>(
     tokio::select! {
         biased;
         head = timeout_at(until, Head::read(socket)) => {
-            head.unwrap_or(Err(HeadError::Refused(Refused::because(Reason::RequestTimeout))))
+            head.unwrap_or(Err(HeadError::Refused(Refused {
+                limit: u64::try_from(door.head_timeout.as_millis()).ok(),
+                ..Refused::because(Reason::RequestTimeout)
+            })))
         }
         _ = draining.wait_for(|draining| *draining) => {
             Err(HeadError::Refused(Refused::because(Reason::Draining)))
@@ -381,6 +385,7 @@ async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(mut socket: S, refused: Refus
         is_clean: matches!(delivered, Ok(Ok(()))),
         by,
         close_code: None,
+        limit: refused.limit,
         detail: refused.cause.map(|cause| cause.to_string()),
         ..Ending::by_gate(refused.reason)
     }
