@@ -354,6 +354,18 @@ impl Raw {
         let read = timeout(PATIENCE, self.stream.read_buf(&mut self.unread)).await;
         read.expect("the gateway answers in time").is_ok_and(|count| count > 0)
     }
+
+    /// Sends a byte at a time, with a pause after each, until the gateway answers or ends the connection; how many were
+    /// sent.
+    pub(crate) async fn drip(&mut self, bytes: &[u8], pause: Duration) -> usize {
+        for (sent, byte) in bytes.iter().enumerate() {
+            self.send(&[*byte]).await;
+            if timeout(pause, self.stream.peek(&mut [0])).await.is_ok() {
+                return sent + 1;
+            }
+        }
+        bytes.len()
+    }
 }
 
 /// A request to open a WebSocket on `target`; `more` is further header lines, each with its line end.
