@@ -11,8 +11,11 @@
     reason = "tests: what fails here should panic"
 )]
 
+mod exchange;
 mod framing;
 mod handshake;
 mod operations;
+mod pipelined;
 mod resources;
+mod routing;
 mod support;
