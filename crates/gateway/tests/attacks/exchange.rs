@@ -3,8 +3,8 @@
 //! Every request that is made here carries [`TRACER`], which nobody may see again.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use drawgate::Server;
@@ -101,15 +101,14 @@ pub(crate) fn head_of(reason: Reason) -> String {
 /// How many bytes of `sent` a gateway reads that answers it with `status`, all that it does afterwards included.
 pub(crate) async fn read_of(sent: &[u8], status: u16) -> usize {
     let (mut client, server) = tokio::io::duplex(sent.len());
-    let read_bytes = Arc::new(AtomicUsize::new(0));
+    let (counted, reading) = Counted::new(server);
     client.write_all(sent).await.unwrap();
-    let counted = Counted { stream: server, read_bytes: Arc::clone(&read_bytes) };
     let serving = serve(counted, &echo("", ""));
     let mut answer = Vec::new();
     client.read_to_end(&mut answer).await.unwrap();
     assert!(answer.starts_with(format!("HTTP/1.1 {status} ").as_bytes()), "{}", answer.escape_ascii());
     serving.await.unwrap();
-    read_bytes.load(Ordering::Relaxed)
+    reading.bytes()
 }
 
 /// Lives one connection over `stream`, through all stages but the accept.
@@ -128,8 +127,34 @@ pub(crate) fn serve(stream: Counted, toml: &str) -> tokio::task::JoinHandle<()> 
 
 /// A pipe whose reader is watched.
 pub(crate) struct Counted {
-    pub(crate) stream: DuplexStream,
-    pub(crate) read_bytes: Arc<AtomicUsize>,
+    stream: DuplexStream,
+    reading: Arc<Reading>,
+}
+
+/// What the reader of a [`Counted`] has taken.
+#[derive(Default)]
+pub(crate) struct Reading {
+    bytes: AtomicUsize,
+    bytes_before_answer: OnceLock<usize>,
+}
+
+impl Counted {
+    pub(crate) fn new(stream: DuplexStream) -> (Self, Arc<Reading>) {
+        let reading = Arc::<Reading>::default();
+        (Self { stream, reading: Arc::clone(&reading) }, reading)
+    }
+}
+
+impl Reading {
+    /// How much was read.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// How much was read before the first byte was written.
+    pub(crate) fn bytes_before_answer(&self) -> usize {
+        *self.bytes_before_answer.get().expect("there is an answer")
+    }
 }
 
 impl AsyncRead for Counted {
@@ -140,7 +165,7 @@ impl AsyncRead for Counted {
     ) -> Poll<std::io::Result<()>> {
         let filled_bytes = buffer.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(cx, buffer);
-        self.read_bytes.fetch_add(buffer.filled().len() - filled_bytes, Ordering::Relaxed);
+        self.reading.bytes.fetch_add(buffer.filled().len() - filled_bytes, Ordering::Relaxed);
         polled
     }
 }
@@ -151,6 +176,7 @@ impl AsyncWrite for Counted {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<std::io::Result<usize>> {
+        let _ = self.reading.bytes_before_answer.set(self.reading.bytes());
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 

@@ -3,8 +3,6 @@
 //! Where several requests break one rule, each is sent to a gateway of its own, so that each is held to the rules of
 //! refusals by itself. Which requests reach which route is in `routing`.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use drawgate::reason::Reason;
@@ -188,8 +186,7 @@ async fn h10_a_head_that_comes_byte_by_byte_costs_no_more_than_its_bytes() {
     let frame_bytes = request("/", "X: \r\n").len();
     let sent = request("/", &format!("X: {}\r\n", "a".repeat(HEAD_BYTES_MAX - frame_bytes)));
     let (mut client, server) = tokio::io::duplex(1);
-    let read_bytes = Arc::new(AtomicUsize::new(0));
-    let counted = Counted { stream: server, read_bytes: Arc::clone(&read_bytes) };
+    let (counted, reading) = Counted::new(server);
     // Who looked at all that has come with each byte would take 134 million steps, and far more time than this.
     let patient = echo("", "").replace("head_timeout = \"300ms\"", "head_timeout = \"1s\"");
     let serving = serve(counted, &patient);
@@ -197,7 +194,7 @@ async fn h10_a_head_that_comes_byte_by_byte_costs_no_more_than_its_bytes() {
     let mut answer = vec![0; SWITCHING.len()];
     client.read_exact(&mut answer).await.unwrap();
     assert_eq!(String::from_utf8(answer).unwrap(), SWITCHING);
-    assert_eq!(read_bytes.load(Ordering::Relaxed), HEAD_BYTES_MAX);
+    assert_eq!(reading.bytes(), HEAD_BYTES_MAX);
     drop(client);
     serving.await.unwrap();
 }

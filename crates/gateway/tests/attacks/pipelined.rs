@@ -1,8 +1,5 @@
 //! H 25: what stands behind a request is read when its time comes, as what it then is.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use drawgate::reason::Reason;
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -85,23 +82,21 @@ async fn h25_a_flood_behind_a_request_stays_in_the_kernel() {
 async fn h25_no_more_than_a_head_is_read_before_the_answer() {
     let frames = frame(0x82, &[7; 1_000]).repeat(1_000);
     let sent = [request("/", "").into_bytes(), frames].concat();
-    let (client, server) = tokio::io::duplex(64);
-    let read_bytes = Arc::new(AtomicUsize::new(0));
-    let counted = Counted { stream: server, read_bytes: Arc::clone(&read_bytes) };
+    let (mut client, server) = tokio::io::duplex(sent.len());
+    let (counted, reading) = Counted::new(server);
+    client.write_all(&sent).await.unwrap();
     let serving = serve(counted, &echo("", ""));
-    let (mut reading, mut writing) = tokio::io::split(client);
-    let writing = tokio::spawn(async move {
-        let _ = writing.write_all(&sent).await;
-    });
-    // The pipe holds less than the answer, so the gateway is still about to send it.
-    let mut status = [0; 12];
-    reading.read_exact(&mut status).await.unwrap();
-    assert_eq!(&status, b"HTTP/1.1 101");
-    let read_bytes = read_bytes.load(Ordering::Relaxed);
+    let mut answer = vec![0; SWITCHING.len()];
+    client.read_exact(&mut answer).await.unwrap();
+    assert_eq!(String::from_utf8(answer).unwrap(), SWITCHING);
+    let read_bytes = reading.bytes_before_answer();
     assert!(read_bytes <= HEAD_READ_BYTES_MAX, "{read_bytes} bytes were read");
-    writing.abort();
-    drop(reading);
-    serving.abort();
+    // None of the frames is lost to that.
+    let mut echoed = vec![0; 1_000 * (4 + 1_000)];
+    client.read_exact(&mut echoed).await.unwrap();
+    assert!(echoed.ends_with(&[7; 1_000]));
+    drop(client);
+    serving.await.unwrap();
 }
 
 const FLOOD_BYTES: usize = 10_000_000;
