@@ -204,17 +204,17 @@ fn sent(from: Role, acts: &[Act], close: Option<&Closing>) -> (Vec<u8>, Vec<Seen
                     MessageKind::Binary => payload.clone(),
                 };
                 let (front, back) = payload.split_at(payload.len() / 3);
-                sender.data(&mut out, kind, *last, &[front, back], key_for(*key)).unwrap();
+                sender.data(&mut out, kind, *last, &[front, back], key_for(*key)).expect(IN_ORDER);
                 let (message_start, message_end) = (open.is_none(), *last);
                 open = if *last { None } else { Some(kind) };
                 seen.push(Seen::Data { kind, payload, message_start, frame_end: true, message_end });
             }
             Act::Control { ping: true, payload, key } => {
-                sender.ping(&mut out, payload, key_for(*key)).unwrap();
+                sender.ping(&mut out, payload, key_for(*key)).expect(IN_ORDER);
                 seen.push(Seen::Ping(payload.clone()));
             }
             Act::Control { ping: false, payload, key } => {
-                sender.pong(&mut out, payload, key_for(*key)).unwrap();
+                sender.pong(&mut out, payload, key_for(*key)).expect(IN_ORDER);
                 seen.push(Seen::Pong(payload.clone()));
             }
         }
@@ -224,7 +224,7 @@ fn sent(from: Role, acts: &[Act], close: Option<&Closing>) -> (Vec<u8>, Vec<Seen
             code: CloseCode::new(*code).expect("the generator gives codes that may be sent"),
             reason,
         });
-        sender.close(&mut out, frame, key_for(*key)).unwrap();
+        sender.close(&mut out, frame, key_for(*key)).expect(IN_ORDER);
         seen.push(Seen::Close(close.clone()));
     }
     (out, seen)
@@ -339,6 +339,9 @@ fn payload_bytes() -> impl Strategy<Value = Vec<u8>> {
         1 => vec(b'a'..=b'z', 120..300),
     ]
 }
+
+/// Why sending cannot fail: the acts are made so.
+const IN_ORDER: &str = "acts are in order, keys fit the role, control payloads are short";
 
 /// Whole characters, parts of them, and bytes that are in none.
 const TEXTS: &[&[u8]] = &[

@@ -299,10 +299,7 @@ impl Frame<'_> {
 fn could_finish(text: &[u8], room: u64) -> bool {
     // Every lead byte has a valid second byte among these, and every later place takes any of them.
     const TRIED: [u8; 3] = [0x80, 0x90, 0xA0];
-    let error = match core::str::from_utf8(text) {
-        Ok(_) => return true,
-        Err(error) => error,
-    };
+    let Err(error) = core::str::from_utf8(text) else { return true };
     if error.error_len().is_some() || room == 0 {
         return false;
     }
