@@ -242,7 +242,7 @@ fn roles() -> impl Strategy<Value = Role> {
 }
 
 fn limits() -> impl Strategy<Value = Limits> {
-    (select(&[u64::MAX, 1000, 200, 3, 0][..]), select(&[u32::MAX, 8, 3, 1][..])).prop_map(
+    (select(&[u64::MAX, 1000, 200, 20, 3, 0][..]), select(&[u32::MAX, 8, 3, 1][..])).prop_map(
         |(message_bytes_max, message_fragments_max)| Limits { message_bytes_max, message_fragments_max },
     )
 }
@@ -269,7 +269,8 @@ fn closing() -> impl Strategy<Value = Option<Closing>> {
 fn streams() -> impl Strategy<Value = (Role, Vec<u8>)> {
     let noise = vec(any::<u8>(), 0..60);
     roles().prop_flat_map(move |role| {
-        let frames = vec(frame_bytes(role), 0..5).prop_map(|frames| frames.concat()).boxed();
+        let frame_or_message = prop_oneof![1 => frame_bytes(role), 1 => message_bytes(role)];
+        let frames = vec(frame_or_message, 0..4).prop_map(|frames| frames.concat()).boxed();
         let damaged = (frames.clone(), vec((any::<Index>(), any::<u8>(), 0..3_u8), 1..3))
             .prop_map(|(stream, damages)| damage(stream, &damages));
         prop_oneof![4 => frames, 3 => damaged, 1 => noise.clone()].prop_map(move |stream| (role, stream))
@@ -291,37 +292,56 @@ fn damage(mut stream: Vec<u8>, damages: &[(Index, u8, u8)]) -> Vec<u8> {
     stream
 }
 
-/// A frame for an end with the role; mostly well made, with a leaning to what is at the edge of a rule.
+/// A message in a few frames, sometimes with a ping between them, sometimes not finished.
+fn message_bytes(role: Role) -> impl Strategy<Value = Vec<u8>> {
+    let part = (payload_bytes(), any::<MaskKey>(), proptest::bool::weighted(0.2));
+    (any::<bool>(), vec(part, 1..6), proptest::bool::weighted(0.9)).prop_map(
+        move |(text, parts, finished)| {
+            let mut bytes = Vec::new();
+            for (index, (payload, key, ping)) in parts.iter().enumerate() {
+                let opcode = if index > 0 { 0 } else { 2 - u8::from(text) };
+                let fin = if finished && index + 1 == parts.len() { 0x80 } else { 0 };
+                bytes.extend(frame(role, fin | opcode, payload, *key, 0));
+                if *ping {
+                    bytes.extend(frame(role, 0x89, b"between", *key, 0));
+                }
+            }
+            bytes
+        },
+    )
+}
+
+/// A frame that may not fit what came before it, with a leaning to what is at the edge of a rule.
 fn frame_bytes(role: Role) -> impl Strategy<Value = Vec<u8>> {
     let first = prop_oneof![
         12 => select(&[0x81, 0x01, 0x80, 0x00, 0x82, 0x02, 0x88, 0x89, 0x8A][..]),
         1 => any::<u8>(),
     ];
-    let width = select(&[0, 0, 0, 0, 0, 0, 2, 8][..]);
-    (first, payload_bytes(), any::<MaskKey>(), width).prop_map(
-        move |(first, payload, key, width_at_least)| {
-            let mut frame = vec![first];
-            let mask_bit = if role == Role::Server { 0x80 } else { 0 };
-            let length = payload.len();
-            match (width_at_least, u8::try_from(length)) {
-                (0, Ok(short @ 0..=125)) => frame.push(mask_bit | short),
-                (8, _) => {
-                    frame.push(mask_bit | 127);
-                    frame.extend((length as u64).to_be_bytes());
-                }
-                (_, _) => {
-                    frame.push(mask_bit | 126);
-                    frame.extend(u16::try_from(length).expect("payloads are short").to_be_bytes());
-                }
-            }
-            let key = if role == Role::Server { key } else { [0; 4] };
-            if role == Role::Server {
-                frame.extend(key);
-            }
-            frame.extend(payload.iter().enumerate().map(|(index, byte)| byte ^ key[index % 4]));
-            frame
-        },
-    )
+    let length_at_least = select(&[0, 0, 0, 0, 0, 0, 126, 65_536, 1 << 62, 1 << 63][..]);
+    (first, payload_bytes(), any::<MaskKey>(), length_at_least)
+        .prop_map(move |(first, payload, key, at_least)| frame(role, first, &payload, key, at_least))
+}
+
+/// Writes a frame for an end with the role. `length_at_least` picks how the length is written: in as many bytes as that
+/// would need, and from 2^62 on with its bits added.
+fn frame(role: Role, first: u8, payload: &[u8], key: MaskKey, length_at_least: u64) -> Vec<u8> {
+    let mask_bit = if role == Role::Server { 0x80 } else { 0 };
+    let length = payload.len() as u64;
+    let mut frame = vec![first];
+    match (length.max(length_at_least), length.to_be_bytes()) {
+        (0..=125, [.., short]) => frame.push(mask_bit | short),
+        (126..=0xFFFF, [.., high, low]) => frame.extend([mask_bit | 126, high, low]),
+        (_, _) => {
+            frame.push(mask_bit | 127);
+            frame.extend((length | length_at_least & 0b11 << 62).to_be_bytes());
+        }
+    }
+    let key = if role == Role::Server { key } else { [0; 4] };
+    if role == Role::Server {
+        frame.extend(key);
+    }
+    frame.extend(payload.iter().enumerate().map(|(index, byte)| byte ^ key[index % 4]));
+    frame
 }
 
 /// Text, cut characters, close bodies, and noise.
