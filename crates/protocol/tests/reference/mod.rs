@@ -4,6 +4,8 @@
 //! continuation could still keep the rule. Lengths are intervals, characters and close codes are searched for. Where one
 //! byte proves several rules broken it names them all; the engine must name one of these, at that byte.
 
+pub(crate) mod engine;
+
 use drawgate_protocol::{CloseCode, Event, Limits, MessageKind, Role, Violation};
 
 /// What a stream holds.
