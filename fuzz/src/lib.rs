@@ -1,10 +1,10 @@
 //! The fuzz targets: functions of bytes that panic where a promise is broken.
 //!
-//! libFuzzer drives them through `fuzz_targets/`; tests/corpus.rs drives them over corpus/ on any compiler. Neither holds
-//! an assertion of its own.
+//! libFuzzer drives them through fuzz_targets/; tests/corpus.rs drives them over corpus/ on any compiler. Neither
+//! holds an assertion of its own.
 //!
-//! To add a target: a module with a `run` and a `seeds` function, a line in [`TARGETS`], a binary in fuzz_targets/ and in
-//! Cargo.toml; then `UPDATE_CORPUS=1 cargo test` writes its seeds.
+//! To add a target: a module with a `run` and a `seeds` function, a line in [`TARGETS`], a binary in fuzz_targets/ and
+//! in Cargo.toml; then `UPDATE_CORPUS=1 cargo test seeds` writes its seeds.
 
 #![forbid(unsafe_code)]
 

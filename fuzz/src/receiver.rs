@@ -1,7 +1,7 @@
 //! Target `receiver`: any bytes into the receiver, cut in any way.
 //!
-//! The input's first byte chooses role and limits, the second where the rest, the stream, is cut. Promises: no panic; the
-//! events of the reference decoder, however the stream is cut; a violation at its first byte; bounded remainders and
+//! The input's first byte chooses role and limits, the second where the rest, the stream, is cut. Promises: no panic;
+//! the events of the reference decoder, however the stream is cut; a violation at its first byte; bounded remainders and
 //! messages; and what was taken can be sent again and is then the same.
 
 use drawgate_protocol::{

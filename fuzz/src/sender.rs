@@ -1,8 +1,8 @@
 //! Target `sender`: any calls on the sender, in any order, right and wrong ones.
 //!
-//! The input's first byte chooses the role; each call is then three bytes (what, how long, key) and its payload. Promises:
-//! no panic; a refused call appends nothing; whatever was appended, the other end takes without a violation, and as what
-//! it was meant to be.
+//! The input's first byte chooses the role; each call is then three bytes (what, how long, key) and its payload.
+//! Promises: no panic; a refused call appends nothing; whatever was appended, the other end takes without a violation,
+//! and as what it was meant to be.
 
 use drawgate_protocol::{CloseCode, CloseFrame, Limits, MessageKind, Role, SendError, Sender};
 

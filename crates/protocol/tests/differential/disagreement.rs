@@ -103,7 +103,8 @@ impl Disagreement {
             Self::CharacterCutByEmptyFrame => [
                 "text that ends inside a character, its last frame empty",
                 "1007 at the last frame's header",
-                "deliver it as checked text, which `as_text` then trusts, and begin the next message inside the character",
+                "deliver it as checked text, which `as_text` then trusts, and begin the next message inside the \
+                 character",
                 "RFC 6455 §8.1: text that is not UTF-8 fails the connection; they skip the check for empty frames",
             ],
             Self::LongMessageWithoutClose => [

@@ -1,8 +1,8 @@
 //! A second decoder, written to be read and not to be fast: whole stream in, the events and the first proof out.
 //!
 //! It shares no code with the engine, and comes to its verdicts another way: by asking, for each byte, whether any
-//! continuation could still keep the rule. Lengths are intervals, characters and close codes are searched for. Where one
-//! byte proves several rules broken it names them all; the engine must name one of these, at that byte.
+//! continuation could still keep the rule. Lengths are intervals, characters and close codes are searched for. Where
+//! one byte proves several rules broken it names them all; the engine must name one of these, at that byte.
 
 pub(crate) mod engine;
 
