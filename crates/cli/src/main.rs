@@ -1,2 +1,136 @@
-//! x
-fn main() {}
+//! `drawgate`, the program: arguments, configuration files, signals, log set-up.
+//!
+//! Makes no decision about connections: those are the library's. Each subcommand is a module; what they share is here:
+//! how arguments are read, and how a failure becomes an exit code.
+
+mod configuration;
+mod demo;
+mod logging;
+mod run;
+mod token;
+
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser, Subcommand};
+use drawgate::clock::Clock;
+
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+/// WebSocket connections, kept: authenticated, limited, inspected, drained and recorded.
+#[derive(Debug, Parser)]
+#[command(name = "drawgate", version, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Start two servers to try: an echo on port 8765, and one that asks for a token on port 8888
+    Demo(demo::Args),
+    /// Serve what a configuration file says
+    Run(run::Args),
+    /// Check a configuration file and print every problem with it
+    Check(configuration::CheckArgs),
+    /// Write a commented configuration file to start from
+    Init(configuration::InitArgs),
+    /// Make tokens, and explain them
+    Token(token::Args),
+    /// Print the version
+    Version,
+    /// Print a script that completes drawgate's arguments in a shell
+    Completions {
+        /// The shell to print it for
+        shell: clap_complete::Shell,
+    },
+}
+
+/// A command that did not do what it was asked; printed after `error: `. Says what to do next.
+#[derive(Debug)]
+struct Failure(String);
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    /// It did what it was asked.
+    Done,
+    /// It did its work, and the answer is no.
+    No,
+    /// A second signal ended it before it was through.
+    Forced,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match execute(arguments.command) {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::No) => ExitCode::from(EXIT_FAILED),
+        Ok(Outcome::Forced) => ExitCode::from(EXIT_FORCED),
+        Err(Failure(text)) => {
+            // Nobody to tell where this cannot be written.
+            let _ = writeln!(io::stderr(), "error: {text}");
+            ExitCode::from(EXIT_FAILED)
+        }
+    }
+}
+
+fn execute(command: Command) -> Result<Outcome, Failure> {
+    match command {
+        Command::Demo(args) => demo::demo(&args),
+        Command::Run(args) => run::run(&args),
+        Command::Check(args) => configuration::check(&args),
+        Command::Init(args) => configuration::init(&args),
+        Command::Token(args) => token_command(&args),
+        Command::Version => print(&format!("drawgate {}\n", env!("CARGO_PKG_VERSION"))),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "drawgate", &mut script);
+            print(&String::from_utf8_lossy(&script))
+        }
+    }
+}
+
+fn token_command(args: &token::Args) -> Result<Outcome, Failure> {
+    let read_config = |file: &std::path::Path| match configuration::read(file) {
+        Ok(config) => Ok(config.auth),
+        Err(Failure(text)) => Err(text),
+    };
+    let mut world = token::World {
+        stdin: &mut io::stdin(),
+        stdout: &mut io::stdout(),
+        stderr: &mut io::stderr(),
+        now: Clock::system().unix_now(),
+        read_config: &read_config,
+    };
+    match token::run(args, &mut world) {
+        Ok(token::Outcome::Done) => Ok(Outcome::Done),
+        Ok(token::Outcome::NotValid) => Ok(Outcome::No),
+        Err(error) => Err(Failure(error.to_string())),
+    }
+}
+
+/// Prints `text` on standard output. A reader that has heard enough is no failure.
+fn print(text: &str) -> Result<Outcome, Failure> {
+    let mut stdout = io::stdout();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure(format!("standard output cannot be written: {error}")))
+        }
+        Ok(()) | Err(_) => Ok(Outcome::Done),
+    }
+}
+
+/// Where a configuration file is named.
+#[derive(Debug, clap::Args)]
+struct ConfigFile {
+    /// The configuration file
+    #[arg(long = "config", value_name = "FILE")]
+    config: PathBuf,
+}
+
+const EXIT_FAILED: u8 = 1;
+// 2 is clap's, for arguments that make no sense.
+const EXIT_FORCED: u8 = 3;

@@ -1,8 +1,67 @@
 //! Credentials to a [`Principal`]: what an authenticator is told, and what it refuses.
+//!
+//! A JSON Web Token is verified in one order, each step trusting only the ones before it: its size and shape
+//! (`token.rs`), what its header says (`jose.rs`), its signature (`keys.rs`), then its claims (`claims.rs`). Comes after
+//! the upgrade or the first message and before the session. Never logs, waits, fetches or reads time: `now` is an
+//! argument, and the same token, key and moment always give the same answer.
+
+mod claims;
+mod jose;
+mod keys;
+pub mod token;
 
 use std::time::Duration;
 
+pub use self::claims::numeric_date;
+pub use self::token::TokenError;
+use self::token::{Compact, Part};
+use crate::clock::UnixTime;
+use crate::principal::Principal;
 use crate::secret::Secret;
+
+/// Verifies credentials as one `[auth.NAME]` table says.
+#[derive(Debug)]
+pub struct Authenticator {
+    config: Config,
+    key: keys::VerifyingKey,
+}
+
+impl Authenticator {
+    /// An authenticator for `config`.
+    ///
+    /// # Errors
+    /// With the first of [`Config::problems`].
+    pub fn new(config: Config) -> Result<Self, ConfigError> {
+        if let Some(problem) = config.problems().first() {
+            return Err(*problem);
+        }
+        let key = keys::VerifyingKey::hmac(&config.key);
+        Ok(Self { config, key })
+    }
+
+    /// Who speaks, according to `token`, a JSON Web Token in compact form with nothing around it.
+    ///
+    /// # Errors
+    /// When the token is refused. [`TokenError::Expired`] is said only of a token whose signature and other claims are
+    /// right.
+    pub fn verify(&self, token: &[u8], now: UnixTime) -> Result<Principal, TokenError> {
+        let compact = Compact::split(token)?;
+        let header = token::object(compact.header, Part::Header)?;
+        let algorithm = jose::algorithm(&header, &self.config.algorithms)?;
+        let signature = token::decode(compact.signature, Part::Signature)?;
+        if !self.key.verifies(algorithm, compact.signed, &signature) {
+            return Err(TokenError::SignatureRefused);
+        }
+        let claims = token::object(compact.claims, Part::Claims)?;
+        claims::principal(claims, &self.config, now)
+    }
+
+    /// What it was told.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+}
 
 /// How one `[auth.NAME]` table authenticates.
 #[derive(Clone, Debug)]
@@ -27,6 +86,41 @@ pub struct Config {
     pub leeway: Duration,
 }
 
+impl Config {
+    /// Everything in it that must not be, in the order of its fields.
+    #[must_use]
+    pub fn problems(&self) -> Vec<ConfigError> {
+        let found = [
+            (self.credentials.is_empty(), ConfigError::NoCredentials),
+            (self.algorithms.is_empty(), ConfigError::NoAlgorithm),
+            (self.key.expose().len() < HMAC_KEY_BYTES_MIN, ConfigError::KeyTooShort),
+            (self.subject_claims.is_empty(), ConfigError::NoSubjectClaim),
+            (self.leeway > LEEWAY_MAX, ConfigError::LeewayTooLong),
+        ];
+        found.into_iter().filter_map(|(is_wrong, problem)| is_wrong.then_some(problem)).collect()
+    }
+}
+
+/// What an authenticator cannot start with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// No place is named that a credential may come from.
+    #[error("no source of credentials is named")]
+    NoCredentials,
+    /// No algorithm is allowed.
+    #[error("no algorithm is named")]
+    NoAlgorithm,
+    /// RFC 7518 §3.2: an HMAC key must be at least as long as the hash.
+    #[error("the secret is shorter than {HMAC_KEY_BYTES_MIN} bytes")]
+    KeyTooShort,
+    /// No claim may name the subject.
+    #[error("no claim is named that says who the subject is")]
+    NoSubjectClaim,
+    /// More than clocks that are kept at all can differ.
+    #[error("the leeway is longer than {} seconds", LEEWAY_MAX.as_secs())]
+    LeewayTooLong,
+}
+
 /// Where a credential is read from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CredentialSource {
@@ -41,6 +135,16 @@ pub enum Algorithm {
     Hs256,
 }
 
+impl Algorithm {
+    /// Its name in tokens and in the configuration.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Hs256 => "HS256",
+        }
+    }
+}
+
 /// What a claim must say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Expected {
@@ -49,3 +153,9 @@ pub enum Expected {
     /// Exactly this.
     Exactly(String),
 }
+
+/// The shortest HMAC key: as long as what SHA-256 gives.
+pub const HMAC_KEY_BYTES_MIN: usize = 32;
+
+/// The longest leeway.
+pub const LEEWAY_MAX: Duration = Duration::from_secs(30);

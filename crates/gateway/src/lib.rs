@@ -1,12 +1,64 @@
-//! Drawgate, the library.
+//! The life of WebSocket connections, so that applications need not run it.
+//!
+//! Drawgate admits, authenticates, limits, inspects, expires, drains and records connections. It is a program that
+//! stands in front of any application, and this library for Rust servers that want the same in-process.
+//!
+//! A connection's life, in order; each step is a module, and modules import only from those further down the list:
+//!
+//! 1. [`server`] binds, accepts and drains; [`config`] says how; [`admin`] shows health and metrics
+//! 2. `connection` lives one connection, from the accept to its end, and concludes it
+//! 3. [`firewall`] admits the client, or not
+//! 4. `upgrade` reads the request and finds the route
+//! 5. [`auth`] turns a credential into a [`Principal`](principal::Principal)
+//! 6. [`backend`] answers: the built-in echo, or a [`Handler`]
+//! 7. [`observe`] turns the end into one log record and one counter
+//! 8. [`reason`] holds every way to end, and all that follows from it
+//!
+//! Deciding modules take `now` as an argument and do no I/O; [`clock`] is the only reader of time and [`chance`] the
+//! only source of randomness.
+//!
+//! ```no_run
+//! use drawgate::{Access, Handler, Message, Origins, Route, Server, Session};
+//!
+//! struct Echo;
+//!
+//! impl Handler for Echo {
+//!     async fn message(&self, session: &Session, message: Message) {
+//!         // An error says that the client has gone: there is nobody left to answer.
+//!         let _ = session.send(message).await;
+//!     }
+//! }
+//!
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! let route = Route::new("echo", "/*", Origins::Any, Access::Open, Echo)?;
+//! let server = Server::builder().listen("127.0.0.1:9001".parse()?).route(route).bind()?;
+//! server.run(std::future::pending()).await;
+//! # Ok(())
+//! # }
+//! ```
 
 pub mod admin;
 pub mod auth;
+pub mod backend;
 pub mod chance;
 pub mod clock;
+pub mod config;
+mod connection;
 pub mod firewall;
+pub mod json;
 pub mod limits;
 pub mod observe;
 pub mod principal;
+mod pulse;
+mod rate;
+pub mod reason;
 pub mod route;
 pub mod secret;
+pub mod server;
+mod timers;
+mod upgrade;
+
+pub use backend::handler::{Handler, Session, SessionEnded};
+pub use drawgate_protocol::{CloseCode, Message};
+pub use route::Origins;
+pub use server::{Access, Route, Server};

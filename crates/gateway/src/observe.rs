@@ -1,6 +1,246 @@
-//! One end of a connection to one log record and one counter.
+//! One end of a connection to one log record, one counter and, where it is not a normal one, one line of the error file.
+//!
+//! The only part of the library that logs and counts. It never decides how a connection ends, never waits for a disk,
+//! and sets no subscriber: where tracing events go is the program's choice. Before it is the code that concludes a
+//! connection; after it are the operator's log, `websocket_errors.log` and `/metrics`.
 
+mod encode;
+mod log;
+mod metrics;
+mod rotate;
+mod suppress;
+mod traffic;
+mod writer;
+
+pub use encode::{ENCODED_BYTES_MAX, Encoded};
+pub use metrics::{CONTENT_TYPE, RouteMetrics};
+pub use rotate::RotatingFile;
+pub use traffic::{Count, Direction, FrameKind, Traffic, TrafficDelta};
+
+use std::fmt::Display;
+use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use drawgate_protocol::Violation;
+use prometheus_client::metrics::gauge::Gauge;
+
+use crate::clock::Clock;
+use crate::principal::{ClientAddr, ConnectionId};
+use crate::reason::{Fault, Reason};
+use log::Record;
+use metrics::Metrics;
+use suppress::{RecordKind, Suppressor};
+use writer::Writer;
+
+/// Logs and counts what happens to connections. Cheap to clone; dropping the last clone writes what is still queued for
+/// the error file, for at most a second.
+#[derive(Clone, Debug)]
+pub struct Observer(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    clock: Clock,
+    metrics: Metrics,
+    suppressor: Suppressor,
+    error_file: Option<Writer>,
+}
+
+impl Observer {
+    /// For the routes of the configuration; their names are the only ones that metrics will have.
+    ///
+    /// # Errors
+    /// When the error file cannot be opened, or its thread not started.
+    pub fn new(error_file: Option<&ErrorFile>, routes: &[&str], clock: Clock) -> io::Result<Self> {
+        let metrics = Metrics::new(routes);
+        let error_file = error_file
+            .map(|config| {
+                let mut file = RotatingFile::open(config.clone())?;
+                Writer::start(move |line| file.write_line(line), metrics.records_lost.clone())
+            })
+            .transpose()?;
+        Ok(Self(Arc::new(Inner { clock, metrics, suppressor: Suppressor::new(), error_file })))
+    }
+
+    /// A handshake was accepted: to be called once, at the `101`.
+    pub fn connection_opened(&self, opened: &Opened<'_>) {
+        self.0.metrics.opened(opened);
+        match self.0.suppressor.pass(RecordKind::Opened, self.0.clock.now()) {
+            Some(suppressed) => log::emit_opened(opened, suppressed),
+            None => self.count_suppressed(),
+        }
+    }
+
+    /// A connection ended: to be called once for every accepted socket, after [`Self::connection_opened`] where its
+    /// handshake was accepted.
+    pub fn connection_ended(&self, ended: &Ended<'_>) {
+        self.0.metrics.ended(ended);
+        let now = self.0.clock.now();
+        let Some(suppressed) = self.0.suppressor.pass(RecordKind::Ended(ended.reason), now) else {
+            self.count_suppressed();
+            return;
+        };
+        let record = Record::new(ended, suppressed);
+        record.emit();
+        if let Some(error_file) = &self.0.error_file
+            && (ended.phase == Phase::Handshake || is_fault(ended.reason))
+        {
+            error_file.write(record.line(self.0.clock.unix_now()), now);
+        }
+    }
+
+    /// The process has no file descriptor left for a connection that waits to be accepted.
+    pub fn descriptors_exhausted(&self) {
+        self.0.metrics.descriptors_exhausted.inc();
+    }
+
+    /// Counts records that the program's own log had to drop.
+    pub fn records_lost(&self, count: u64) {
+        self.0.metrics.records_lost.log_full.inc_by(count);
+    }
+
+    /// Tells how many records were suppressed and not yet told of, one record a reason. To be called every few seconds,
+    /// and at the end.
+    pub fn report_suppressed(&self) {
+        for (kind, suppressed) in self.0.suppressor.take_suppressed() {
+            let reason = match kind {
+                RecordKind::Opened => None,
+                RecordKind::Ended(reason) => Some(reason),
+            };
+            log::emit_suppressed(reason, suppressed);
+            if let Some(reason) = reason.filter(|reason| is_fault(*reason))
+                && let Some(error_file) = &self.0.error_file
+            {
+                let line = log::suppressed_line(reason, suppressed, self.0.clock.unix_now());
+                error_file.write(line, self.0.clock.now());
+            }
+        }
+    }
+
+    /// The counters of `route` for the data path; those of `none` where the configuration has no such route.
+    #[must_use]
+    pub fn route_metrics(&self, route: &str) -> Arc<RouteMetrics> {
+        Arc::clone(self.0.metrics.route(Some(route)))
+    }
+
+    /// The gauge of output that waits for slow clients, for those who queue it to add to and subtract from.
+    #[must_use]
+    pub fn buffered_bytes(&self) -> Gauge {
+        self.0.metrics.buffered_bytes.clone()
+    }
+
+    /// All metrics in the OpenMetrics text format, of the type [`CONTENT_TYPE`].
+    #[must_use]
+    pub fn render(&self) -> String {
+        self.0.metrics.render()
+    }
+
+    /// Waits until the error file has all that was queued for it, at most `timeout`; whether it has. Blocks the thread,
+    /// so that it also works after the runtime has gone.
+    #[must_use]
+    pub fn flush(&self, timeout: Duration) -> bool {
+        self.0.error_file.as_ref().is_none_or(|error_file| error_file.flush(timeout))
+    }
+
+    fn count_suppressed(&self) {
+        self.0.metrics.records_suppressed.inc();
+    }
+}
+
+/// A handshake that was accepted.
+#[derive(Clone, Copy, Debug)]
+pub struct Opened<'a> {
+    /// The connection.
+    pub connection: ConnectionId,
+    /// Who it comes from.
+    pub client: ClientAddr,
+    /// The name of the route that took it.
+    pub route: &'a str,
+    /// From the accept to the `101`.
+    pub handshake_duration: Duration,
+}
+
+/// A connection that ended, in its handshake or after it.
+#[derive(Clone, Copy)]
+pub struct Ended<'a> {
+    /// The connection.
+    pub connection: ConnectionId,
+    /// Who it came from.
+    pub client: ClientAddr,
+    /// The name of the route that took it, where one had; after the `101` the one that it was opened with.
+    pub route: Option<&'a str>,
+    /// Who spoke on it, once that was known. Chosen by a peer: it is encoded before it is logged.
+    pub subject: Option<&'a str>,
+    /// How far it had come.
+    pub phase: Phase,
+    /// Why it ended.
+    pub reason: Reason,
+    /// Who ended it.
+    pub ended_by: Side,
+    /// The close code as recorded, local-only ones included; after the `101` only.
+    pub close_code: Option<u16>,
+    /// The status that it was refused with; before the `101` only.
+    pub http_status: Option<u16>,
+    /// The rule of RFC 6455 that the client broke, if one.
+    pub violation: Option<Violation>,
+    /// The precise cause, for the operator alone. It is encoded before it is logged; it must hold no token, key or payload.
+    pub detail: Option<&'a dyn Display>,
+    /// The limit that was exceeded, in its own unit.
+    pub limit: Option<u64>,
+    /// What was found where the limit is, in the same unit.
+    pub observed: Option<u64>,
+    /// The messages that went over it.
+    pub traffic: Traffic,
+    /// From the accept to the end.
+    pub duration: Duration,
+}
+
+/// How far a connection had come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Before the `101`.
+    Handshake,
+    /// After it.
+    Open,
+}
+
+impl Phase {
+    /// The word for it in records.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Handshake => "handshake",
+            Self::Open => "open",
+        }
+    }
+}
+
+/// Who ended a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The client, or its network.
+    Client,
+    /// The gateway, by one of its rules.
+    Gateway,
+    /// The application behind the gate.
+    Application,
+    /// The operator, by ending the process.
+    Operator,
+}
+
+impl Side {
+    /// The word for it in records and metrics.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Gateway => "gateway",
+            Self::Application => "application",
+            Self::Operator => "operator",
+        }
+    }
+}
 
 /// The `[log]` table. The level and format of the program's own log are the program's to apply.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,3 +287,14 @@ pub struct ErrorFile {
     /// The most files, the current one included; at least 1.
     pub files_max: u32,
 }
+
+/// Whether a reason is one that the error file is for, in whatever phase.
+const fn is_fault(reason: Reason) -> bool {
+    match reason.row().fault {
+        Fault::Client | Fault::Upstream | Fault::Operator | Fault::Gateway => true,
+        Fault::None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests;

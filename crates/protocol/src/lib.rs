@@ -38,6 +38,7 @@
 pub mod assemble;
 pub mod close;
 pub mod frame;
+pub mod handshake;
 pub mod limits;
 pub mod mask;
 pub mod receive;

@@ -1,0 +1,67 @@
+# Everything that can be checked here, a target each. `make test` is what has to pass before a change is merged.
+# A fresh machine needs Rust (rustfmt and clippy with it), a C compiler, Python 3.11 and Node 18; the rest installs itself.
+
+.DELETE_ON_ERROR:
+.PHONY: test check unit fuzz-corpus program tools conformance clients licences newcomer clean
+
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+BINARY := $(TARGET_DIR)/debug/drawgate
+PYTHON := conformance/.venv/bin/python
+
+# In this order: what is quick and fails most often comes first. (-j would start them all at once: the clients use fixed ports.)
+test:
+	$(MAKE) check
+	$(MAKE) unit
+	$(MAKE) fuzz-corpus
+	$(MAKE) licences
+	$(MAKE) clients
+	$(MAKE) conformance
+	$(MAKE) newcomer
+
+# Formatting, lints and documentation, warnings denied.
+check:
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet
+ifneq ($(wildcard fuzz/Cargo.toml),)
+	cargo fmt --manifest-path fuzz/Cargo.toml --all --check
+	cargo clippy --manifest-path fuzz/Cargo.toml --all-targets --locked --quiet -- -D warnings
+endif
+
+# Unit, integration and documentation tests.
+unit:
+	cargo test --workspace --locked
+
+# The fuzz targets over their corpus, on the stable compiler.
+fuzz-corpus:
+ifneq ($(wildcard fuzz/Cargo.toml),)
+	cargo test --manifest-path fuzz/Cargo.toml --locked
+endif
+
+# The program that the suites from outside drive: a debug build, whose assertions are on.
+program:
+	cargo build --package drawgate-cli --locked
+
+# What those suites are made of, from pinned lists. Does nothing where it is there already.
+tools:
+	conformance/install.sh
+
+# The Autobahn suite against the program. WRITE=1 brings docs/autobahn.md up to date.
+conformance: program tools
+	$(PYTHON) conformance/autobahn.py --binary $(BINARY) $(if $(WRITE),--write)
+
+# Real clients against `drawgate demo`.
+clients: program tools
+	$(PYTHON) conformance/clients.py --binary $(BINARY)
+
+# Licences, sources and flaws of every dependency.
+licences:
+	conformance/licences.sh
+
+# The README's commands, word for word, on a fresh clone.
+newcomer:
+	python3 conformance/newcomer.py
+
+clean:
+	cargo clean
+	rm -rf conformance/.venv conformance/node_modules fuzz/target bench/target drawgate-data

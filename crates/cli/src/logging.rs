@@ -1,0 +1,97 @@
+//! Where the library's records go: lines on standard error, or in a file of bounded size.
+//!
+//! Writing never holds up a connection: lines wait in a bounded queue, and what does not fit is counted.
+
+use std::io::{self, Write as _};
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use drawgate::observe::{Config, Encoded, ErrorFile, LogFormat, LogLevel, Observer, RotatingFile};
+use tracing::Level;
+use tracing::level_filters::LevelFilter;
+use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
+use tracing_subscriber::Layer as _;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt as _;
+
+use crate::Failure;
+
+/// The log while it is kept: dropping it writes what is still queued.
+pub(crate) struct Log {
+    _guard: WorkerGuard,
+    lost: ErrorCounter,
+    told: AtomicUsize,
+}
+
+impl Log {
+    /// Starts logging on standard error.
+    pub(crate) fn to_stderr(config: &Config) -> Result<Self, Failure> {
+        Self::start(config, io::stderr())
+    }
+
+    /// Starts logging to `file`, which is kept within its bound.
+    pub(crate) fn to_file(config: &Config, file: &Path) -> Result<Self, Failure> {
+        let bounds =
+            ErrorFile { path: file.to_owned(), bytes_max: LOG_FILE_BYTES_MAX, files_max: LOG_FILES_MAX };
+        let file = RotatingFile::open(bounds).map_err(|error| Failure(error.to_string()))?;
+        Self::start(config, file)
+    }
+
+    fn start(config: &Config, writer: impl io::Write + Send + 'static) -> Result<Self, Failure> {
+        let (writer, guard) =
+            NonBlockingBuilder::default().lossy(true).buffered_lines_limit(QUEUED_LINES_MAX).finish(writer);
+        let lost = writer.error_counter();
+        // Only what concerns connections at the level asked for; libraries speak up when something is wrong.
+        let filter =
+            Targets::new().with_target("drawgate", level(config.level)).with_default(LevelFilter::WARN);
+        let lines = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(false).with_target(false);
+        let lines = match config.format {
+            LogFormat::Json => {
+                lines.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed()
+            }
+            LogFormat::Text => lines.boxed(),
+        };
+        tracing::subscriber::set_global_default(
+            tracing_subscriber::registry().with(lines.with_filter(filter)),
+        )
+        .map_err(|error| Failure(format!("the log cannot be started: {error}")))?;
+        log_panics();
+        Ok(Self { _guard: guard, lost, told: AtomicUsize::new(0) })
+    }
+
+    /// Counts the lines that were lost since the last call.
+    pub(crate) fn count_lost(&self, observer: &Observer) {
+        let lost = self.lost.dropped_lines();
+        let told = self.told.swap(lost, Ordering::Relaxed);
+        observer.records_lost(lost.saturating_sub(told) as u64);
+    }
+}
+
+/// A panic is a record like any other; the default would write it past the log.
+fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let message = panic.payload_as_str().unwrap_or("(no message)");
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(target: "drawgate", message = "panic", panic = %Encoded(&message), place);
+    }));
+}
+
+/// Tells the operator, at the terminal, what goes into the log as well.
+pub(crate) fn say(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
+const fn level(level: LogLevel) -> LevelFilter {
+    LevelFilter::from_level(match level {
+        LogLevel::Error => Level::ERROR,
+        LogLevel::Warn => Level::WARN,
+        LogLevel::Info => Level::INFO,
+        LogLevel::Debug => Level::DEBUG,
+        LogLevel::Trace => Level::TRACE,
+    })
+}
+
+/// Lines that wait for a slow disk or terminal; about 4 MiB.
+const QUEUED_LINES_MAX: usize = 8192;
+const LOG_FILE_BYTES_MAX: u64 = 10 * 1024 * 1024;
+const LOG_FILES_MAX: u32 = 5;

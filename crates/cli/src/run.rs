@@ -1,0 +1,167 @@
+//! `drawgate run`: a configuration served until a signal ends it.
+
+use std::convert::Infallible;
+use std::pin::pin;
+use std::time::Duration;
+
+use drawgate::Server;
+use drawgate::config::Config;
+use drawgate::observe::Observer;
+use drawgate::server::Drained;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Notify;
+
+use crate::configuration;
+use crate::logging::{Log, say};
+use crate::{ConfigFile, Failure, Outcome};
+
+/// `drawgate run`
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    file: ConfigFile,
+}
+
+pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
+    let config = configuration::read(&args.file.config)?;
+    configuration::warn(&config);
+    let log = Log::to_stderr(&config.log)?;
+    serve(config, &log, |server| {
+        for (name, address) in server.addresses() {
+            tracing::info!(target: "drawgate", message = "listening", listener = name, address = %address);
+        }
+        if let Some(address) = server.admin_address() {
+            tracing::info!(target: "drawgate", message = "listening", listener = "admin", address = %address);
+        }
+        Ok(())
+    })
+}
+
+/// Serves `config` until a signal; `started` is called once every listener is bound.
+pub(crate) fn serve(
+    config: Config,
+    log: &Log,
+    started: impl FnOnce(&Server) -> Result<(), Failure>,
+) -> Result<Outcome, Failure> {
+    let runtime = runtime(config.server.workers)?;
+    let descriptors = raise_descriptor_limit();
+    let outcome = runtime.block_on(async {
+        let mut signals = Signals::new()?;
+        let server = Server::from_config(config)
+            .connections_max(descriptors.saturating_sub(DESCRIPTORS_RESERVED))
+            .bind()
+            .map_err(|error| Failure(chain(&error)))?;
+        for skipped in server.skipped() {
+            say(&format!("note: {skipped}; going on without it"));
+            tracing::warn!(target: "drawgate", message = "listener skipped", error = %skipped);
+        }
+        started(&server)?;
+        let observer = server.observer();
+        let outcome = until_drained(server, &mut signals, log, &observer).await;
+        log.count_lost(&observer);
+        Ok(outcome)
+    });
+    // Whatever still runs is not waited for: everything that deserved it has been.
+    runtime.shutdown_background();
+    outcome
+}
+
+/// Serves until the first signal, then drains; a second signal ends the drain.
+async fn until_drained(server: Server, signals: &mut Signals, log: &Log, observer: &Observer) -> Outcome {
+    let drain = Notify::new();
+    let mut serving = pin!(server.run(drain.notified()));
+    tokio::select! {
+        drained = &mut serving => return report(drained),
+        never = count_lost(log, observer) => match never {},
+        () = signals.next() => {}
+    }
+    say("draining: live connections finish and are closed; another signal ends them at once");
+    tracing::info!(target: "drawgate", message = "draining");
+    drain.notify_one();
+    tokio::select! {
+        drained = serving => report(drained),
+        () = signals.next() => {
+            tracing::warn!(target: "drawgate", message = "ended by force");
+            Outcome::Forced
+        }
+    }
+}
+
+/// The signals that end the program.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, Failure> {
+        let listen =
+            |kind| signal(kind).map_err(|error| Failure(format!("signals cannot be listened for: {error}")));
+        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// Keeps the count of lost log lines up to date.
+async fn count_lost(log: &Log, observer: &Observer) -> Infallible {
+    loop {
+        tokio::time::sleep(COUNT_INTERVAL).await;
+        log.count_lost(observer);
+    }
+}
+
+fn report(drained: Drained) -> Outcome {
+    match drained.cut {
+        0 => tracing::info!(target: "drawgate", message = "drained"),
+        cut => tracing::warn!(target: "drawgate", message = "drained", connections_cut = cut),
+    }
+    Outcome::Done
+}
+
+fn runtime(workers: Option<usize>) -> Result<Runtime, Failure> {
+    let mut builder = Builder::new_multi_thread();
+    if let Some(workers) = workers {
+        builder.worker_threads(workers);
+    }
+    builder
+        .enable_all()
+        .thread_name("drawgate-worker")
+        .build()
+        .map_err(|error| Failure(format!("the worker threads cannot be started: {error}")))
+}
+
+/// Raises the soft limit of open files to the hard one; returns what it then is. Each connection takes a descriptor.
+fn raise_descriptor_limit() -> usize {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    // Where it cannot be raised the program runs with what it has.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+    let Rlimit { current, .. } = getrlimit(Resource::Nofile);
+    current.map_or(usize::MAX, |current| usize::try_from(current).unwrap_or(usize::MAX))
+}
+
+/// An error and all that it came from, in one line.
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        // Some errors already say what they come from.
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}
+
+/// Descriptors kept for the log, the admin listener and the runtime itself.
+const DESCRIPTORS_RESERVED: usize = 64;
+const COUNT_INTERVAL: Duration = Duration::from_secs(1);

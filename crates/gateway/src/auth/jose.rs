@@ -1,0 +1,54 @@
+//! The header of a token (RFC 7515 §4): what it may say. It decides nothing; it only has to agree with the key.
+//!
+//! Never fetches what a header points to, and never uses a key that it carries. Comes after the strict reading in
+//! `token.rs`, before the signature.
+
+use serde_json::{Map, Value};
+
+use super::{Algorithm, TokenError};
+
+/// The algorithm that `header` names, which is one of `allowed`.
+pub(super) fn algorithm(header: &Map<String, Value>, allowed: &[Algorithm]) -> Result<Algorithm, TokenError> {
+    for name in MEMBERS_REFUSED {
+        if header.contains_key(name) {
+            return Err(TokenError::HeaderMemberRefused(name));
+        }
+    }
+    check_type(header.get("typ"))?;
+    check_key_id(header.get("kid"))?;
+    // RFC 7515 §4.1.1: names are compared as they are, case included.
+    let named = header.get("alg").and_then(Value::as_str);
+    allowed
+        .iter()
+        .copied()
+        .find(|algorithm| named == Some(algorithm.name()))
+        .ok_or(TokenError::AlgorithmRefused)
+}
+
+/// RFC 8725 §3.11: a token made for another use, such as an ID token that says so, is no access token. RFC 7515 §4.1.9:
+/// media types are compared without case, and `application/` may be left out.
+fn check_type(media_type: Option<&Value>) -> Result<(), TokenError> {
+    let Some(media_type) = media_type else { return Ok(()) };
+    let media_type = media_type.as_str().ok_or(TokenError::TypeRefused)?.to_ascii_lowercase();
+    match media_type.strip_prefix("application/").unwrap_or(&media_type) {
+        "jwt" | "at+jwt" => Ok(()),
+        _ => Err(TokenError::TypeRefused),
+    }
+}
+
+fn check_key_id(key_id: Option<&Value>) -> Result<(), TokenError> {
+    match key_id {
+        None => Ok(()),
+        Some(Value::String(key_id)) if key_id.len() <= KEY_ID_BYTES_MAX => Ok(()),
+        Some(_) => Err(TokenError::KeyIdRefused),
+    }
+}
+
+/// Members that ask for what this gateway never does, whatever they say: extensions that must be understood (RFC 7515
+/// §4.1.11), another choice of signed bytes (RFC 7797), keys that the token brings along or points to (RFC 7515 §4.1.2 to
+/// §4.1.6), encryption (RFC 7516 §4.1, RFC 7518 §4).
+const MEMBERS_REFUSED: [&str; 11] =
+    ["crit", "b64", "jwk", "jku", "x5c", "x5u", "enc", "zip", "epk", "p2c", "p2s"];
+
+/// The longest `kid`. Key sets are looked up by it and by nothing else.
+const KEY_ID_BYTES_MAX: usize = 128;

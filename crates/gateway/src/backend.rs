@@ -1,0 +1,22 @@
+//! Where messages go: the built-in echo, or a handler of the application in this process.
+//!
+//! Comes after authentication. A backend gets what the receiver has let through and answers by frames in the
+//! connection's output; it never touches the socket. Floor 3.
+
+pub(crate) mod echo;
+pub mod handler;
+pub(crate) mod outbox;
+
+use std::sync::Arc;
+
+use crate::backend::handler::AnyHandler;
+use crate::route;
+
+/// What a route does with messages.
+#[derive(Clone, Debug)]
+pub(crate) enum Backend {
+    /// Sends each message back, behind a prefix.
+    Echo(Arc<route::Echo>),
+    /// Hands whole messages to the application.
+    Handler(Arc<dyn AnyHandler>),
+}

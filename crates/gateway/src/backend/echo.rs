@@ -1,0 +1,107 @@
+//! The echo: each message goes back as it came, behind a prefix, piece by piece and never held whole.
+//!
+//! Only whole frames go out. A frame that arrived whole leaves as one; one that spans reads leaves as fragments of what
+//! is there, at least [`FRAGMENT_BYTES_MIN`] unless it ends the frame, so that nothing waits inside a frame for bytes
+//! that may not come, and a slow client cannot turn each byte into a frame.
+
+use std::sync::Arc;
+
+use drawgate_protocol::{Chunk, SendError, Sender};
+
+use crate::route;
+
+/// One connection's echo.
+#[derive(Debug)]
+pub(crate) struct Echoing {
+    echo: Arc<route::Echo>,
+    /// Bytes of an open frame that are too few for a fragment of their own.
+    held: Vec<u8>,
+}
+
+impl Echoing {
+    pub(crate) const fn new(echo: Arc<route::Echo>) -> Self {
+        Self { echo, held: Vec::new() }
+    }
+
+    /// Answers one piece; returns how many payload bytes went into `out`.
+    pub(crate) fn chunk(
+        &mut self,
+        chunk: &Chunk<'_>,
+        sender: &mut Sender,
+        out: &mut Vec<u8>,
+    ) -> Result<usize, SendError> {
+        if !chunk.frame_end && self.held.len() + chunk.payload.len() < FRAGMENT_BYTES_MIN {
+            self.held.extend_from_slice(chunk.payload);
+            return Ok(0);
+        }
+        // The prefix opens the message, so it goes out with the first frame that does.
+        let prefix = if sender.is_within_message() { "" } else { self.echo.prefix.as_str() };
+        let parts: [&[u8]; 3] = [prefix.as_bytes(), &self.held, chunk.payload];
+        sender.data(out, chunk.kind, chunk.message_end, &parts, None)?;
+        let bytes = parts.iter().map(|part| part.len()).sum();
+        if !self.held.is_empty() {
+            self.held = Vec::new();
+        }
+        Ok(bytes)
+    }
+}
+
+/// The least payload of a fragment that does not end its frame.
+const FRAGMENT_BYTES_MIN: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use drawgate_protocol::{MessageKind, Role};
+
+    use super::*;
+
+    fn echoing() -> (Echoing, Sender) {
+        (Echoing::new(Arc::new(route::Echo { prefix: "> ".into() })), Sender::new(Role::Server))
+    }
+
+    fn piece(payload: &mut [u8], frame_start: bool, frame_end: bool, fin: bool) -> Chunk<'_> {
+        Chunk {
+            kind: MessageKind::Text,
+            payload,
+            frame_start,
+            frame_end,
+            message_start: frame_start,
+            message_end: frame_end && fin,
+        }
+    }
+
+    #[test]
+    fn a_frame_that_arrived_whole_leaves_as_one() {
+        let (mut echoing, mut sender) = echoing();
+        let mut out = Vec::new();
+        let bytes = echoing.chunk(&piece(&mut b"hello".to_vec(), true, true, true), &mut sender, &mut out);
+        assert_eq!(bytes, Ok(7));
+        assert_eq!(out, b"\x81\x07> hello");
+    }
+
+    #[test]
+    fn small_pieces_of_a_frame_wait_for_a_fragment_worth_sending() {
+        let (mut echoing, mut sender) = echoing();
+        let mut out = Vec::new();
+        for index in 0..1023 {
+            echoing.chunk(&piece(&mut [b'x'], index == 0, false, true), &mut sender, &mut out).unwrap();
+        }
+        assert!(out.is_empty());
+        echoing.chunk(&piece(&mut [b'x'], false, false, true), &mut sender, &mut out).unwrap();
+        assert_eq!(out[..6], *b"\x01\x7e\x04\x02> ");
+        out.clear();
+        echoing.chunk(&piece(&mut [b'y'], false, true, true), &mut sender, &mut out).unwrap();
+        assert_eq!(out, b"\x80\x01y");
+        assert_eq!(echoing.held.capacity(), 0, "nothing is held while idle");
+    }
+
+    #[test]
+    fn fragments_stay_fragments_and_the_prefix_comes_once() {
+        let (mut echoing, mut sender) = echoing();
+        let mut out = Vec::new();
+        echoing.chunk(&piece(&mut b"a".to_vec(), true, true, false), &mut sender, &mut out).unwrap();
+        echoing.chunk(&piece(&mut [], true, true, false), &mut sender, &mut out).unwrap();
+        echoing.chunk(&piece(&mut b"b".to_vec(), true, true, true), &mut sender, &mut out).unwrap();
+        assert_eq!(out, b"\x01\x03> a\x00\x00\x80\x01b");
+    }
+}

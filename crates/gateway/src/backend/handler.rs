@@ -1,0 +1,222 @@
+//! The library's face: an application's [`Handler`], the [`Session`] that it is handed, and the panics that it may have.
+//!
+//! A handler is polled by its connection's own task. While it works on a message nothing more is read from that client,
+//! so an application that is slow slows its clients down and nothing piles up.
+
+use std::fmt;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use drawgate_protocol::{Assembler, Chunk, CloseCode, Limits, Message, Violation};
+
+use super::outbox::{Outbox, Outgoing};
+use crate::principal::{ClientAddr, ConnectionId, Principal};
+use crate::pulse::Pulse;
+use crate::reason::Reason;
+
+/// An application in this process. One value serves all connections of its routes.
+///
+/// Each connection has at most one call running at a time. When the connection ends the call's future is dropped where
+/// it waits. A panic closes that one connection with 1011.
+pub trait Handler: Send + Sync + 'static {
+    /// A client has connected, and authenticated where the route wants it.
+    fn opened(&self, session: &Session) -> impl Future<Output = ()> + Send {
+        let _ = session;
+        async {}
+    }
+
+    /// A message has come. Answers go through [`Session::send`], as many as there are, from here or from any task.
+    fn message(&self, session: &Session, message: Message) -> impl Future<Output = ()> + Send;
+
+    /// The connection has ended, for whatever `reason`. Called once for each [`Handler::opened`].
+    fn ended(&self, session: &Session, reason: Reason) {
+        let _ = (session, reason);
+    }
+}
+
+/// One client, to an application: who it is, and a way to answer. Cheap to clone; clones may be kept and sent from
+/// elsewhere, and learn that the client has gone.
+#[derive(Clone)]
+pub struct Session(Arc<Inner>);
+
+struct Inner {
+    connection: ConnectionId,
+    client: ClientAddr,
+    route: Arc<str>,
+    principal: Option<Arc<Principal>>,
+    outbox: Outbox,
+}
+
+impl Session {
+    pub(crate) fn new(
+        connection: ConnectionId,
+        client: ClientAddr,
+        route: Arc<str>,
+        principal: Option<Arc<Principal>>,
+        pulse: Arc<Pulse>,
+    ) -> Self {
+        Self(Arc::new(Inner { connection, client, route, principal, outbox: Outbox::new(pulse) }))
+    }
+
+    /// Sends a message, once there is room for it: what waits for a slow client is bounded (64 KiB, 1,024 messages).
+    ///
+    /// # Errors
+    /// [`SessionEnded`] if the connection has ended or is closing. A message that was taken may still be lost with the
+    /// connection, as in any network.
+    pub async fn send(&self, message: Message) -> Result<(), SessionEnded> {
+        if self.0.outbox.send(message).await { Ok(()) } else { Err(SessionEnded) }
+    }
+
+    /// Closes the connection after what has been sent. A reason of more than 123 bytes is cut.
+    pub fn close(&self, code: CloseCode, reason: &str) {
+        let end = reason.floor_char_boundary(drawgate_protocol::close::REASON_BYTES_MAX);
+        self.0.outbox.close(code, reason[..end].to_owned());
+    }
+
+    /// The connection's name in logs.
+    #[must_use]
+    pub fn connection(&self) -> ConnectionId {
+        self.0.connection
+    }
+
+    /// The address of the client.
+    #[must_use]
+    pub fn client(&self) -> ClientAddr {
+        self.0.client
+    }
+
+    /// The name of the route.
+    #[must_use]
+    pub fn route(&self) -> &str {
+        &self.0.route
+    }
+
+    /// Who speaks, where the route authenticates.
+    #[must_use]
+    pub fn principal(&self) -> Option<&Principal> {
+        self.0.principal.as_deref()
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("connection", &self.0.connection)
+            .field("client", &self.0.client)
+            .field("route", &self.0.route)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The client has gone, or the connection is closing: nothing more can be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the session has ended")]
+pub struct SessionEnded;
+
+/// A [`Handler`] whose type is not known, so that routes can have different ones.
+pub(crate) trait AnyHandler: Send + Sync + fmt::Debug {
+    fn opened(self: Arc<Self>, session: Session) -> Call;
+    fn message(self: Arc<Self>, session: Session, message: Message) -> Call;
+    fn ended(&self, session: &Session, reason: Reason);
+}
+
+/// A running call of the application's.
+pub(crate) type Call = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+pub(crate) struct Erased<H>(pub(crate) H);
+
+impl<H> fmt::Debug for Erased<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(std::any::type_name::<H>())
+    }
+}
+
+impl<H: Handler> AnyHandler for Erased<H> {
+    fn opened(self: Arc<Self>, session: Session) -> Call {
+        Box::pin(async move { self.0.opened(&session).await })
+    }
+
+    fn message(self: Arc<Self>, session: Session, message: Message) -> Call {
+        Box::pin(async move { self.0.message(&session, message).await })
+    }
+
+    fn ended(&self, session: &Session, reason: Reason) {
+        self.0.ended(session, reason);
+    }
+}
+
+/// One connection's dealings with its application.
+pub(crate) struct Handling {
+    handler: Arc<dyn AnyHandler>,
+    session: Session,
+    assembler: Assembler,
+    call: Option<Call>,
+}
+
+impl Handling {
+    /// Begins by telling the application that the client has connected.
+    pub(crate) fn new(handler: Arc<dyn AnyHandler>, session: Session, limits: Limits) -> Self {
+        let call = Some(Arc::clone(&handler).opened(session.clone()));
+        Self { handler, session, assembler: Assembler::new(limits), call }
+    }
+
+    /// Adds one piece, and calls the application when the message is whole.
+    pub(crate) fn chunk(&mut self, chunk: &Chunk<'_>) -> Result<(), Violation> {
+        if let Some(message) = self.assembler.push(chunk)? {
+            self.call = Some(Arc::clone(&self.handler).message(self.session.clone(), message));
+        }
+        Ok(())
+    }
+
+    /// Whether the application still works on something.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.call.is_some()
+    }
+
+    /// Lets the application go on. Ready when it is done, whether well or by a panic.
+    pub(crate) fn poll_call(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Panicked>> {
+        let Some(call) = &mut self.call else { return Poll::Ready(Ok(())) };
+        let result = match catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(cx))) {
+            Ok(Poll::Pending) => return Poll::Pending,
+            Ok(Poll::Ready(())) => Ok(()),
+            Err(_) => Err(Panicked),
+        };
+        // Even what a call leaves behind may panic when it is dropped.
+        let call = self.call.take();
+        Poll::Ready(result.and(catch_unwind(AssertUnwindSafe(|| drop(call))).map_err(|_| Panicked)))
+    }
+
+    /// The next of what the application wants sent.
+    pub(crate) fn next_outgoing(&self) -> Option<Outgoing> {
+        self.session.0.outbox.pop()
+    }
+
+    /// Whether the application has nothing to do and nothing to send.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.call.is_none() && self.session.0.outbox.is_empty()
+    }
+
+    /// Tells the application that the connection has ended.
+    pub(crate) fn end(mut self, reason: Reason) -> Result<(), Panicked> {
+        self.session.0.outbox.end();
+        let call = self.call.take();
+        let tell = || {
+            drop(call);
+            self.handler.ended(&self.session, reason);
+        };
+        catch_unwind(AssertUnwindSafe(tell)).map_err(|_| Panicked)
+    }
+}
+
+impl fmt::Debug for Handling {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handling").field("handler", &self.handler).finish_non_exhaustive()
+    }
+}
+
+/// The application panicked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Panicked;

@@ -1,0 +1,202 @@
+//! Reads `[auth.NAME]`, and the secret that it names. Verifies nothing: the authenticator does.
+//!
+//! Never prints a key: a problem with one names its file, and what a file's content should have been.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
+
+use toml::de::DeValue;
+
+use super::defaults;
+use super::problem::ProblemKind;
+use super::read::{Context, Place, Value};
+use super::routes::NO_AUTH;
+use crate::auth::{Algorithm, Config, CredentialSource, Expected};
+use crate::secret::Secret;
+
+/// The authenticators by name, each as far as it could be read.
+pub(super) type Drafts = BTreeMap<String, (Place, Option<Config>)>;
+
+/// Reads every `[auth.NAME]`.
+pub(super) fn authenticators(context: &mut Context<'_>, value: Option<&Value<'_>>) -> Drafts {
+    let mut drafts = Drafts::new();
+    let Some(table) = value.and_then(|value| value.table(context)) else {
+        return drafts;
+    };
+    for (name, value) in table.named(context) {
+        if name == NO_AUTH {
+            let wrong = "takes the word that routes use for no authentication";
+            context.report_unseen(&value.place, ProblemKind::NotAllowed, wrong, "choose another name");
+        }
+        let draft = authenticator(context, &value);
+        drafts.insert(name, (value.place, draft));
+    }
+    drafts
+}
+
+fn authenticator(context: &mut Context<'_>, value: &Value<'_>) -> Option<Config> {
+    let mut table = value.table(context)?;
+    let credentials = table.required(context, "credentials").and_then(|value| {
+        value.list_of(context, "a list of sources such as [\"first_message\"]", credential_source)
+    });
+    let algorithms = table
+        .required(context, "algorithms")
+        .and_then(|value| value.list_of(context, "a list of algorithms such as [\"HS256\"]", algorithm));
+    let key = table.required(context, "keys").and_then(|value| key(context, &value));
+    let issuer = table.required(context, "issuer").and_then(|value| expected(context, &value));
+    let audience = table.required(context, "audience").and_then(|value| expected(context, &value));
+    let subject_claims = match table.take(defaults::SUBJECT_CLAIMS.name()) {
+        None => Some(vec![DEFAULT_SUBJECT_CLAIM.to_owned()]),
+        Some(value) => value
+            .list_of(context, "a list of claims such as [\"sub\"]", not_empty)
+            .map(|claims| claims.into_iter().map(|(claim, _)| claim).collect()),
+    };
+    let first_message_timeout = table.deadline(context, &defaults::FIRST_MESSAGE_TIMEOUT);
+    let token_lifetime_max = table.patience(context, &defaults::TOKEN_LIFETIME_MAX);
+    let leeway = table.deadline(context, &defaults::LEEWAY);
+    table.finish(context);
+    Some(Config {
+        credentials: credentials?.into_iter().map(|(source, _)| source).collect(),
+        algorithms: algorithms?.into_iter().map(|(algorithm, _)| algorithm).collect(),
+        key: key?,
+        issuer: issuer?,
+        audience: audience?,
+        subject_claims: subject_claims?,
+        first_message_timeout,
+        token_lifetime_max,
+        leeway,
+    })
+}
+
+fn credential_source(context: &mut Context<'_>, value: &Value<'_>) -> Option<CredentialSource> {
+    if let DeValue::Table(entries) = value.value {
+        if entries.contains_key("cookie") || entries.contains_key("query") {
+            let advice = "write \"first_message\"";
+            context.report_unseen(&value.place, ProblemKind::NotSupportedYet, "is not supported yet", advice);
+            return None;
+        }
+        return value.wrong_type(context, "\"first_message\"");
+    }
+    let later = ["authorization_header", "subprotocol", "ticket"];
+    value.choice(context, &[("first_message", CredentialSource::FirstMessage)], &later)
+}
+
+fn algorithm(context: &mut Context<'_>, value: &Value<'_>) -> Option<Algorithm> {
+    let later = [
+        "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512",
+        "EdDSA",
+    ];
+    value.choice(context, &[("HS256", Algorithm::Hs256)], &later)
+}
+
+/// Reads `keys = { secret_file = "…" }`.
+fn key(context: &mut Context<'_>, value: &Value<'_>) -> Option<Secret> {
+    let mut table = value.table(context)?;
+    let file = table.take("secret_file");
+    let key = match &file {
+        Some(value) => secret_file(context, value),
+        None => None,
+    };
+    if file.is_none() && !table.has_later_key() {
+        context.report_unseen(
+            &value.place,
+            ProblemKind::Missing,
+            "names no key",
+            "write { secret_file = \"…\" }; a key itself never stands in a configuration",
+        );
+    }
+    table.finish(context);
+    key
+}
+
+fn secret_file(context: &mut Context<'_>, value: &Value<'_>) -> Option<Secret> {
+    let text = not_empty(context, value)?;
+    let path = context.resolve(&text);
+    let secret = match read_secret(&path) {
+        Ok(secret) => secret,
+        Err(wrong) => {
+            let advice = format!(
+                "write the name of a file of {SECRET_BYTES_MIN} to {SECRET_FILE_BYTES_MAX} bytes, relative to the \
+                 configuration's folder; `openssl rand -hex 32` makes its content"
+            );
+            if could_be_a_key(&text, &path) {
+                context.report_unseen(&value.place, ProblemKind::File, &wrong, &advice);
+            } else {
+                context.report(&value.place, ProblemKind::File, &wrong, &advice);
+            }
+            return None;
+        }
+    };
+    let key = &value.place.key;
+    if secret.expose().last().is_some_and(u8::is_ascii_whitespace) {
+        context
+            .warnings
+            .push(format!("{key}: the file ends in white space, which is taken as part of the key"));
+    }
+    if readable_by_others(&path) {
+        context
+            .warnings
+            .push(format!("{key}: others than its owner may read the file; `chmod 600` keeps it secret"));
+    }
+    Some(secret)
+}
+
+/// Whether `text` looks less like a file's name than like a key that was written in its place.
+fn could_be_a_key(text: &str, path: &Path) -> bool {
+    text.len() >= SECRET_BYTES_MIN && !text.starts_with('/') && !text.contains('.') && !path.exists()
+}
+
+/// The secret in the file at `path`, or what is wrong with it.
+fn read_secret(path: &Path) -> Result<Secret, String> {
+    let unreadable = |error: std::io::Error| format!("names a file that cannot be read ({})", error.kind());
+    // What is no plain file could make the reader wait forever.
+    if !path.metadata().map_err(unreadable)?.is_file() {
+        return Err("names what is no plain file".to_owned());
+    }
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(unreadable)?;
+    file.take(SECRET_FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > SECRET_FILE_BYTES_MAX {
+        return Err("names a file that is too long for a key".to_owned());
+    }
+    let secret = Secret::from_file_bytes(&bytes);
+    // RFC 7518 §3.2: a key of the size of the hash output or larger.
+    if secret.expose().len() < SECRET_BYTES_MIN {
+        return Err("names a file that is too short for a key, which could be guessed".to_owned());
+    }
+    Ok(secret)
+}
+
+#[cfg(unix)]
+fn readable_by_others(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    path.metadata().is_ok_and(|metadata| metadata.permissions().mode() & 0o077 != 0)
+}
+
+#[cfg(not(unix))]
+fn readable_by_others(_path: &Path) -> bool {
+    false
+}
+
+fn expected(context: &mut Context<'_>, value: &Value<'_>) -> Option<Expected> {
+    let text = not_empty(context, value)?;
+    Some(if text == "any" { Expected::Any } else { Expected::Exactly(text) })
+}
+
+fn not_empty(context: &mut Context<'_>, value: &Value<'_>) -> Option<String> {
+    let text = value.text(context)?;
+    if text.is_empty() {
+        value.not_allowed(context, "is empty", "write at least one character");
+        return None;
+    }
+    Some(text)
+}
+
+/// The claim that names the subject unless others are listed.
+const DEFAULT_SUBJECT_CLAIM: &str = "sub";
+/// The least bytes of an HMAC key: 256 bits.
+const SECRET_BYTES_MIN: usize = 32;
+/// The most bytes of a file with a secret.
+const SECRET_FILE_BYTES_MAX: u64 = 4096;

@@ -1,0 +1,126 @@
+//! What can only be seen when every table has been read: names that lead nowhere, things that nothing uses,
+//! addresses and routes that are there twice.
+//!
+//! Where a table could not be read, what depends on it is not asked, so that one mistake is one problem.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+
+use super::auth;
+use super::listeners::ListenerDraft;
+use super::problem::ProblemKind;
+use super::read::{Context, Place};
+use super::routes::RouteDraft;
+use super::suggest;
+use crate::route::PathPattern;
+
+/// Holds every route's names against what exists, and what exists against what routes name.
+pub(super) fn references(
+    context: &mut Context<'_>,
+    listeners: &[ListenerDraft],
+    authenticators: &auth::Drafts,
+    routes: &[RouteDraft],
+    all_routes_read: bool,
+) {
+    let listener_names: Vec<&str> = listeners.iter().map(|listener| listener.name.as_str()).collect();
+    let mut auth_names: Vec<&str> = authenticators.keys().map(String::as_str).collect();
+    auth_names.push(super::routes::NO_AUTH);
+    let mut used = BTreeSet::new();
+    // A name that leads nowhere was probably meant for what is then unused: that is one mistake.
+    let (mut listeners_known, mut auth_known) = (all_routes_read, all_routes_read);
+    for route in routes {
+        listeners_known &= route.listeners.is_some();
+        auth_known &= route.auth.is_some();
+        for (name, place) in route.listeners.iter().flatten() {
+            used.insert(("listeners", name.as_str()));
+            // Where there are no listeners at all, that is the problem.
+            if !listener_names.is_empty() && !listener_names.contains(&name.as_str()) {
+                listeners_known = false;
+                lost(context, place, "names a listener that does not exist", name, &listener_names);
+            }
+        }
+        if let Some((Some(name), place)) = &route.auth {
+            used.insert(("auth", name.as_str()));
+            if !authenticators.contains_key(name) {
+                auth_known = false;
+                lost(context, place, "names an [auth] table that does not exist", name, &auth_names);
+            }
+        }
+    }
+    let unused_listeners = listeners.iter().filter(|listener| !used.contains(&("listeners", &listener.name)));
+    for listener in unused_listeners.filter(|_| listeners_known) {
+        unused(context, &listener.place, "name it in a route's listeners, or leave it out");
+    }
+    let unused_auth = authenticators.iter().filter(|(name, _)| !used.contains(&("auth", name)));
+    for (_, (place, _)) in unused_auth.filter(|_| auth_known) {
+        unused(context, place, "name it as a route's auth, or leave it out");
+    }
+}
+
+/// Reports routes of which one could never be reached.
+pub(super) fn duplicate_routes(context: &mut Context<'_>, routes: &[RouteDraft]) {
+    let any_host = [String::new()];
+    let mut seen: BTreeMap<(&str, &str, &PathPattern), &str> = BTreeMap::new();
+    for route in routes {
+        let (Some(listeners), Some((path, place)), Some(hosts)) =
+            (&route.listeners, &route.path, &route.hosts)
+        else {
+            continue;
+        };
+        let hosts = if hosts.is_empty() { &any_host[..] } else { hosts };
+        let mut other = None;
+        for (listener, _) in listeners {
+            for host in hosts {
+                let first = *seen.entry((listener, host, path)).or_insert(&route.name);
+                if first != route.name {
+                    other = Some(first);
+                }
+            }
+        }
+        if let Some(other) = other {
+            let wrong = format!("is taken by routes.{other}, on the same listener and for the same host");
+            context.report(place, ProblemKind::Duplicate, &wrong, "choose another path, host or listener");
+        }
+    }
+}
+
+/// Reports addresses that cannot be listened on at the same time.
+pub(super) fn duplicate_addresses(context: &mut Context<'_>, addresses: &[(String, SocketAddr, Place)]) {
+    for (index, (_, address, place)) in addresses.iter().enumerate() {
+        let earlier = addresses.iter().take(index).find(|(_, other, _)| overlap(*address, *other));
+        if let Some((other, ..)) = earlier {
+            let wrong = format!("is taken by {other}");
+            context.report(place, ProblemKind::Duplicate, &wrong, "choose another address or port");
+        }
+    }
+}
+
+/// Warns of what is allowed and probably not meant.
+pub(super) fn exposure(context: &mut Context<'_>, listeners: &[ListenerDraft]) {
+    for listener in listeners {
+        let Some((address, _)) = &listener.address else {
+            continue;
+        };
+        if !address.ip().to_canonical().is_loopback() {
+            context.warnings.push(format!(
+                "listeners.{}: {address} is open to other hosts without TLS; tokens and messages can be read on the way",
+                listener.name
+            ));
+        }
+    }
+}
+
+fn lost(context: &mut Context<'_>, place: &Place, wrong: &str, name: &str, known: &[&str]) {
+    let advice = if known.is_empty() { "define it".to_owned() } else { suggest::advice_quoted(name, known) };
+    context.report(place, ProblemKind::NoSuchReference, wrong, &advice);
+}
+
+fn unused(context: &mut Context<'_>, place: &Place, advice: &str) {
+    context.report_unseen(place, ProblemKind::Unused, "is used by no route", advice);
+}
+
+/// Whether one of the two hides the other. Port 0 is another port each time.
+fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
+    let same_address = a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified();
+    a.port() == b.port() && a.port() != 0 && a.is_ipv4() == b.is_ipv4() && same_address
+}

@@ -1,0 +1,475 @@
+//! Every default and bound of the configuration, each with its reason: the only copy of these numbers that the
+//! readers beside it use, and the source of docs/defaults.md (`page.rs`).
+//!
+//! Decides nothing itself: `amount.rs` holds what was written against these bounds. A test keeps
+//! `limits::Limits::default()`, which the library has for programs without a file, equal to the table.
+
+use super::units::Unit;
+
+/// A setting that is a number: its default, its bounds and why.
+#[derive(Debug)]
+pub(super) struct Amount {
+    /// The key path with `*` for names.
+    pub(super) key: &'static str,
+    /// What it counts.
+    pub(super) unit: Unit,
+    /// What it is where it is not written; `None` where `unset` says it.
+    pub(super) default: Option<u64>,
+    /// The least that may be written.
+    pub(super) least: u64,
+    /// The most that may be written.
+    pub(super) most: u64,
+    /// Whether `"unlimited"` may be written.
+    pub(super) unlimited_allowed: bool,
+    /// Why the default is what it is.
+    pub(super) reason: &'static str,
+}
+
+impl Amount {
+    /// A setting with these bounds, never unlimited.
+    const fn new(key: &'static str, unit: Unit, default: u64, range: [u64; 2], reason: &'static str) -> Self {
+        let [least, most] = range;
+        Self { key, unit, default: Some(default), least, most, unlimited_allowed: false, reason }
+    }
+
+    /// The same, and `"unlimited"` may be written.
+    const fn or_unlimited(self) -> Self {
+        Self { unlimited_allowed: true, ..self }
+    }
+
+    /// The name within its table.
+    pub(super) fn name(&self) -> &'static str {
+        last_segment(self.key)
+    }
+
+    /// The default as docs/defaults.md and a configuration say it.
+    pub(super) fn default_text(&self) -> String {
+        match self.default {
+            Some(default) => self.render(default),
+            None => WORKERS_DEFAULT.to_owned(),
+        }
+    }
+
+    /// `amount` as a configuration writes it.
+    pub(super) fn render(&self, amount: u64) -> String {
+        let rendered = self.unit.render(amount);
+        match self.unit {
+            Unit::Count => rendered.to_string(),
+            Unit::Milliseconds | Unit::Bytes => format!("\"{rendered}\""),
+        }
+    }
+}
+
+/// A setting that is no number: its default, and why.
+#[derive(Debug)]
+pub(super) struct Word {
+    /// The key path with `*` for names.
+    pub(super) key: &'static str,
+    /// The default as a configuration writes it, or what its absence means.
+    pub(super) default: &'static str,
+    /// What may be written.
+    pub(super) allowed: &'static str,
+    /// Why the default is what it is.
+    pub(super) reason: &'static str,
+}
+
+impl Word {
+    /// The name within its table.
+    pub(super) fn name(&self) -> &'static str {
+        last_segment(self.key)
+    }
+
+    /// Whether the default is written as TOML; the others say what absence means.
+    pub(super) fn is_toml(&self) -> bool {
+        self.default.starts_with(['"', '[']) || self.default == "true"
+    }
+
+    /// The default without its quotes, where it is a choice of words.
+    pub(super) fn choice(&self) -> &'static str {
+        self.default.trim_matches('"')
+    }
+}
+
+/// A setting without a default: what to write, and why nothing is assumed.
+#[derive(Debug)]
+pub(super) struct Required {
+    /// The key path with `*` for names.
+    pub(super) key: &'static str,
+    /// What may be written.
+    pub(super) allowed: &'static str,
+    /// Why there is no default.
+    pub(super) reason: &'static str,
+}
+
+fn last_segment(key: &'static str) -> &'static str {
+    key.rsplit('.').next().unwrap_or(key)
+}
+
+/// What stands for a number that depends on the machine.
+const WORKERS_DEFAULT: &str = "one a core";
+
+const SECOND: u64 = 1000;
+const HOUR: u64 = 3600 * SECOND;
+const DAY: u64 = 24 * HOUR;
+const KIB: u64 = 1024;
+const MIB: u64 = 1024 * KIB;
+const GIB: u64 = 1024 * MIB;
+
+/// Bounds of what may be unlimited: short enough for tests, long enough that more is the same as no limit.
+const PATIENCE: [u64; 2] = [10, 7 * DAY];
+/// Bounds of deadlines that hold a connection which is nobody's, or is over: always bounded.
+const DEADLINE: [u64; 2] = [10, HOUR];
+
+pub(super) static WORKERS: Amount = Amount {
+    key: "server.workers",
+    unit: Unit::Count,
+    default: None,
+    least: 1,
+    most: 1024,
+    unlimited_allowed: false,
+    reason: "The work is nearly all system calls; more threads than cores only switch.",
+};
+pub(super) static DRAIN_TIMEOUT: Amount = Amount::new(
+    "server.drain_timeout",
+    Unit::Milliseconds,
+    10 * SECOND,
+    DEADLINE,
+    "Most messages under way are done within seconds, and service managers kill after 30 s or more.",
+);
+pub(super) static BUFFERS_BYTES_MAX: Amount = Amount::new(
+    "server.buffers_bytes_max",
+    Unit::Bytes,
+    256 * MIB,
+    [64 * KIB, 1024 * GIB],
+    "A thousand peers that read slowly fit at 256 KiB each; beyond it the slowest are closed, before memory runs out.",
+);
+pub(super) static HEAD_TIMEOUT: Amount = Amount::new(
+    "listeners.*.head_timeout",
+    Unit::Milliseconds,
+    5 * SECOND,
+    DEADLINE,
+    "A request head is one packet or a few; five seconds forgive lost packets and end those who trickle bytes.",
+);
+pub(super) static MESSAGE_BYTES_MAX: Amount = Amount::new(
+    "routes.*.limits.message_bytes_max",
+    Unit::Bytes,
+    MIB,
+    [1, GIB],
+    "Messages pass in chunks, so size costs no memory here; a mebibyte is what backends commonly accept.",
+)
+.or_unlimited();
+pub(super) static MESSAGE_FRAGMENTS_MAX: Amount = Amount::new(
+    "routes.*.limits.message_fragments_max",
+    Unit::Count,
+    1024,
+    [1, 1 << 30],
+    "Real clients send a message in a handful of frames; each frame costs work however empty it is.",
+)
+.or_unlimited();
+pub(super) static MESSAGE_TIMEOUT: Amount = Amount::new(
+    "routes.*.limits.message_timeout",
+    Unit::Milliseconds,
+    30 * SECOND,
+    PATIENCE,
+    "A mebibyte arrives in 30 s at 35 KB/s; a message that takes longer is stuck or is meant to hold resources.",
+)
+.or_unlimited();
+pub(super) static PING_INTERVAL: Amount = Amount::new(
+    "routes.*.limits.ping_interval",
+    Unit::Milliseconds,
+    20 * SECOND,
+    PATIENCE,
+    "Home routers and load balancers forget a quiet connection after 30 to 60 s.",
+)
+.or_unlimited();
+pub(super) static PONG_TIMEOUT: Amount = Amount::new(
+    "routes.*.limits.pong_timeout",
+    Unit::Milliseconds,
+    10 * SECOND,
+    PATIENCE,
+    "With the ping interval, a peer that is gone is noticed within 30 s; a phone that changes networks has time to.",
+)
+.or_unlimited();
+pub(super) static STALL_TIMEOUT: Amount = Amount::new(
+    "routes.*.limits.stall_timeout",
+    Unit::Milliseconds,
+    15 * SECOND,
+    PATIENCE,
+    "Counts only time without any progress; a peer that reads nothing for so long keeps memory that others need.",
+)
+.or_unlimited();
+pub(super) static CLOSE_TIMEOUT: Amount = Amount::new(
+    "routes.*.limits.close_timeout",
+    Unit::Milliseconds,
+    5 * SECOND,
+    DEADLINE,
+    "A Close is answered at once by every library; who does not answer is not waited for.",
+);
+pub(super) static FIRST_MESSAGE_TIMEOUT: Amount = Amount::new(
+    "auth.*.first_message_timeout",
+    Unit::Milliseconds,
+    5 * SECOND,
+    DEADLINE,
+    "The client has its token before it connects; until it is verified the connection is nobody's.",
+);
+pub(super) static TOKEN_LIFETIME_MAX: Amount = Amount::new(
+    "auth.*.token_lifetime_max",
+    Unit::Milliseconds,
+    DAY,
+    [SECOND, 3650 * DAY],
+    "A stolen token ends within a day, and a revocation has to be remembered no longer.",
+)
+.or_unlimited();
+pub(super) static LEEWAY: Amount = Amount::new(
+    "auth.*.leeway",
+    Unit::Milliseconds,
+    30 * SECOND,
+    [0, 30 * SECOND],
+    "Clocks kept by NTP differ by far less; every second of leeway is a second that an expired token lives on.",
+);
+pub(super) static CONNECTIONS_PER_CLIENT_MAX: Amount = Amount::new(
+    "firewall.connections_per_client_max",
+    Unit::Count,
+    1000,
+    [1, 1 << 30],
+    "An office behind one address fits; one machine cannot take all sockets.",
+)
+.or_unlimited();
+pub(super) static HANDSHAKES_PER_CLIENT_PER_MINUTE: Amount = Amount::new(
+    "firewall.handshakes_per_client_per_minute",
+    Unit::Count,
+    3000,
+    [1, 1 << 30],
+    "Every client of a full address may reconnect three times a minute, a tenth of the rate in one burst.",
+)
+.or_unlimited();
+pub(super) static ERROR_FILE_BYTES_MAX: Amount = Amount::new(
+    "log.error_file.bytes_max",
+    Unit::Bytes,
+    10 * MIB,
+    [4 * KIB, 1024 * GIB],
+    "Some 20,000 records: days of a calm server, and a file that an editor still opens.",
+);
+pub(super) static ERROR_FILE_FILES_MAX: Amount = Amount::new(
+    "log.error_file.files_max",
+    Unit::Count,
+    5,
+    [1, 1000],
+    "With the size it bounds the disk at 50 MiB, whatever peers do.",
+);
+
+/// Every [`Amount`], in the order of docs/defaults.md.
+pub(super) static AMOUNTS: [&Amount; 18] = [
+    &WORKERS,
+    &DRAIN_TIMEOUT,
+    &BUFFERS_BYTES_MAX,
+    &HEAD_TIMEOUT,
+    &MESSAGE_BYTES_MAX,
+    &MESSAGE_FRAGMENTS_MAX,
+    &MESSAGE_TIMEOUT,
+    &PING_INTERVAL,
+    &PONG_TIMEOUT,
+    &STALL_TIMEOUT,
+    &CLOSE_TIMEOUT,
+    &FIRST_MESSAGE_TIMEOUT,
+    &TOKEN_LIFETIME_MAX,
+    &LEEWAY,
+    &CONNECTIONS_PER_CLIENT_MAX,
+    &HANDSHAKES_PER_CLIENT_PER_MINUTE,
+    &ERROR_FILE_BYTES_MAX,
+    &ERROR_FILE_FILES_MAX,
+];
+
+pub(super) static LISTENER_REQUIRED: Word = Word {
+    key: "listeners.*.required",
+    default: "true",
+    allowed: "true, false",
+    reason: "A gateway that serves half of its addresses looks healthy; where an address family may be missing, say so.",
+};
+pub(super) static HOSTS: Word = Word {
+    key: "routes.*.hosts",
+    default: "any host",
+    allowed: "a list of host names, without ports",
+    reason: "One application behind one gateway needs no list; path and origins are checked all the same.",
+};
+pub(super) static NOTICE: Word = Word {
+    key: "routes.*.notice",
+    default: "\"close\"",
+    allowed: "\"close\", \"json\", \"text\"",
+    reason: "The close code and reason are always sent; messages that the application did not define could confuse it.",
+};
+pub(super) static REFUSE: Word = Word {
+    key: "routes.*.refuse",
+    default: "\"http\"",
+    allowed: "\"http\"",
+    reason: "A refusal is an HTTP status, as RFC 6455 has it.",
+};
+pub(super) static ECHO_PREFIX: Word = Word {
+    key: "routes.*.backend.echo.prefix",
+    default: "\"\"",
+    allowed: "a string of at most 1024 bytes",
+    reason: "An echo is verbatim unless it is told otherwise.",
+};
+pub(super) static COMPRESSION: Word = Word {
+    key: "routes.*.limits.compression",
+    default: "\"off\"",
+    allowed: "\"off\"",
+    reason: "Compression costs memory for each connection and can leak secrets that share a message with foreign text.",
+};
+pub(super) static SUBJECT_CLAIMS: Word = Word {
+    key: "auth.*.subject_claims",
+    default: "[\"sub\"]",
+    allowed: "a list of claim names",
+    reason: "RFC 7519 §4.1.2 names the subject `sub`.",
+};
+pub(super) static LOG_LEVEL: Word = Word {
+    key: "log.level",
+    default: "\"info\"",
+    allowed: "\"error\", \"warn\", \"info\", \"debug\", \"trace\"",
+    reason: "One record when a connection opens and one when it ends; never one a message.",
+};
+pub(super) static LOG_FORMAT: Word = Word {
+    key: "log.format",
+    default: "\"json\"",
+    allowed: "\"json\", \"text\"",
+    reason: "Fields stay apart whatever a peer sends, and every log system reads it.",
+};
+pub(super) static ERROR_FILE: Word = Word {
+    key: "log.error_file",
+    default: "no file",
+    allowed: "{ path = \"…\", bytes_max = \"…\", files_max = … }",
+    reason: "Writing to disk is for the operator to ask for; the same records are in the log.",
+};
+pub(super) static ADMIN: Word = Word {
+    key: "admin",
+    default: "no admin listener",
+    allowed: "a table with `address`",
+    reason: "A door that nobody asked for stays shut.",
+};
+
+/// Every [`Word`], in the order of docs/defaults.md.
+pub(super) static WORDS: [&Word; 11] = [
+    &LISTENER_REQUIRED,
+    &HOSTS,
+    &NOTICE,
+    &REFUSE,
+    &ECHO_PREFIX,
+    &COMPRESSION,
+    &SUBJECT_CLAIMS,
+    &LOG_LEVEL,
+    &LOG_FORMAT,
+    &ERROR_FILE,
+    &ADMIN,
+];
+
+/// What must be written out, in the order of docs/defaults.md.
+pub(super) static REQUIRED: [Required; 16] = [
+    Required {
+        key: "listeners",
+        allowed: "at least one table [listeners.NAME]",
+        reason: "Without one there is nothing to connect to.",
+    },
+    Required {
+        key: "routes",
+        allowed: "at least one table [routes.NAME]",
+        reason: "Without one every request is refused.",
+    },
+    Required {
+        key: "listeners.*.address",
+        allowed: "an IP address and a port: \"127.0.0.1:8765\", \"[::1]:8765\"",
+        reason: "Who can reach the gateway is the first security choice.",
+    },
+    Required {
+        key: "listeners.*.tls",
+        allowed: "\"none\"",
+        reason: "Unencrypted traffic must be somebody's decision.",
+    },
+    Required {
+        key: "routes.*.listeners",
+        allowed: "a list of names of [listeners.NAME] tables",
+        reason: "A route must not appear on a listener that is added later.",
+    },
+    Required {
+        key: "routes.*.path",
+        allowed: "a path \"/chat\", or \"/chat/*\" for all below it",
+        reason: "What a route takes decides who reaches its backend.",
+    },
+    Required {
+        key: "routes.*.origins",
+        allowed: "\"any\", \"same\", or a list such as [\"https://app.example.com\"]",
+        reason: "Which web pages may connect is a security choice (RFC 6455 §10.2).",
+    },
+    Required {
+        key: "routes.*.auth",
+        allowed: "the name of an [auth.NAME] table, or \"none\"",
+        reason: "An open route must be somebody's decision.",
+    },
+    Required {
+        key: "routes.*.backend",
+        allowed: "\"echo\", or { echo = { prefix = \"…\" } }",
+        reason: "Messages must go somewhere.",
+    },
+    Required {
+        key: "auth.*.credentials",
+        allowed: "[\"first_message\"]",
+        reason: "Each place that a credential is taken from is a door.",
+    },
+    Required {
+        key: "auth.*.algorithms",
+        allowed: "[\"HS256\"]",
+        reason: "A token's own header must not choose how it is checked.",
+    },
+    Required {
+        key: "auth.*.keys",
+        allowed: "{ secret_file = \"…\" }",
+        reason: "There is no built-in key anywhere.",
+    },
+    Required {
+        key: "auth.*.issuer",
+        allowed: "what `iss` must be, or \"any\"",
+        reason: "A key may sign for several issuers; accepting all of them must be somebody's decision.",
+    },
+    Required {
+        key: "auth.*.audience",
+        allowed: "what `aud` must be or contain, or \"any\"",
+        reason: "A token for another service must not open this one by oversight.",
+    },
+    Required {
+        key: "log.error_file.path",
+        allowed: "a file, relative to the configuration's folder",
+        reason: "A file needs a name.",
+    },
+    Required {
+        key: "admin.address",
+        allowed: "a loopback address and a port: \"127.0.0.1:9090\"",
+        reason: "Metrics and health are not for everyone.",
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_default_lies_within_its_bounds() {
+        for amount in AMOUNTS {
+            assert!(amount.least <= amount.most, "{}", amount.key);
+            let default = amount.default.unwrap_or(amount.least);
+            assert!((amount.least..=amount.most).contains(&default), "{}", amount.key);
+            if amount.unit == Unit::Count {
+                assert!(u32::try_from(amount.most).is_ok(), "{} is kept in 32 bits", amount.key);
+            }
+        }
+    }
+
+    #[test]
+    fn every_key_has_one_default_or_none() {
+        let mut keys: Vec<_> = AMOUNTS.iter().map(|amount| amount.key).collect();
+        keys.extend(WORDS.iter().map(|word| word.key));
+        keys.extend(REQUIRED.iter().map(|required| required.key));
+        let count = keys.len();
+        keys.sort_unstable();
+        keys.dedup();
+        assert_eq!(keys.len(), count);
+    }
+}

@@ -1,0 +1,52 @@
+//! What the configuration of Drawgate has and this version cannot do yet: refused by name, so that nobody takes a
+//! setting to be in force that is not, and nobody takes it for a slip of the pen either.
+//!
+//! Asked by `read.rs` for each key that no reader has taken.
+
+/// What to do about the key of this shape (`routes.*.inspect`) meanwhile; `None` if it is not one of these.
+pub(super) fn advice(shape: &str) -> Option<&'static str> {
+    KEYS.iter().find(|(key, _)| *key == shape).map(|(_, advice)| *advice)
+}
+
+/// The names within the table of this shape.
+pub(super) fn names_in(table_shape: &str) -> impl Iterator<Item = &'static str> {
+    KEYS.iter().filter_map(move |(key, _)| match key.rsplit_once('.') {
+        Some((table, name)) => (table == table_shape).then_some(name),
+        None => table_shape.is_empty().then_some(*key),
+    })
+}
+
+/// Key shapes, and what to do meanwhile.
+const KEYS: &[(&str, &str)] = &[
+    ("state", "leave it out: nothing is kept beyond the process"),
+    ("listeners.*.proxy_protocol", "leave it out: clients are told apart by the address that connects"),
+    ("routes.*.backend.urls", "write \"echo\""),
+    ("routes.*.inspect", "leave it out: messages are not inspected"),
+    ("routes.*.inspect_replies", "leave it out: messages are not inspected"),
+    ("routes.*.limits.messages_per_second", "leave it out: messages are not counted over time"),
+    ("routes.*.limits.bytes_per_second", "leave it out: bytes are not counted over time"),
+    ("routes.*.limits.idle_timeout", "leave it out: a peer that answers pings may stay"),
+    ("routes.*.limits.session_time_max", "leave it out: a session ends with its token or connection"),
+    ("auth.*.keys.jwks_url", "write secret_file and algorithms = [\"HS256\"]"),
+    ("auth.*.keys.jwks_file", "write secret_file and algorithms = [\"HS256\"]"),
+    ("auth.*.keys.public_key_file", "write secret_file and algorithms = [\"HS256\"]"),
+    ("auth.*.sessions_per_subject_max", "leave it out: sessions are not counted by subject"),
+    ("auth.*.failures_per_client_per_minute", "leave it out: failures are not counted by client"),
+    ("firewall.allow", "leave it out: every address may connect"),
+    ("firewall.deny", "leave it out, and deny addresses in front of Drawgate"),
+    ("firewall.trusted_proxies", "leave it out: no proxy is trusted"),
+    ("admin.tokens", "leave it out: the admin listener is open, and only on loopback"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_found_by_shape_and_by_table() {
+        assert!(advice("routes.*.inspect").is_some());
+        assert_eq!(advice("routes.*.origins"), None);
+        assert_eq!(names_in("").collect::<Vec<_>>(), ["state"]);
+        assert_eq!(names_in("firewall").collect::<Vec<_>>(), ["allow", "deny", "trusted_proxies"]);
+    }
+}

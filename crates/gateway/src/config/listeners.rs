@@ -1,0 +1,118 @@
+//! Reads `[server]` and `[listeners.NAME]`. Binds nothing: the server does.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use toml::de::DeValue;
+
+use super::defaults;
+use super::problem::ProblemKind;
+use super::read::{Context, Place, Table, Value};
+
+/// The `[server]` table, and what is bounded for the process as a whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerConfig {
+    /// How many threads carry connections; `None` is one a core.
+    pub workers: Option<usize>,
+    /// How long connections may take to end when the process is told to.
+    pub drain_timeout: Duration,
+}
+
+/// One `[listeners.NAME]` table: plain TCP, written out as `tls = "none"`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerConfig {
+    /// The name that routes, logs and metrics know it by.
+    pub name: String,
+    /// Where to listen; port 0 lets the system choose.
+    pub address: SocketAddr,
+    /// How long a request head may take, from accept on.
+    pub head_timeout: Duration,
+    /// Whether the server refuses to start where it cannot listen here for want of the address or its family.
+    pub required: bool,
+}
+
+/// A listener as far as it could be read.
+pub(super) struct ListenerDraft {
+    pub(super) name: String,
+    pub(super) place: Place,
+    pub(super) address: Option<(SocketAddr, Place)>,
+    head_timeout: Duration,
+    required: bool,
+}
+
+impl ListenerDraft {
+    /// The listener, if nothing was missing.
+    pub(super) fn finish(self) -> Option<ListenerConfig> {
+        let Self { name, place: _, address, head_timeout, required } = self;
+        address.map(|(address, _)| ListenerConfig { name, address, head_timeout, required })
+    }
+}
+
+/// Reads `[server]`; gives what it holds and the bound on all buffers together.
+pub(super) fn server(context: &mut Context<'_>, value: Option<&Value<'_>>) -> (ServerConfig, u64) {
+    let empty = toml::de::DeTable::default();
+    let table = value.and_then(|value| value.table(context));
+    let mut table = table.unwrap_or_else(|| Table::root(&empty));
+    let workers = table.amount(context, &defaults::WORKERS);
+    let server = ServerConfig {
+        workers: workers.and_then(|workers| usize::try_from(workers).ok()),
+        drain_timeout: table.deadline(context, &defaults::DRAIN_TIMEOUT),
+    };
+    let buffers_bytes_max = table.bounded(context, &defaults::BUFFERS_BYTES_MAX);
+    table.finish(context);
+    (server, buffers_bytes_max)
+}
+
+/// Reads every `[listeners.NAME]`.
+pub(super) fn listeners(context: &mut Context<'_>, value: &Value<'_>) -> Vec<ListenerDraft> {
+    let Some(table) = value.table(context) else {
+        return Vec::new();
+    };
+    let named = table.named(context);
+    named.into_iter().map(|(name, value)| listener(context, name, &value)).collect()
+}
+
+fn listener(context: &mut Context<'_>, name: String, value: &Value<'_>) -> ListenerDraft {
+    let place = value.place.clone();
+    let Some(mut table) = value.table(context) else {
+        return ListenerDraft { name, place, address: None, head_timeout: Duration::ZERO, required: true };
+    };
+    let address = table.required(context, "address").and_then(|value| {
+        let address = address(context, &value)?;
+        Some((address, value.place))
+    });
+    if let Some(value) = table.required(context, "tls") {
+        tls(context, &value);
+    }
+    let head_timeout = table.deadline(context, &defaults::HEAD_TIMEOUT);
+    let required = match table.take(defaults::LISTENER_REQUIRED.name()) {
+        None => true,
+        Some(value) => value.boolean(context).unwrap_or(true),
+    };
+    table.finish(context);
+    ListenerDraft { name, place, address, head_timeout, required }
+}
+
+/// Reads an IP address with its port. Names are not resolved: which interface answers must not depend on DNS.
+pub(super) fn address(context: &mut Context<'_>, value: &Value<'_>) -> Option<SocketAddr> {
+    let text = value.text(context)?;
+    let address = text.parse();
+    if address.is_err() {
+        let advice = "write one such as \"127.0.0.1:8765\" or \"[::1]:8765\"; names are not resolved";
+        value.not_allowed(context, "is no IP address with a port", advice);
+    }
+    address.ok()
+}
+
+/// Holds `tls` to the one thing that can be done yet.
+fn tls(context: &mut Context<'_>, value: &Value<'_>) {
+    match value.value {
+        DeValue::Table(_) => {
+            let advice = "write \"none\", and end TLS in front of Drawgate";
+            context.report_unseen(&value.place, ProblemKind::NotSupportedYet, "is not supported yet", advice);
+        }
+        _ => {
+            let _: Option<()> = value.choice(context, &[("none", ())], &[]);
+        }
+    }
+}

@@ -1,0 +1,475 @@
+//! The configuration through its public door: what is accepted, and each kind of problem.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::defaults::{AMOUNTS, REQUIRED, WORDS};
+use super::*;
+use crate::auth::{Algorithm, CredentialSource, Expected};
+use crate::limits::Limits;
+use crate::observe::{ErrorFile, LogFormat, LogLevel};
+use crate::route::{Echo, Notice, Origins, PathPattern};
+
+mod refusals;
+
+/// The least that is valid: everything required, nothing else.
+const LEAST: &str = r#"
+[listeners.public]
+address = "127.0.0.1:8080"
+tls = "none"
+
+[routes.chat]
+listeners = ["public"]
+path = "/chat"
+origins = "any"
+auth = "none"
+backend = "echo"
+"#;
+
+/// What the secret file holds in these tests.
+const SECRET: &str = "0123456789abcdef0123456789abcdef-the-secret";
+
+fn no_environment(_name: &str) -> Option<String> {
+    None
+}
+
+fn read(text: &str) -> Result<Config, Problems> {
+    Config::from_toml(text, Path::new("/nowhere"), &no_environment)
+}
+
+/// Reads `text` beside a file `token.secret` with this content, for its owner only.
+fn read_with_secret(text: &str, secret: &str) -> Result<Config, Problems> {
+    let folder = secret_folder(secret);
+    Config::from_toml(text, folder.path(), &no_environment)
+}
+
+fn secret_folder(secret: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("token.secret");
+    fs::write(&file, secret).unwrap();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    folder
+}
+
+/// The only problem with `text`.
+#[track_caller]
+fn problem(text: &str) -> Problem {
+    only(read_with_secret(text, SECRET))
+}
+
+#[track_caller]
+fn only(result: Result<Config, Problems>) -> Problem {
+    let problems = result.expect_err("this has a problem");
+    assert_eq!(problems.len(), 1, "{problems}");
+    problems.iter().next().unwrap().clone()
+}
+
+/// [`LEAST`] with `find` replaced, which must be there.
+#[track_caller]
+fn with(find: &str, replacement: &str) -> String {
+    assert!(LEAST.contains(find), "{find}");
+    LEAST.replace(find, replacement)
+}
+
+/// [`LEAST`] with an authenticator `users` that the route uses; `keys` are its lines.
+fn with_auth(lines: &str) -> String {
+    format!("{}\n[auth.users]\n{lines}", with("auth = \"none\"", "auth = \"users\""))
+}
+
+/// An authenticator's required lines.
+const AUTH: &str = r#"
+credentials = ["first_message"]
+algorithms = ["HS256"]
+keys = { secret_file = "token.secret" }
+issuer = "any"
+audience = "chat"
+"#;
+
+/// The lines of [`AUTH`] with one of them replaced.
+#[track_caller]
+fn auth_with(find: &str, replacement: &str) -> String {
+    assert!(AUTH.contains(find), "{find}");
+    with_auth(&AUTH.replace(find, replacement))
+}
+
+#[test]
+fn what_is_left_out_has_its_default() {
+    let config = read_with_secret(&with_auth(AUTH), SECRET).unwrap();
+    assert_eq!(config.server, ServerConfig { workers: None, drain_timeout: Duration::from_secs(10) });
+    assert_eq!(config.buffers_bytes_max, 256 * 1024 * 1024);
+    let [listener] = &config.listeners[..] else { panic!("one listener") };
+    assert_eq!((listener.name.as_str(), listener.address.port()), ("public", 8080));
+    assert_eq!((listener.head_timeout, listener.required), (Duration::from_secs(5), true));
+    let [route] = &config.routes[..] else { panic!("one route") };
+    assert_eq!(route.limits, Limits::default(), "the library's defaults are the table's");
+    assert_eq!((&route.hosts, route.notice, &route.backend), (&Vec::new(), Notice::Close, &Echo::default()));
+    let auth = &config.auth["users"];
+    assert_eq!(auth.subject_claims, ["sub"]);
+    assert_eq!(auth.first_message_timeout, Duration::from_secs(5));
+    assert_eq!(auth.token_lifetime_max, Some(Duration::from_secs(86_400)));
+    assert_eq!(auth.leeway, Duration::from_secs(30));
+    assert_eq!(config.firewall.connections_per_client_max, Some(1000));
+    assert_eq!(config.firewall.handshakes_per_client_per_minute, Some(3000));
+    assert_eq!(
+        config.log,
+        observe::Config { level: LogLevel::Info, format: LogFormat::Json, error_file: None }
+    );
+    assert_eq!(config.admin, None);
+    assert_eq!(config.warnings, Vec::<String>::new());
+}
+
+/// A configuration that writes out every supported key, mostly with other values than the defaults.
+fn everything() -> String {
+    format!(
+        r#"
+        server = {{ workers = 3, drain_timeout = "250ms", buffers_bytes_max = "1GiB" }}
+        [listeners.a]
+        address = "127.0.0.1:0"
+        tls = "none"
+        head_timeout = "300ms"
+        required = false
+        [routes.chat]
+        listeners = ["a"]
+        path = "/chat/*"
+        hosts = ["Chat.Example.com", "127.0.0.1"]
+        origins = ["https://App.example.com:443", "http://localhost:3000"]
+        auth = "users"
+        notice = "json"
+        refuse = "http"
+        backend = {{ echo = {{ prefix = "> " }} }}
+        limits.message_bytes_max = "64KiB"
+        limits.message_fragments_max = 7
+        limits.message_timeout = "unlimited"
+        limits.ping_interval = "10ms"
+        limits.pong_timeout = "unlimited"
+        limits.stall_timeout = "7d"
+        limits.close_timeout = "100ms"
+        limits.compression = "off"
+        [auth.users]
+        {AUTH}
+        subject_claims = ["user_id", "sub"]
+        first_message_timeout = "50ms"
+        token_lifetime_max = "unlimited"
+        leeway = "0s"
+        [firewall]
+        connections_per_client_max = "unlimited"
+        handshakes_per_client_per_minute = 60
+        [log]
+        level = "debug"
+        format = "text"
+        error_file = {{ path = "logs/errors.log", bytes_max = "64KiB", files_max = 2 }}
+        [admin]
+        address = "[::1]:0"
+        "#
+    )
+}
+
+#[test]
+fn everything_that_is_supported_is_read() {
+    let folder = secret_folder(&format!("{SECRET}\n"));
+    let config = Config::from_toml(&everything(), folder.path(), &no_environment).unwrap();
+    assert_eq!(config.server, ServerConfig { workers: Some(3), drain_timeout: Duration::from_millis(250) });
+    assert_eq!(config.buffers_bytes_max, 1 << 30);
+    assert!(!config.listeners[0].required);
+    let route = &config.routes[0];
+    assert_eq!((route.listeners.as_slice(), route.auth.as_deref()), (&["a".to_owned()][..], Some("users")));
+    assert_eq!(route.path, PathPattern::Prefix("/chat/".to_owned()));
+    assert_eq!(route.hosts, ["chat.example.com", "127.0.0.1"]);
+    let origins = ["https://app.example.com", "http://localhost:3000"].map(str::to_owned).to_vec();
+    assert_eq!(route.origins, Origins::Listed(origins));
+    assert_eq!((route.notice, route.backend.prefix.as_str()), (Notice::Json, "> "));
+    let limits = Limits {
+        message_bytes_max: Some(65_536),
+        message_fragments_max: Some(7),
+        message_timeout: None,
+        ping_interval: Some(Duration::from_millis(10)),
+        pong_timeout: None,
+        stall_timeout: Some(Duration::from_secs(7 * 86_400)),
+        close_timeout: Duration::from_millis(100),
+    };
+    assert_eq!(route.limits, limits);
+    let auth = &config.auth["users"];
+    assert_eq!(auth.key.expose(), SECRET.as_bytes(), "less one newline");
+    assert_eq!(auth.credentials, [CredentialSource::FirstMessage]);
+    assert_eq!(auth.algorithms, [Algorithm::Hs256]);
+    assert_eq!((&auth.issuer, &auth.audience), (&Expected::Any, &Expected::Exactly("chat".to_owned())));
+    assert_eq!(auth.subject_claims, ["user_id", "sub"]);
+    assert_eq!((auth.token_lifetime_max, auth.leeway), (None, Duration::ZERO));
+    assert_eq!(config.firewall.connections_per_client_max, None);
+    assert_eq!(config.firewall.handshakes_per_client_per_minute, Some(60));
+    let path = folder.path().join("logs/errors.log");
+    assert_eq!(config.log.error_file, Some(ErrorFile { path, bytes_max: 65_536, files_max: 2 }));
+    assert_eq!((config.log.level, config.log.format), (LogLevel::Debug, LogFormat::Text));
+    assert!(config.admin.is_some());
+}
+
+#[test]
+fn every_problem_is_reported_at_once_in_the_order_of_the_file() {
+    let text = "[listeners.public]\naddress = \"localhost:80\"\ntls = \"none\"\n\n[routes.chat]\n\
+        listeners = [\"pubic\"]\npath = \"chat\"\norigin = \"any\"\nauth = \"none\"\nbackend = \"echo\"\n\
+        [routes.chat.limits]\nping_interval = \"20 parsecs\"\nidle_timeout = \"5m\"\nmessage_bytes_max = 5\n";
+    let problems = read(text).expect_err("nearly all of it is wrong");
+    let seen: Vec<_> = problems
+        .iter()
+        .map(|problem| (problem.position.map_or(0, |at| at.line), problem.key.as_str(), problem.kind))
+        .collect();
+    use ProblemKind::{Missing, NoSuchReference, NotAllowed, NotSupportedYet, UnknownKey};
+    assert_eq!(
+        seen,
+        [
+            (2, "listeners.public.address", NotAllowed),
+            (5, "routes.chat.origins", Missing),
+            (6, "routes.chat.listeners[0]", NoSuchReference),
+            (7, "routes.chat.path", NotAllowed),
+            (8, "routes.chat.origin", UnknownKey),
+            (12, "routes.chat.limits.ping_interval", NotAllowed),
+            (13, "routes.chat.limits.idle_timeout", NotSupportedYet),
+            (14, "routes.chat.limits.message_bytes_max", NotAllowed),
+        ],
+        "{problems}"
+    );
+    let text = problems.to_string();
+    assert!(
+        text.starts_with("8 problems:\nline 2: listeners.public.address = \"localhost:80\"\n    "),
+        "{text}"
+    );
+    assert!(text.contains("did you mean origins?"), "{text}");
+    assert!(text.contains("did you mean \"public\"?") || text.contains("write \"public\""), "{text}");
+    assert!(text.contains("line 12: routes.chat.limits.ping_interval = \"20 parsecs\"\n"), "{text}");
+    assert!(text.contains("from \"10ms\" to \"7d\", or \"unlimited\""), "{text}");
+}
+
+#[test]
+fn broken_toml_is_a_problem_with_line_and_column_and_without_its_text() {
+    let problem = problem("[listeners.a]\nsecret = \"abc\ntls = 'none'\n");
+    assert_eq!(problem.kind, ProblemKind::Syntax);
+    assert_eq!(problem.position.unwrap().line, 2);
+    assert!(problem.to_string().starts_with("line 2, column "), "{problem}");
+    assert!(!problem.to_string().contains("abc"), "{problem}");
+    assert_eq!(read("a = 1\na = 2\n").unwrap_err().iter().next().unwrap().kind, ProblemKind::Syntax);
+    let many = read(&"= [\n".repeat(1000)).unwrap_err();
+    assert!(many.len() <= 20, "{}", many.len());
+    assert_eq!(only(read(&"#".repeat(TEXT_BYTES_MAX + 1))).kind, ProblemKind::Syntax);
+}
+
+#[test]
+fn every_required_key_is_missed() {
+    let full = format!(
+        "{}{AUTH}\n[log]\nerror_file = {{ path = \"e.log\" }}\n[admin]\naddress = \"127.0.0.1:0\"\n",
+        with_auth("")
+    );
+    assert!(read_with_secret(&full, SECRET).is_ok());
+    for required in &REQUIRED {
+        let mut table: toml::Table = full.parse().unwrap();
+        assert!(remove(&mut table, required.key), "{} is in the full configuration", required.key);
+        let problems = read_with_secret(&toml::to_string(&table).unwrap(), SECRET).unwrap_err();
+        let shape =
+            required.key.replace("listeners.*", "listeners.public").replace("routes.*", "routes.chat");
+        let key = shape.replace("auth.*", "auth.users");
+        let missing =
+            problems.iter().find(|problem| problem.kind == ProblemKind::Missing && problem.key == key);
+        assert!(
+            missing.is_some_and(|problem| problem.advice.contains(required.allowed)),
+            "{key}: {problems}"
+        );
+    }
+}
+
+/// Removes the key of this shape; whether it was there.
+fn remove(table: &mut toml::Table, shape: &str) -> bool {
+    let Some((first, rest)) = shape.split_once('.') else {
+        return table.remove(shape).is_some();
+    };
+    let names: Vec<String> =
+        if first == "*" { table.keys().cloned().collect() } else { vec![first.to_owned()] };
+    names.iter().any(|name| match table.get_mut(name) {
+        Some(toml::Value::Table(inner)) => remove(inner, rest),
+        _ => false,
+    })
+}
+
+/// A configuration in which the setting of this shape has this value.
+fn set(shape: &str, value: &str) -> String {
+    let mut table: toml::Table = with_auth(AUTH).parse().unwrap();
+    if shape.starts_with("log.error_file") {
+        table.insert("log".to_owned(), "error_file.path = \"e.log\"".parse::<toml::Table>().unwrap().into());
+    }
+    let path = shape.replace("listeners.*", "listeners.public").replace("routes.*", "routes.chat");
+    let path = path.replace("auth.*", "auth.users");
+    let segments: Vec<&str> = path.split('.').collect();
+    let (last, tables) = segments.split_last().unwrap();
+    let mut at = &mut table;
+    for name in tables {
+        let entry = at.entry(*name).or_insert_with(|| toml::Table::new().into());
+        if entry.is_str() {
+            *entry = toml::Table::new().into();
+        }
+        at = entry.as_table_mut().unwrap();
+    }
+    at.insert(
+        (*last).to_owned(),
+        format!("x = {value}").parse::<toml::Table>().unwrap().remove("x").unwrap(),
+    );
+    toml::to_string(&table).unwrap()
+}
+
+#[test]
+fn every_number_is_held_to_its_bounds() {
+    for amount in AMOUNTS {
+        let good = [amount.least, amount.most, amount.default.unwrap_or(amount.least)];
+        for value in good {
+            let text = set(amount.key, &amount.render(value));
+            assert!(read_with_secret(&text, SECRET).is_ok(), "{} = {value}", amount.key);
+        }
+        let too_much = amount.most.saturating_add(1);
+        let below = amount.least.checked_sub(1);
+        for value in below.into_iter().chain([too_much]) {
+            let problem = problem(&set(amount.key, &amount.render(value)));
+            assert_eq!(problem.kind, ProblemKind::NotAllowed, "{} = {value}", amount.key);
+            assert!(problem.advice.contains(&amount.render(amount.most)), "{problem}");
+        }
+        let unlimited = read_with_secret(&set(amount.key, "\"unlimited\""), SECRET);
+        assert_eq!(unlimited.is_ok(), amount.unlimited_allowed, "{}", amount.key);
+        for wrong in ["true", "[]", "1.5", "{}", "-1", "\"x\"", "\"\"", "\"99999999999999999999d\""] {
+            let key = problem(&set(amount.key, wrong)).key;
+            assert_eq!(key.rsplit('.').next(), Some(amount.name()), "{wrong}");
+        }
+    }
+}
+
+#[test]
+fn every_word_is_held_to_its_choices() {
+    for word in WORDS {
+        for wrong in ["5", "\"nonsense\"", "[[]]"] {
+            let problems = read_with_secret(&set(word.key, wrong), SECRET);
+            let accepted = word.key == "routes.*.backend.echo.prefix" && wrong.starts_with('"');
+            assert_eq!(problems.is_ok(), accepted, "{} = {wrong}", word.key);
+        }
+    }
+}
+
+#[test]
+fn what_the_table_of_choices_calls_the_default_is_the_default() {
+    let left_out = read_with_secret(&with_auth(AUTH), SECRET).unwrap();
+    for word in WORDS {
+        if word.is_toml() {
+            let written = read_with_secret(&set(word.key, word.default), SECRET).unwrap();
+            assert_eq!(format!("{written:?}"), format!("{left_out:?}"), "{}", word.key);
+        }
+    }
+}
+
+#[test]
+fn every_key_of_the_example_is_supported_or_refused_as_not_supported_yet() {
+    let example = include_str!("example.toml");
+    // Keys that the example shows in comments belong to it as well.
+    let more = example
+        .replace("# proxy_protocol", "proxy_protocol")
+        .replace("refuse = \"http\"", "refuse = \"close\"")
+        .replace("compression = \"off\"", "compression = \"on\"")
+        .replace("[routes.chat.inspect] ", "[routes.chat.inspect_replies]\n[routes.chat.inspect] ");
+    for text in [example, &more] {
+        let problems = read(text).expect_err("the example has more than this version");
+        for problem in &problems {
+            assert_eq!(problem.kind, ProblemKind::NotSupportedYet, "{problem}");
+        }
+    }
+    let keys: Vec<String> = read(&more).unwrap_err().iter().map(|problem| problem.key.clone()).collect();
+    for key in [
+        "listeners.public.tls",
+        "listeners.public.proxy_protocol",
+        "routes.chat.backend.urls",
+        "routes.chat.refuse",
+        "routes.chat.inspect",
+        "routes.chat.inspect_replies",
+        "routes.chat.limits.compression",
+        "routes.chat.limits.session_time_max",
+        "auth.users.credentials[0]",
+        "auth.users.algorithms[0]",
+        "auth.users.keys.jwks_url",
+        "auth.users.sessions_per_subject_max",
+        "firewall.trusted_proxies",
+        "state",
+        "admin.tokens",
+    ] {
+        assert!(keys.iter().any(|other| other == key), "{key} in {keys:?}");
+    }
+}
+
+#[test]
+fn the_demo_is_valid_beside_its_secret() {
+    let config = read_with_secret(demo_text(), &"0a".repeat(32)).unwrap();
+    assert_eq!(config.warnings, Vec::<String>::new());
+    let addresses: Vec<String> =
+        config.listeners.iter().map(|listener| listener.address.to_string()).collect();
+    assert_eq!(addresses, ["127.0.0.1:8765", "[::1]:8765", "127.0.0.1:8888"]);
+    let required: Vec<bool> = config.listeners.iter().map(|listener| listener.required).collect();
+    assert_eq!(required, [true, false, true]);
+    assert!(config.routes.iter().all(|route| route.backend.prefix == "Server received: "));
+    assert_eq!((config.routes[0].auth.as_deref(), config.routes[1].auth.as_deref()), (None, Some("users")));
+    assert_eq!(config.auth["users"].subject_claims, ["sub", "user_id"]);
+    assert_eq!(config.admin.unwrap().address.to_string(), "127.0.0.1:9090");
+    assert!(config.log.error_file.unwrap().path.ends_with("websocket_errors.log"));
+    let problem = only(read(demo_text()));
+    assert_eq!((problem.kind, problem.key.as_str()), (ProblemKind::File, "auth.users.keys.secret_file"));
+}
+
+#[test]
+fn the_starting_configuration_is_valid_as_it_is_and_with_all_its_suggestions() {
+    let config = read(start_text()).unwrap();
+    assert_eq!(config.warnings, Vec::<String>::new());
+    assert_eq!(config.routes[0].limits, Limits::default());
+    let uncommented: String = start_text()
+        .lines()
+        .filter(|line| *line != "auth = \"none\"")
+        .map(|line| match line.strip_prefix('#') {
+            Some(setting) if !setting.is_empty() && !setting.starts_with(' ') => format!("{setting}\n"),
+            Some(_) | None => format!("{line}\n"),
+        })
+        .collect();
+    let config = read_with_secret(&uncommented, SECRET).unwrap();
+    assert_eq!(config.auth.len(), 1);
+    assert_eq!(config.server.workers, Some(2));
+    assert_eq!(config.routes[0].limits, Limits::default(), "what it calls defaults are the defaults");
+}
+
+/// Pieces that make interesting text more likely than chance does.
+fn pieces() -> impl Strategy<Value = String> {
+    let lines: Vec<String> =
+        include_str!("example.toml").lines().chain(demo_text().lines()).map(str::to_owned).collect();
+    let line = proptest::sample::select(lines);
+    let noise = "[\\[\\]{}=.,\"'$#\\na-z0-9 é\u{1b}\u{202e}]{0,20}";
+    proptest::collection::vec(prop_oneof![3 => line, 1 => noise], 0..40).prop_map(|lines| lines.join("\n"))
+}
+
+proptest! {
+    #[test]
+    fn arbitrary_text_is_read_or_refused(text: String) {
+        if let Err(problems) = read(&text) {
+            prop_assert!(!problems.to_string().is_empty());
+        }
+    }
+
+    #[test]
+    fn shuffled_configurations_are_read_or_refused(text in pieces()) {
+        if let Err(problems) = read(&text) {
+            let shown = problems.to_string();
+            prop_assert!(!shown.contains(['\u{1b}', '\u{202e}']), "{}", shown);
+        }
+    }
+
+    #[test]
+    fn configurations_cut_anywhere_are_read_or_refused(at in 0..4096_usize, character: char) {
+        let text = demo_text();
+        let at = (0..=at.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+        let _ = read(&text[..at]);
+        let _ = read(&format!("{}{character}{}", &text[..at], &text[at..]));
+    }
+}

@@ -1,0 +1,596 @@
+//! One connection from its accept to its end: admitted, relayed, concluded.
+//!
+//! [`serve`] is that life as one function. Its first part is boxed and dropped before the second begins, so that an idle
+//! connection pays nothing for what it took to get there. [`conclude`] is the only code that logs and counts an end.
+//! Comes after the firewall; before and beside it stands the server, which accepts and drains.
+
+mod output;
+mod relay;
+mod worker;
+
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
+use std::time::Duration;
+
+use drawgate_protocol::{Assembler, Limits as MessageLimits, LocalCode, Violation};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio::sync::{Notify, Semaphore, watch};
+use tokio::time::{timeout, timeout_at};
+
+use crate::auth::Authenticator;
+use crate::backend::Backend;
+use crate::backend::echo::Echoing;
+use crate::backend::handler::{Handling, Session};
+use crate::chance::Chance;
+use crate::clock::{Clock, Instant};
+use crate::firewall::{Admission, Denied};
+use crate::limits::Limits;
+use crate::observe::{Ended, Observer, Opened, Phase, RouteMetrics, Side, Traffic};
+use crate::principal::{ClientAddr, ConnectionId, Principal};
+use crate::pulse::{Pulse, Signal};
+use crate::reason::{Fault, Reason};
+use crate::route::Notice;
+use crate::timers::Timers;
+use crate::upgrade::{Entrances, Head, HeadError, Refused, send_refusal};
+
+pub(crate) use output::Budget;
+use relay::{Application, FIRST_MESSAGE_LIMITS, Outcome, Relay};
+
+/// What every connection's data path shares.
+#[derive(Debug)]
+pub(crate) struct Facilities {
+    pub(crate) clock: Clock,
+    pub(crate) started_at: Instant,
+    pub(crate) timers: Timers<Arc<Pulse>>,
+    pub(crate) budget: Arc<Budget>,
+}
+
+/// What every connection of one server shares.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    pub(crate) facilities: Arc<Facilities>,
+    pub(crate) observer: Observer,
+    pub(crate) chance: Chance,
+    pub(crate) live: Live,
+    /// Places for connections that have yet to send their first message.
+    pub(crate) unauthenticated: Arc<Semaphore>,
+    /// Places for clients that are refused before a byte is read, while they are told so.
+    pub(crate) turned_away: Semaphore,
+    /// Turns true when the drain begins.
+    pub(crate) draining: watch::Receiver<bool>,
+}
+
+/// What the connections of one route live by.
+#[derive(Debug)]
+pub(crate) struct Terms {
+    pub(crate) limits: Limits,
+    pub(crate) notice: Notice,
+    pub(crate) metrics: Arc<RouteMetrics>,
+}
+
+impl Terms {
+    /// The bounds on messages, for the protocol.
+    fn message_limits(&self) -> MessageLimits {
+        MessageLimits {
+            message_bytes_max: self.limits.message_bytes_max.unwrap_or(u64::MAX),
+            message_fragments_max: self.limits.message_fragments_max.unwrap_or(u32::MAX),
+        }
+    }
+}
+
+/// A route, ready to serve.
+#[derive(Debug)]
+pub(crate) struct Route {
+    pub(crate) name: Arc<str>,
+    pub(crate) authenticator: Option<Authenticator>,
+    pub(crate) backend: Backend,
+    pub(crate) terms: Arc<Terms>,
+}
+
+/// A listener's side of a connection.
+#[derive(Debug)]
+pub(crate) struct Door {
+    pub(crate) head_timeout: Duration,
+    pub(crate) entrances: Entrances<Arc<Route>>,
+}
+
+/// A socket that was accepted, and what the firewall says of it.
+#[derive(Debug)]
+pub(crate) struct Arrival<S> {
+    pub(crate) socket: S,
+    pub(crate) client: ClientAddr,
+    pub(crate) accepted_at: Instant,
+    pub(crate) admission: Result<Admission, Reason>,
+}
+
+/// Why and how a connection ended.
+#[derive(Debug)]
+pub(crate) struct Ending {
+    pub(crate) reason: Reason,
+    pub(crate) by: Side,
+    /// Both sides said goodbye, or we told the client why.
+    pub(crate) is_clean: bool,
+    pub(crate) close_code: Option<u16>,
+    pub(crate) violation: Option<Violation>,
+    pub(crate) limit: Option<u64>,
+    pub(crate) detail: Option<String>,
+}
+
+/// What is known of a connection while it lives.
+struct Record {
+    connection: ConnectionId,
+    client: ClientAddr,
+    accepted_at: Instant,
+    route: Option<Arc<Route>>,
+    principal: Option<Arc<Principal>>,
+    phase: Phase,
+    traffic: Traffic,
+}
+
+impl Record {
+    fn new(gate: &Gate, client: ClientAddr, accepted_at: Instant) -> Self {
+        Self {
+            connection: ConnectionId::new(gate.chance.bits()),
+            client,
+            accepted_at,
+            route: None,
+            principal: None,
+            phase: Phase::Handshake,
+            traffic: Traffic::default(),
+        }
+    }
+}
+
+/// Lives one connection: the whole of it.
+pub(crate) async fn serve<S>(gate: Arc<Gate>, door: Arc<Door>, arrival: Arrival<S>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let Arrival { socket, client, accepted_at, admission } = arrival;
+    let pulse = Arc::new(Pulse::default());
+    let _live = gate.live.enter(Arc::clone(&pulse));
+    let mut record = Record::new(&gate, client, accepted_at);
+    let ending = match admission {
+        Err(reason) => turn_away(&gate, socket, reason).await,
+        Ok(_admission) => {
+            let admitted = Box::pin(admit(&gate, &door, socket, &pulse, &mut record));
+            match caught(admitted).await {
+                Ok(Ok(relay)) => match caught(Box::pin(run(relay, &mut record))).await {
+                    Ok(ending) | Err(ending) => ending,
+                },
+                Ok(Err(ending)) | Err(ending) => ending,
+            }
+        }
+    };
+    conclude(&gate, &record, &ending);
+}
+
+/// The first part: the request, the credential, the backend; up to a relay that only has to run.
+async fn admit<S>(
+    gate: &Arc<Gate>,
+    door: &Door,
+    mut socket: S,
+    pulse: &Arc<Pulse>,
+    record: &mut Record,
+) -> Result<Box<Relay<S>>, Ending>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let head = match read_head(gate, door, &mut socket, record).await {
+        Ok(head) => head,
+        Err(HeadError::Refused(refused)) => return Err(refuse(socket, refused).await),
+        Err(HeadError::Incomplete) => return Err(Ending::by_client(Reason::RequestIncomplete, None)),
+        Err(HeadError::Transport(error)) => {
+            return Err(Ending {
+                detail: Some(error.to_string()),
+                ..Ending::by_client(Reason::RequestIncomplete, None)
+            });
+        }
+    };
+    let accepted = match head.judge(&door.entrances) {
+        Ok(accepted) => accepted,
+        Err(refused) => return Err(refuse(socket, refused).await),
+    };
+    let route = accepted.route;
+    record.route = Some(Arc::clone(&route));
+    // Held until the first message has been judged.
+    let place = match &route.authenticator {
+        None => None,
+        Some(_) => match Arc::clone(&gate.unauthenticated).try_acquire_owned() {
+            Ok(place) => Some(place),
+            Err(_) => return Err(refuse(socket, Refused::because(Reason::UnauthenticatedFull)).await),
+        },
+    };
+    if let Err(error) =
+        timeout(ANSWER_TIME_MAX, socket.write_all(&accepted.answer)).await.unwrap_or(Err(stuck()))
+    {
+        return Err(Ending::reset(&error));
+    }
+    record.phase = Phase::Open;
+    opened(gate, record, &route);
+    let application = match &route.authenticator {
+        None => application(&route, record, pulse),
+        Some(authenticator) => Application::Unauthenticated {
+            until: gate.facilities.clock.now() + authenticator.config().first_message_timeout,
+            assembler: Assembler::new(FIRST_MESSAGE_LIMITS),
+            first: None,
+        },
+    };
+    let (facilities, terms) = (Arc::clone(&gate.facilities), Arc::clone(&route.terms));
+    let mut relay =
+        Box::new(Relay::new(socket, facilities, terms, Arc::clone(pulse), application, head.into_rest()));
+    if let Some(authenticator) = &route.authenticator {
+        authenticate(gate, authenticator, &route, &mut relay, pulse, record).await?;
+    }
+    drop(place);
+    Ok(relay)
+}
+
+/// The request head, within its deadline, which counts from the accept and is moved by nothing.
+async fn read_head<S: AsyncRead + Unpin>(
+    gate: &Gate,
+    door: &Door,
+    socket: &mut S,
+    record: &Record,
+) -> Result<Head, HeadError> {
+    let mut draining = gate.draining.clone();
+    let until = record.accepted_at + door.head_timeout;
+    tokio::select! {
+        biased;
+        head = timeout_at(until, Head::read(socket)) => {
+            head.unwrap_or(Err(HeadError::Refused(Refused::because(Reason::RequestTimeout))))
+        }
+        _ = draining.wait_for(|draining| *draining) => {
+            Err(HeadError::Refused(Refused::because(Reason::Draining)))
+        }
+    }
+}
+
+/// The first message as the credential. The relay carries the connection meanwhile, pings and all.
+async fn authenticate<S>(
+    gate: &Gate,
+    authenticator: &Authenticator,
+    route: &Arc<Route>,
+    relay: &mut Relay<S>,
+    pulse: &Arc<Pulse>,
+    record: &mut Record,
+) -> Result<(), Ending>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let message = match poll_fn(|cx| relay.poll(cx)).await {
+        Outcome::FirstMessage(message) => message,
+        Outcome::Ended(ending) => {
+            record.traffic = relay.traffic;
+            return Err(ending);
+        }
+    };
+    match authenticator.verify(message.as_bytes(), gate.facilities.clock.unix_now()) {
+        Ok(principal) => {
+            let notice = verified_notice(route.terms.notice, &principal);
+            record.principal = Some(Arc::new(principal));
+            relay.authenticated(application(route, record, pulse), notice.as_deref());
+            Ok(())
+        }
+        Err(error) => {
+            let reason = if error.is_expired() { Reason::TokenExpired } else { Reason::TokenInvalid };
+            relay.refuse(Ending { detail: Some(error.to_string()), ..Ending::by_gate(reason) });
+            let outcome = poll_fn(|cx| relay.poll(cx)).await;
+            record.traffic = relay.traffic;
+            match outcome {
+                Outcome::Ended(ending) => Err(ending),
+                // After our Close no message is looked at.
+                Outcome::FirstMessage(_) => Err(Ending::by_gate(Reason::InternalError)),
+            }
+        }
+    }
+}
+
+/// The second part: the relay until it ends, and the news to the application.
+async fn run<S>(mut relay: Box<Relay<S>>, record: &mut Record) -> Ending
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let outcome = poll_fn(|cx| relay.poll(cx)).await;
+    record.traffic = relay.traffic;
+    let mut ending = match outcome {
+        Outcome::Ended(ending) => ending,
+        // An authenticated relay has no first message left to give.
+        Outcome::FirstMessage(_) => Ending::by_gate(Reason::InternalError),
+    };
+    if let Application::Handler(handling) = relay.into_application()
+        && handling.end(ending.reason).is_err()
+    {
+        ending.detail = Some("the handler panicked when it was told of the end".to_owned());
+    }
+    ending
+}
+
+/// Who gets the messages of an admitted connection.
+fn application(route: &Arc<Route>, record: &Record, pulse: &Arc<Pulse>) -> Application {
+    match &route.backend {
+        Backend::Echo(echo) => Application::Echo(Echoing::new(Arc::clone(echo))),
+        Backend::Handler(handler) => {
+            let session = Session::new(
+                record.connection,
+                record.client,
+                Arc::clone(&route.name),
+                record.principal.clone(),
+                Arc::clone(pulse),
+            );
+            let limits = route.terms.message_limits();
+            Application::Handler(Box::new(Handling::new(Arc::clone(handler), session, limits)))
+        }
+    }
+}
+
+/// What a client hears when its first message was good.
+fn verified_notice(notice: Notice, principal: &Principal) -> Option<String> {
+    match notice {
+        Notice::Close => None,
+        Notice::Text => Some("Authenticated!".to_owned()),
+        Notice::Json => Some(
+            serde_json::json!({
+                "type": "authenticated",
+                "subject": &*principal.subject,
+                "expires_at": principal.expires_at.to_string(),
+            })
+            .to_string(),
+        ),
+    }
+}
+
+fn opened(gate: &Gate, record: &Record, route: &Route) {
+    gate.observer.connection_opened(&Opened {
+        connection: record.connection,
+        client: record.client,
+        route: &route.name,
+        handshake_duration: gate.facilities.clock.now().saturating_duration_since(record.accepted_at),
+    });
+}
+
+/// Refuses before a byte is read. In a flood only some clients are given the time to hear why.
+async fn turn_away<S: AsyncRead + AsyncWrite + Unpin>(gate: &Gate, socket: S, reason: Reason) -> Ending {
+    match gate.turned_away.try_acquire() {
+        Ok(_place) => refuse(socket, Refused::because(reason)).await,
+        Err(_) => Ending { is_clean: false, ..Ending::by_gate(reason) },
+    }
+}
+
+/// Refuses a client for whom there is no descriptor to spare: what `send` does not do at once is not done.
+pub(crate) fn turn_away_at_once(gate: &Gate, client: ClientAddr, reason: Reason, send: impl FnOnce(&[u8])) {
+    send(&Refused::because(reason).answer());
+    let record = Record::new(gate, client, gate.facilities.clock.now());
+    conclude(gate, &record, &Ending::by_gate(reason));
+}
+
+/// Answers a request that is not accepted. An answer that cannot be delivered changes nothing.
+async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(mut socket: S, refused: Refused) -> Ending {
+    let delivered = timeout(ANSWER_TIME_MAX, send_refusal(&mut socket, &refused.answer())).await;
+    let by = match refused.reason.row().fault {
+        Fault::Client | Fault::Upstream | Fault::Gateway => Side::Gateway,
+        Fault::Operator | Fault::None => Side::Operator,
+    };
+    Ending {
+        is_clean: matches!(delivered, Ok(Ok(()))),
+        by,
+        close_code: None,
+        detail: refused.cause.map(|cause| cause.to_string()),
+        ..Ending::by_gate(refused.reason)
+    }
+}
+
+/// One end: one record, one counter.
+fn conclude(gate: &Gate, record: &Record, ending: &Ending) {
+    let duration = gate.facilities.clock.now().saturating_duration_since(record.accepted_at);
+    let is_open = record.phase == Phase::Open;
+    gate.observer.connection_ended(&Ended {
+        connection: record.connection,
+        client: record.client,
+        route: record.route.as_ref().map(|route| &*route.name),
+        subject: record.principal.as_ref().map(|principal| &*principal.subject),
+        phase: record.phase,
+        reason: ending.reason,
+        ended_by: ending.by,
+        close_code: ending.close_code.filter(|_| is_open),
+        http_status: ending.reason.row().status.filter(|_| !is_open),
+        violation: ending.violation,
+        detail: ending.detail.as_ref().map(|detail| detail as _),
+        limit: ending.limit,
+        observed: None,
+        traffic: record.traffic,
+        duration,
+    });
+}
+
+/// Polls `life`; a panic in it ends this connection and nothing else.
+async fn caught<F: Future + Unpin>(mut life: F) -> Result<F::Output, Ending> {
+    poll_fn(move |cx| {
+        let polled = catch_unwind(AssertUnwindSafe(|| Pin::new(&mut life).poll(cx)));
+        polled.map_or_else(|_| Poll::Ready(Err(Ending::by_gate(Reason::InternalError))), |poll| poll.map(Ok))
+    })
+    .await
+}
+
+impl Ending {
+    /// By a rule of ours: the client is told by the reason's code.
+    pub(crate) fn by_gate(reason: Reason) -> Self {
+        let close_code = reason.row().close.map(drawgate_protocol::CloseCode::get);
+        Self {
+            reason,
+            by: Side::Gateway,
+            is_clean: true,
+            close_code,
+            violation: None,
+            limit: None,
+            detail: None,
+        }
+    }
+
+    /// By the client, with a code of its own.
+    fn by_client(reason: Reason, close_code: Option<u16>) -> Self {
+        Self { by: Side::Client, close_code, ..Self::by_gate(reason) }
+    }
+
+    /// By the operator's wish.
+    fn by_operator(reason: Reason) -> Self {
+        Self { by: Side::Operator, ..Self::by_gate(reason) }
+    }
+
+    /// By the application, with a code of its own.
+    fn by_application(code: drawgate_protocol::CloseCode) -> Self {
+        Self {
+            by: Side::Application,
+            close_code: Some(code.get()),
+            ..Self::by_gate(Reason::ClosedByApplication)
+        }
+    }
+
+    /// By a rule of the protocol that the client broke.
+    fn by_violation(reason: Reason, violation: Violation, limits: MessageLimits) -> Self {
+        let limit = match violation {
+            Violation::MessageTooBig => Some(limits.message_bytes_max),
+            Violation::FragmentsTooMany => Some(u64::from(limits.message_fragments_max)),
+            _ => None,
+        };
+        Self { violation: Some(violation), limit, ..Self::by_gate(reason) }
+    }
+
+    /// By a rate that the client exceeded.
+    fn over(reason: Reason, limit: u32) -> Self {
+        Self { limit: Some(u64::from(limit)), ..Self::by_gate(reason) }
+    }
+
+    /// By a deadline, in milliseconds.
+    fn late(reason: Reason, limit: Option<Duration>) -> Self {
+        let limit = limit.map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
+        Self { limit, ..Self::by_gate(reason) }
+    }
+
+    /// The transport ended without a Close.
+    fn lost() -> Self {
+        let code = Some(LocalCode::Abnormal.get());
+        Self { is_clean: false, ..Self::by_client(Reason::ConnectionLost, code) }
+    }
+
+    /// The transport failed.
+    fn reset(error: &io::Error) -> Self {
+        Self { reason: Reason::ConnectionReset, detail: Some(error.to_string()), ..Self::lost() }
+    }
+
+    /// Our Close was not answered in time.
+    fn unanswered(self) -> Self {
+        let detail = Some(self.detail.unwrap_or_else(|| "our Close was not answered in time".to_owned()));
+        match self.reason {
+            // The application closed well, the client did not: that is what the record is about.
+            Reason::ClosedByApplication => {
+                let code = Some(LocalCode::Abnormal.get());
+                Self {
+                    reason: Reason::CloseTimeout,
+                    by: Side::Gateway,
+                    is_clean: false,
+                    close_code: code,
+                    detail,
+                    ..self
+                }
+            }
+            _ => Self { is_clean: false, detail, ..self },
+        }
+    }
+}
+
+impl From<&Denied> for Reason {
+    fn from(denied: &Denied) -> Self {
+        match denied {
+            Denied::ConnectionsExceeded { .. } => Self::ClientConnectionsExceeded,
+            Denied::RateExceeded { .. } => Self::HandshakeRateExceeded,
+        }
+    }
+}
+
+/// The connections that live: to be told that the gateway drains or sheds load, and counted.
+#[derive(Debug, Default)]
+pub(crate) struct Live {
+    pulses: Mutex<HashMap<u64, Arc<Pulse>>>,
+    next: AtomicUsize,
+    emptied: Notify,
+}
+
+impl Live {
+    /// Adds a connection until the guard is dropped.
+    fn enter(&self, pulse: Arc<Pulse>) -> LiveGuard<'_> {
+        let key = self.next.fetch_add(1, Ordering::Relaxed) as u64;
+        self.locked().insert(key, pulse);
+        LiveGuard { live: self, key }
+    }
+
+    /// How many live.
+    pub(crate) fn count(&self) -> usize {
+        self.locked().len()
+    }
+
+    /// Those that live now.
+    pub(crate) fn pulses(&self) -> Vec<Arc<Pulse>> {
+        self.locked().values().cloned().collect()
+    }
+
+    /// Waits until none lives.
+    pub(crate) async fn until_empty(&self) {
+        loop {
+            let emptied = self.emptied.notified();
+            if self.count() == 0 {
+                return;
+            }
+            emptied.await;
+        }
+    }
+
+    /// Ends the slowest readers until `excess` bytes of waiting output will have been given up.
+    pub(crate) fn shed(&self, excess: usize) {
+        let mut blocked: Vec<_> =
+            self.pulses().into_iter().filter_map(|pulse| Some((pulse.blocked()?, pulse))).collect();
+        blocked.sort_by_key(|((since_ms, _), _)| *since_ms);
+        let mut freed = 0;
+        for ((_, bytes), pulse) in blocked {
+            if freed >= excess {
+                return;
+            }
+            freed += bytes;
+            pulse.signal(Signal::Shed);
+        }
+    }
+
+    fn locked(&self) -> MutexGuard<'_, HashMap<u64, Arc<Pulse>>> {
+        self.pulses.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct LiveGuard<'l> {
+    live: &'l Live,
+    key: u64,
+}
+
+impl Drop for LiveGuard<'_> {
+    fn drop(&mut self) {
+        let mut pulses = self.live.locked();
+        pulses.remove(&self.key);
+        if pulses.is_empty() {
+            // What a flood has grown is given back.
+            pulses.shrink_to_fit();
+            self.live.emptied.notify_waiters();
+        }
+    }
+}
+
+fn stuck() -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, "the answer could not be sent in time")
+}
+
+/// How long a client may take to receive an answer to its request.
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(1);

@@ -1,0 +1,314 @@
+//! What waits to be written to one socket: whole frames, bounded, counted against the budget of all connections.
+//!
+//! While output flows nothing is held: a poll's frames leave by one write from the worker's buffer. Only what a blocked
+//! socket did not take is kept here.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, ready};
+
+use drawgate_protocol::frame::unmasked_frame_bytes;
+use drawgate_protocol::{SendError, Sender};
+use tokio::io::AsyncWrite;
+use tokio::sync::Notify;
+
+use crate::clock::Instant;
+
+/// The bytes that wait in all connections together, and the most that may.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    used: AtomicUsize,
+    bytes_max: usize,
+    /// Told when the budget is exceeded.
+    pub(crate) exceeded: Notify,
+}
+
+impl Budget {
+    pub(crate) fn new(bytes_max: usize) -> Self {
+        Self { used: AtomicUsize::new(0), bytes_max, exceeded: Notify::new() }
+    }
+
+    /// How many bytes wait in all.
+    pub(crate) fn used(&self) -> usize {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    /// How many bytes are too many.
+    pub(crate) fn excess(&self) -> usize {
+        self.used().saturating_sub(self.bytes_max)
+    }
+
+    fn charge(&self, before: usize, after: usize) {
+        if after > before {
+            let used = self.used.fetch_add(after - before, Ordering::Relaxed) + (after - before);
+            if used > self.bytes_max {
+                self.exceeded.notify_one();
+            }
+        } else if before > after {
+            self.used.fetch_sub(before - after, Ordering::Relaxed);
+        }
+    }
+}
+
+/// The output of one connection.
+#[derive(Debug)]
+pub(super) struct Output {
+    /// Whole frames, less what has been written of the first.
+    pending: Vec<u8>,
+    /// How many bytes at the front belong to a frame that has been begun: they must go out before anything else.
+    begun_bytes: usize,
+    /// Where a pong lies that has not been begun, in `pending`.
+    pong: Option<(usize, usize)>,
+    /// When the socket last took something, if it is blocked.
+    blocked_since: Option<Instant>,
+    budget: Arc<Budget>,
+    charged_bytes: usize,
+}
+
+impl Output {
+    pub(super) const fn new(budget: Arc<Budget>) -> Self {
+        Self {
+            pending: Vec::new(),
+            begun_bytes: 0,
+            pong: None,
+            blocked_since: None,
+            budget,
+            charged_bytes: 0,
+        }
+    }
+
+    /// Whether nothing waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.pending.is_empty()
+    }
+
+    /// How many bytes wait.
+    pub(super) fn len(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// Since when the socket has taken nothing, if it is blocked.
+    pub(super) const fn blocked_since(&self) -> Option<Instant> {
+        self.blocked_since
+    }
+
+    /// Whether `more` bytes beside those that wait would be too many: the matching input then stops.
+    pub(super) fn is_full(&self, more: usize) -> bool {
+        self.pending.len() + more >= FULL_BYTES || (self.blocked_since.is_some() && self.budget.excess() > 0)
+    }
+
+    /// Where frames go that do not belong to the poll's own output: notices, pings, Close.
+    pub(super) fn frames(&mut self) -> &mut Vec<u8> {
+        &mut self.pending
+    }
+
+    /// Queues a pong behind what waits. While the socket is blocked it takes the place of one that has not been begun
+    /// (RFC 6455 §5.5.3), so that pings cannot make the output grow.
+    pub(super) fn pong(&mut self, sender: &mut Sender, payload: &[u8]) -> Result<(), SendError> {
+        if let Some((start, bytes)) = self.pong.take() {
+            self.pending.drain(start..start + bytes);
+        }
+        let start = self.pending.len();
+        sender.pong(&mut self.pending, payload, None)?;
+        self.pong = Some((start, self.pending.len() - start));
+        Ok(())
+    }
+
+    /// Gives up every frame that has not been begun, so that a Close can be the next.
+    pub(super) fn discard_unbegun(&mut self) {
+        self.pending.truncate(self.begun_bytes);
+        self.pending.shrink_to_fit();
+        self.pong = None;
+        self.settle();
+    }
+
+    /// Writes what waits and then `fresh`; what the socket does not take is kept.
+    ///
+    /// Ready when everything has gone.
+    pub(super) fn poll_write<S: AsyncWrite + Unpin>(
+        &mut self,
+        socket: &mut S,
+        cx: &mut Context<'_>,
+        fresh: &mut Vec<u8>,
+        now: Instant,
+    ) -> Poll<io::Result<()>> {
+        let is_fresh = self.pending.is_empty();
+        if !is_fresh {
+            self.pending.append(fresh);
+        }
+        let bytes: &[u8] = if is_fresh { fresh } else { &self.pending };
+        let mut written = 0;
+        let result = loop {
+            if written == bytes.len() {
+                break Poll::Ready(Ok(()));
+            }
+            match Pin::new(&mut *socket).poll_write(cx, &bytes[written..]) {
+                Poll::Ready(Ok(0)) => break Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(count)) => written += count,
+                Poll::Ready(Err(error)) => break Poll::Ready(Err(error)),
+                Poll::Pending => break Poll::Pending,
+            }
+        };
+        if bytes.is_empty() {
+            return result;
+        }
+        self.advance(is_fresh, fresh, written);
+        if result.is_pending() {
+            let progress_at = if written > 0 { now } else { self.blocked_since.unwrap_or(now) };
+            self.blocked_since = Some(progress_at);
+        } else {
+            self.blocked_since = None;
+        }
+        self.settle();
+        result
+    }
+
+    /// Takes `written` bytes off the front, and what is left of `fresh` over.
+    fn advance(&mut self, is_fresh: bool, fresh: &mut Vec<u8>, written: usize) {
+        let bytes: &[u8] = if is_fresh { fresh } else { &self.pending };
+        let mut boundary = if is_fresh { 0 } else { self.begun_bytes };
+        while boundary < written {
+            // What waits is whole frames of our own; a frame that cannot be measured would end with everything.
+            boundary += unmasked_frame_bytes(&bytes[boundary..]).unwrap_or(bytes.len() - boundary);
+        }
+        self.begun_bytes = boundary - written;
+        if is_fresh {
+            self.pending = fresh[written..].to_vec();
+            fresh.clear();
+        } else if written == self.pending.len() {
+            self.pending = Vec::new();
+        } else {
+            self.pending.drain(..written);
+        }
+        self.pong = self.pong.and_then(|(start, bytes)| Some((start.checked_sub(written)?, bytes)));
+    }
+
+    /// Keeps the budget's count of this connection true.
+    fn settle(&mut self) {
+        let bytes = if self.blocked_since.is_some() { self.pending.len() } else { 0 };
+        self.budget.charge(self.charged_bytes, bytes);
+        self.charged_bytes = bytes;
+    }
+}
+
+impl Drop for Output {
+    fn drop(&mut self) {
+        self.budget.charge(self.charged_bytes, 0);
+    }
+}
+
+/// Closes the writing side once everything has gone.
+pub(super) fn poll_finish<S: AsyncWrite + Unpin>(
+    output: &mut Output,
+    socket: &mut S,
+    cx: &mut Context<'_>,
+    now: Instant,
+) -> Poll<io::Result<()>> {
+    ready!(output.poll_write(socket, cx, &mut Vec::new(), now))?;
+    Pin::new(socket).poll_shutdown(cx)
+}
+
+/// The most bytes that may wait in one connection, beside a single message that is larger.
+const OUTPUT_BYTES_MAX: usize = 256 * 1024;
+
+/// From here on nothing is read: what one read can still add stays within [`OUTPUT_BYTES_MAX`].
+const FULL_BYTES: usize = OUTPUT_BYTES_MAX - super::worker::READ_BYTES - 8 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use drawgate_protocol::{MessageKind, Role};
+    use tokio::io::{AsyncReadExt as _, DuplexStream};
+
+    use super::*;
+    use crate::clock::Clock;
+
+    async fn write(
+        output: &mut Output,
+        socket: &mut DuplexStream,
+        fresh: &mut Vec<u8>,
+        now: Instant,
+    ) -> bool {
+        std::future::poll_fn(|cx| Poll::Ready(output.poll_write(socket, cx, fresh, now).is_ready())).await
+    }
+
+    fn binary(bytes: usize) -> Vec<u8> {
+        let mut frame = Vec::new();
+        let mut sender = Sender::new(Role::Server);
+        sender.data(&mut frame, MessageKind::Binary, true, &[&vec![7; bytes]], None).unwrap();
+        frame
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_blocked_socket_leaves_the_rest_pending_and_counted() {
+        let budget = Arc::new(Budget::new(100));
+        let mut output = Output::new(Arc::clone(&budget));
+        let (mut ours, mut theirs) = tokio::io::duplex(64);
+        let now = Clock::system().now();
+        let mut fresh = [binary(40), binary(100)].concat();
+        assert!(!write(&mut output, &mut ours, &mut fresh, now).await);
+        assert_eq!((output.len(), budget.used()), (144 - 64, 80));
+        assert_eq!(output.blocked_since(), Some(now));
+        assert!(fresh.is_empty());
+
+        let later = now + Duration::from_secs(1);
+        assert!(!write(&mut output, &mut ours, &mut Vec::new(), later).await);
+        assert_eq!(output.blocked_since(), Some(now), "no progress has been made since");
+
+        let mut read = [0; 64];
+        theirs.read_exact(&mut read).await.unwrap();
+        assert!(!write(&mut output, &mut ours, &mut Vec::new(), later).await);
+        assert_eq!(output.blocked_since(), Some(later));
+        theirs.read_exact(&mut read).await.unwrap();
+        assert!(write(&mut output, &mut ours, &mut Vec::new(), later).await);
+        assert_eq!((output.pending.capacity(), budget.used()), (0, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn f15_a_new_pong_replaces_the_unsent_one_while_output_is_blocked() {
+        let mut output = Output::new(Arc::new(Budget::new(1000)));
+        let mut sender = Sender::new(Role::Server);
+        let (mut ours, mut theirs) = tokio::io::duplex(10);
+        let now = Clock::system().now();
+        assert!(!write(&mut output, &mut ours, &mut binary(20), now).await);
+        for payload in ["one", "two, longer", "three"] {
+            output.pong(&mut sender, payload.as_bytes()).unwrap();
+        }
+        assert_eq!(output.len(), 12 + 7);
+        let mut sent = Vec::new();
+        while !write(&mut output, &mut ours, &mut Vec::new(), now).await {
+            let mut byte = [0];
+            theirs.read_exact(&mut byte).await.unwrap();
+            sent.push(byte[0]);
+        }
+        drop(ours);
+        theirs.read_to_end(&mut sent).await.unwrap();
+        assert_eq!(sent, [binary(20), b"\x8a\x05three".to_vec()].concat());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_has_not_been_begun_can_be_given_up_for_a_close() {
+        let budget = Arc::new(Budget::new(1000));
+        let mut output = Output::new(Arc::clone(&budget));
+        let (mut ours, mut theirs) = tokio::io::duplex(30);
+        let now = Clock::system().now();
+        let mut fresh = [binary(20), binary(20), binary(20)].concat();
+        assert!(!write(&mut output, &mut ours, &mut fresh, now).await);
+        output.discard_unbegun();
+        assert_eq!(output.len(), 44 - 30, "the second frame has been begun, the third has not");
+        assert_eq!(budget.used(), 14);
+        let mut close = Vec::new();
+        Sender::new(Role::Server).close(&mut close, None, None).unwrap();
+        output.frames().extend_from_slice(&close);
+        let mut read = [0; 30];
+        theirs.read_exact(&mut read).await.unwrap();
+        assert!(write(&mut output, &mut ours, &mut Vec::new(), now).await);
+        drop(ours);
+        let mut rest = Vec::new();
+        theirs.read_to_end(&mut rest).await.unwrap();
+        assert_eq!([&read[..], &rest].concat(), [binary(20), binary(20), close].concat());
+    }
+}

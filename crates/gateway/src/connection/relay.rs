@@ -1,0 +1,705 @@
+//! The data path: one connection from the `101` to its end, as one hand-written future.
+//!
+//! One turn is one read into the worker's buffer, everything that it holds, and one write of all that came of it. Nothing
+//! borrowed survives the poll; an idle connection holds no buffer. Input stops while output is full, and the clocks that
+//! judge the client stop with it. Comes after the upgrade; how it ended is told to [`super`], which logs and counts.
+
+use std::io;
+use std::mem;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use drawgate_protocol::{
+    Assembler, Chunk, CloseCode, CloseFrame, Event, Limits as MessageLimits, LocalCode, Message, MessageKind,
+    Receiver, Role, Sender, Violation,
+};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::output::{self, Output};
+use super::worker::{self, Worker};
+use super::{Ending, Facilities, Terms};
+use crate::backend::echo::Echoing;
+use crate::backend::handler::Handling;
+use crate::backend::outbox::Outgoing;
+use crate::clock::Instant;
+use crate::observe::{Direction, FrameKind, Traffic, TrafficDelta};
+use crate::pulse::{Pulse, Signal, Signals};
+use crate::rate::{Gcra, Rate};
+use crate::reason::Reason;
+use crate::route::Notice;
+use crate::timers::Timer;
+
+/// One upgraded connection.
+pub(crate) struct Relay<S> {
+    socket: S,
+    facilities: Arc<Facilities>,
+    terms: Arc<Terms>,
+    pulse: Arc<Pulse>,
+    application: Application,
+    receiver: Receiver,
+    sender: Sender,
+    output: Output,
+    /// What was read and not yet used: an incomplete header or control frame, or what came while input stood still.
+    remainder: Vec<u8>,
+    /// The remainder has not been looked at to its end.
+    remainder_is_fresh: bool,
+    phase: Phase,
+    ending: Option<Ending>,
+    timer: Option<(Instant, Timer)>,
+    /// When the client was last heard of.
+    heard_at: Instant,
+    /// When a ping went out that nothing has answered.
+    pinged_at: Option<Instant>,
+    /// When the message that is open began.
+    message_since: Option<Instant>,
+    /// Since when input stands still because output is full or the application is busy.
+    paused_since: Option<Instant>,
+    pings: Gcra,
+    pongs: Gcra,
+    draining: bool,
+    /// What has gone through so far.
+    pub(crate) traffic: Traffic,
+}
+
+/// Who gets the messages.
+#[derive(Debug)]
+pub(crate) enum Application {
+    /// Nobody yet: the first message is a credential.
+    Unauthenticated { until: Instant, assembler: Assembler, first: Option<Message> },
+    /// The built-in echo.
+    Echo(Echoing),
+    /// The application in this process.
+    Handler(Box<Handling>),
+}
+
+/// What a relay comes to.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// The first message of a connection that has yet to authenticate; the relay goes on after
+    /// [`Relay::authenticated`] or [`Relay::refuse`].
+    FirstMessage(Message),
+    /// The connection has ended.
+    Ended(Ending),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Messages flow.
+    Open,
+    /// Our Close is out or queued; the peer's is awaited.
+    Closing { until: Instant },
+    /// Nothing is read any more; what is queued, our Close last, goes out, then our side of the transport closes.
+    Finishing { until: Instant },
+    /// The peer's side is awaited, so that bytes it still sends do not reset the connection under our Close.
+    Lingering { until: Instant, bytes_left: usize },
+    /// Over.
+    Done,
+}
+
+/// What one turn works with: the worker's buffers, and the time.
+struct Turn<'w> {
+    fresh: &'w mut Vec<u8>,
+    tally: &'w mut TrafficDelta,
+    now: Instant,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
+    /// A relay over `socket`, on which `already_read` has come behind the request.
+    pub(crate) fn new(
+        socket: S,
+        facilities: Arc<Facilities>,
+        terms: Arc<Terms>,
+        pulse: Arc<Pulse>,
+        application: Application,
+        already_read: Vec<u8>,
+    ) -> Self {
+        let now = facilities.clock.now();
+        let limits = match application {
+            Application::Unauthenticated { .. } => FIRST_MESSAGE_LIMITS,
+            Application::Echo(_) | Application::Handler(_) => terms.message_limits(),
+        };
+        let output = Output::new(Arc::clone(&facilities.budget));
+        Self {
+            socket,
+            facilities,
+            terms,
+            pulse,
+            application,
+            receiver: Receiver::new(Role::Server, limits),
+            sender: Sender::new(Role::Server),
+            output,
+            remainder_is_fresh: !already_read.is_empty(),
+            remainder: already_read,
+            phase: Phase::Open,
+            ending: None,
+            timer: None,
+            heard_at: now,
+            pinged_at: None,
+            message_since: None,
+            paused_since: None,
+            pings: Gcra::default(),
+            pongs: Gcra::default(),
+            draining: false,
+            traffic: Traffic::default(),
+        }
+    }
+
+    /// Hands the connection, whose first message was good, to its application; `notice` tells the client.
+    pub(crate) fn authenticated(&mut self, application: Application, notice: Option<&str>) {
+        self.application = application;
+        self.receiver.set_limits(self.terms.message_limits());
+        if let Some(text) = notice {
+            self.queue_text(text);
+        }
+    }
+
+    /// Closes the connection, and tells the client why.
+    pub(crate) fn refuse(&mut self, ending: Ending) {
+        let now = self.facilities.clock.now();
+        self.close_from_outside(ending, now);
+    }
+
+    /// Drives the connection on.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
+        let now = self.facilities.clock.now();
+        let signals = self.pulse.listen(cx.waker());
+        self.heed(signals, now);
+        let outcome = self.drive(cx, now);
+        match &outcome {
+            Poll::Pending => self.arm(now),
+            Poll::Ready(_) => self.disarm(),
+        }
+        let blocked_since = self.output.blocked_since().map(|since| since - self.facilities.started_at);
+        self.pulse.record_blocked(self.output.len(), blocked_since);
+        outcome
+    }
+
+    /// The application, which outlives the relay by the time it takes to tell it the end.
+    pub(crate) fn into_application(self) -> Application {
+        self.application
+    }
+
+    fn drive(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<Outcome> {
+        loop {
+            match self.phase {
+                Phase::Open | Phase::Closing { .. } => {
+                    let has_progressed = self.turn(cx, now);
+                    if let Application::Unauthenticated { first, .. } = &mut self.application
+                        && let Some(message) = first.take()
+                    {
+                        return Poll::Ready(Outcome::FirstMessage(message));
+                    }
+                    let has_progressed = has_progressed || self.drain(now);
+                    if !has_progressed && matches!(self.phase, Phase::Open | Phase::Closing { .. }) {
+                        return Poll::Pending;
+                    }
+                }
+                Phase::Finishing { .. } => {
+                    match output::poll_finish(&mut self.output, &mut self.socket, cx, now) {
+                        Poll::Pending => return Poll::Pending,
+                        Poll::Ready(Err(_)) => self.phase = Phase::Done,
+                        Poll::Ready(Ok(())) => {
+                            self.phase = Phase::Lingering {
+                                until: now + LINGER_TIME_MAX,
+                                bytes_left: LINGER_BYTES_MAX,
+                            };
+                        }
+                    }
+                }
+                Phase::Lingering { until, bytes_left } => match self.poll_discard(cx) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Ok(1..)) if bytes_left == 0 => self.phase = Phase::Done,
+                    Poll::Ready(Ok(count @ 1..)) => {
+                        self.phase = Phase::Lingering { until, bytes_left: bytes_left.saturating_sub(count) };
+                    }
+                    Poll::Ready(Ok(0) | Err(_)) => self.phase = Phase::Done,
+                },
+                Phase::Done => {
+                    return Poll::Ready(Outcome::Ended(self.ending.take().unwrap_or_else(Ending::lost)));
+                }
+            }
+        }
+    }
+
+    /// One turn; whether anything came of it, so that another is worth while.
+    fn turn(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        let has_worked = self.poll_handler(cx, now);
+        let terms = Arc::clone(&self.terms);
+        worker::lend(|Worker { input, output: fresh }| {
+            let mut tally = TrafficDelta::default();
+            let mut turn = Turn { fresh, tally: &mut tally, now };
+            let was_paused = self.is_paused(0);
+            let mut has_progressed = has_worked;
+            has_progressed |= self.use_remainder(&mut turn);
+            has_progressed |= self.read(cx, input, &mut turn);
+            match self.output.poll_write(&mut self.socket, cx, turn.fresh, now) {
+                Poll::Ready(Ok(())) | Poll::Pending => {}
+                Poll::Ready(Err(error)) => self.fail(&error),
+            }
+            terms.metrics.add(&tally);
+            self.traffic.add(&tally);
+            has_progressed || (was_paused && !self.is_paused(0))
+        })
+    }
+
+    /// Works on what was read before and has not been looked at to its end.
+    fn use_remainder(&mut self, turn: &mut Turn<'_>) -> bool {
+        if !self.remainder_is_fresh || self.is_paused(turn.fresh.len()) {
+            return false;
+        }
+        let mut remainder = mem::take(&mut self.remainder);
+        let mut rest = &mut remainder[..];
+        self.process(&mut rest, turn);
+        let left = rest.len();
+        let used = remainder.len() - left;
+        remainder.drain(..used);
+        remainder.shrink_to_fit();
+        self.remainder = remainder;
+        true
+    }
+
+    /// Reads once, if input may flow, and works on what has come.
+    fn read(&mut self, cx: &mut Context<'_>, input: &mut [u8], turn: &mut Turn<'_>) -> bool {
+        if self.remainder_is_fresh || self.is_paused(turn.fresh.len()) {
+            self.paused_since.get_or_insert(turn.now);
+            return false;
+        }
+        self.resume(turn.now);
+        let kept = self.remainder.len();
+        input[..kept].copy_from_slice(&self.remainder);
+        let mut buffer = ReadBuf::new(&mut input[kept..]);
+        let count = match Pin::new(&mut self.socket).poll_read(cx, &mut buffer) {
+            Poll::Pending => return false,
+            Poll::Ready(Err(error)) => {
+                self.fail(&error);
+                return true;
+            }
+            Poll::Ready(Ok(())) => buffer.filled().len(),
+        };
+        if count == 0 {
+            self.input_ended(turn.now);
+            return true;
+        }
+        self.heard_at = turn.now;
+        self.pinged_at = None;
+        self.remainder = Vec::new();
+        let mut rest = &mut input[..kept + count];
+        self.process(&mut rest, turn);
+        if !rest.is_empty() {
+            self.remainder = rest.to_vec();
+        }
+        true
+    }
+
+    /// Works through `input` until it is used up or must wait; what is left stays in it.
+    fn process(&mut self, input: &mut &mut [u8], turn: &mut Turn<'_>) {
+        self.remainder_is_fresh = false;
+        while self.is_receiving() {
+            if self.is_paused(turn.fresh.len()) {
+                self.remainder_is_fresh = !input.is_empty();
+                return;
+            }
+            match self.receiver.receive(input) {
+                Ok(None) => return,
+                Ok(Some(event)) => self.take_event(event, turn),
+                Err(violation) => self.break_off(violation, turn),
+            }
+        }
+        *input = &mut [];
+    }
+
+    fn take_event(&mut self, event: Event<'_>, turn: &mut Turn<'_>) {
+        match event {
+            Event::Close(close) => self.take_close(close, turn),
+            // RFC 6455 §5.5.1: after our Close we need not look at data, nor answer pings.
+            Event::Data(_) | Event::Ping(_) | Event::Pong(_) if self.sender.is_closed() => {}
+            Event::Data(chunk) => self.take_chunk(&chunk, turn),
+            Event::Ping(payload) => {
+                turn.tally.chunk(Direction::In, FrameKind::Ping, payload.len(), true);
+                if self.pings.check(&control_rate(), turn.now).is_err() {
+                    return self.close(Ending::over(Reason::PingRateExceeded, CONTROLS_PER_SECOND), turn);
+                }
+                let sent = if self.output.blocked_since().is_some() {
+                    self.output.pong(&mut self.sender, payload)
+                } else {
+                    self.sender.pong(turn.fresh, payload, None)
+                };
+                if sent.is_ok() {
+                    turn.tally.chunk(Direction::Out, FrameKind::Pong, payload.len(), true);
+                }
+            }
+            Event::Pong(payload) => {
+                turn.tally.chunk(Direction::In, FrameKind::Pong, payload.len(), true);
+                if self.pongs.check(&control_rate(), turn.now).is_err() {
+                    self.close(Ending::over(Reason::PongRateExceeded, CONTROLS_PER_SECOND), turn);
+                }
+            }
+        }
+    }
+
+    fn take_chunk(&mut self, chunk: &Chunk<'_>, turn: &mut Turn<'_>) {
+        turn.tally.chunk(Direction::In, kind_of(chunk.kind), chunk.payload.len(), chunk.message_end);
+        if chunk.message_end {
+            self.message_since = None;
+        } else if chunk.message_start {
+            self.message_since = Some(turn.now);
+        }
+        match &mut self.application {
+            Application::Unauthenticated { assembler, first, .. } => {
+                if chunk.kind == MessageKind::Binary {
+                    return self.close(Ending::by_gate(Reason::FirstMessageInvalid), turn);
+                }
+                match assembler.push(chunk) {
+                    Ok(message) => *first = message,
+                    Err(violation) => self.break_off(violation, turn),
+                }
+            }
+            Application::Echo(echoing) => match echoing.chunk(chunk, &mut self.sender, turn.fresh) {
+                Ok(bytes) => {
+                    turn.tally.chunk(Direction::Out, kind_of(chunk.kind), bytes, chunk.message_end);
+                }
+                // Data after our Close has been left out above, and messages are never interleaved.
+                Err(_) => self.close(Ending::by_gate(Reason::InternalError), turn),
+            },
+            Application::Handler(handling) => {
+                if let Err(violation) = handling.chunk(chunk) {
+                    self.break_off(violation, turn);
+                }
+            }
+        }
+    }
+
+    /// The peer's Close: answered with the same code (RFC 6455 §5.5.1), unless it is itself an answer.
+    fn take_close(&mut self, close: Option<CloseFrame<'_>>, turn: &mut Turn<'_>) {
+        turn.tally.chunk(
+            Direction::In,
+            FrameKind::Close,
+            close.map_or(0, |close| close.reason.len() + 2),
+            true,
+        );
+        let code = close.map_or(LocalCode::NoStatus.get(), |close| close.code.get());
+        self.ending.get_or_insert(Ending::by_client(Reason::ClosedByClient, Some(code)));
+        if !self.sender.is_closed() {
+            let answer = close.map(|close| CloseFrame { code: close.code, reason: "" });
+            if self.sender.close(turn.fresh, answer, None).is_ok() {
+                turn.tally.chunk(Direction::Out, FrameKind::Close, answer.map_or(0, |_| 2), true);
+            }
+        }
+        self.phase = Phase::Finishing { until: turn.now + self.terms.limits.close_timeout };
+    }
+
+    /// Fails the connection (RFC 6455 §7.1.7): what the peer sends can no longer be read, its Close included.
+    fn break_off(&mut self, violation: Violation, turn: &mut Turn<'_>) {
+        let is_first = matches!(self.application, Application::Unauthenticated { .. });
+        let reason = match violation {
+            Violation::MessageTooBig if is_first => Reason::FirstMessageTooBig,
+            Violation::FragmentsTooMany if is_first => Reason::FirstMessageInvalid,
+            other => Reason::from(other),
+        };
+        let limits = if is_first { FIRST_MESSAGE_LIMITS } else { self.terms.message_limits() };
+        self.close(Ending::by_violation(reason, violation, limits), turn);
+        self.phase = Phase::Finishing { until: turn.now + self.terms.limits.close_timeout };
+    }
+
+    /// Queues the notice and our Close behind what this turn has produced.
+    fn close(&mut self, ending: Ending, turn: &mut Turn<'_>) {
+        self.queue_close(ending, turn.fresh, turn.now);
+    }
+
+    /// Queues the notice and our Close behind what waits, between turns.
+    fn close_from_outside(&mut self, ending: Ending, now: Instant) {
+        let mut frames = mem::take(self.output.frames());
+        self.queue_close(ending, &mut frames, now);
+        *self.output.frames() = frames;
+    }
+
+    fn queue_close(&mut self, ending: Ending, frames: &mut Vec<u8>, now: Instant) {
+        if self.sender.is_closed() {
+            return;
+        }
+        let row = ending.reason.row();
+        let notice = match self.terms.notice {
+            Notice::Close => None,
+            Notice::Json => Some(ending.reason.notice_json()),
+            Notice::Text => Some(row.title.to_owned()),
+        };
+        // A notice inside somebody's message would be taken for a part of it.
+        if let Some(notice) = notice
+            && row.close.is_some()
+            && !self.sender.is_within_message()
+            && self.sender.data(frames, MessageKind::Text, true, &[notice.as_bytes()], None).is_ok()
+        {
+            self.terms.metrics.add(&TrafficDelta::whole(Direction::Out, FrameKind::Text, notice.len()));
+        }
+        let close = row.close.map(|code| CloseFrame { code, reason: row.close_reason });
+        self.queue_close_frame(close, frames, now);
+        self.ending.get_or_insert(ending);
+    }
+
+    fn queue_close_frame(&mut self, close: Option<CloseFrame<'_>>, frames: &mut Vec<u8>, now: Instant) {
+        let bytes = close.map_or(0, |close| close.reason.len() + 2);
+        if self.sender.close(frames, close, None).is_ok() {
+            self.terms.metrics.add(&TrafficDelta::whole(Direction::Out, FrameKind::Close, bytes));
+        }
+        self.message_since = None;
+        self.phase = Phase::Closing { until: now + self.terms.limits.close_timeout };
+    }
+
+    /// Lets the application work, and takes what it has to send while there is room.
+    fn poll_handler(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        let Application::Handler(handling) = &mut self.application else { return false };
+        if self.phase != Phase::Open {
+            return false;
+        }
+        let was_busy = handling.is_busy();
+        let result = handling.poll_call(cx);
+        let mut has_progressed = was_busy && result.is_ready();
+        let mut tally = TrafficDelta::default();
+        while !self.output.is_full(0) {
+            let Application::Handler(handling) = &mut self.application else { break };
+            match handling.next_outgoing() {
+                None => break,
+                Some(Outgoing::Message(message)) => {
+                    let (kind, bytes) = (message.kind(), message.as_bytes());
+                    if self.sender.data(self.output.frames(), kind, true, &[bytes], None).is_ok() {
+                        tally.chunk(Direction::Out, kind_of(kind), bytes.len(), true);
+                    }
+                }
+                Some(Outgoing::Close(code, reason)) => self.close_for_application(code, &reason, now),
+            }
+            has_progressed = true;
+        }
+        self.terms.metrics.add(&tally);
+        self.traffic.add(&tally);
+        if matches!(result, Poll::Ready(Err(_))) {
+            self.close_from_outside(Ending::by_gate(Reason::HandlerPanicked), now);
+        }
+        has_progressed
+    }
+
+    fn close_for_application(&mut self, code: CloseCode, reason: &str, now: Instant) {
+        let mut frames = mem::take(self.output.frames());
+        self.queue_close_frame(Some(CloseFrame { code, reason }), &mut frames, now);
+        *self.output.frames() = frames;
+        self.ending.get_or_insert(Ending::by_application(code));
+    }
+
+    /// While draining: closes once everything that has come is answered. Whether it did.
+    fn drain(&mut self, now: Instant) -> bool {
+        let is_answered = match &self.application {
+            Application::Unauthenticated { .. } | Application::Echo(_) => true,
+            Application::Handler(handling) => handling.is_idle(),
+        };
+        if !self.draining || self.phase != Phase::Open || !self.output.is_empty() || !is_answered {
+            return false;
+        }
+        self.close_from_outside(Ending::by_operator(Reason::Draining), now);
+        true
+    }
+
+    fn heed(&mut self, signals: Signals, now: Instant) {
+        if signals.contains(Signal::Timer) {
+            self.timer = None;
+            self.check_deadlines(now);
+        }
+        if signals.contains(Signal::Drain) {
+            self.draining = true;
+        }
+        if signals.contains(Signal::Shed) && self.output.blocked_since().is_some() {
+            self.give_up_output(Ending::by_gate(Reason::Overloaded), now);
+        }
+        if signals.contains(Signal::Abort) {
+            self.ending.get_or_insert(Ending { is_clean: false, ..Ending::by_operator(Reason::Draining) });
+            self.phase = Phase::Done;
+        }
+    }
+
+    fn check_deadlines(&mut self, now: Instant) {
+        match self.phase {
+            Phase::Open => {}
+            Phase::Closing { until } if now >= until => {
+                self.ending = self.ending.take().map(Ending::unanswered);
+                self.phase = Phase::Done;
+                return;
+            }
+            Phase::Finishing { until } | Phase::Lingering { until, .. } if now >= until => {
+                self.phase = Phase::Done;
+                return;
+            }
+            Phase::Closing { .. } | Phase::Finishing { .. } | Phase::Lingering { .. } | Phase::Done => return,
+        }
+        let passed = |deadline: Option<Instant>| deadline.is_some_and(|deadline| now >= deadline);
+        let limits = &self.terms.limits;
+        if passed(self.stalls_at()) {
+            let limit = limits.stall_timeout;
+            self.give_up_output(Ending::late(Reason::OutputStalled, limit), now);
+        } else if passed(self.first_message_until()) {
+            self.close_from_outside(Ending::by_gate(Reason::FirstMessageTimeout), now);
+        } else if passed(self.message_until()) {
+            let limit = limits.message_timeout;
+            self.close_from_outside(Ending::late(Reason::MessageTimeout, limit), now);
+        } else if passed(self.pong_until()) {
+            let limit = limits.pong_timeout;
+            self.close_from_outside(Ending::late(Reason::PongTimeout, limit), now);
+        } else if passed(self.ping_at()) && self.sender.ping(self.output.frames(), &[], None).is_ok() {
+            self.terms.metrics.add(&TrafficDelta::whole(Direction::Out, FrameKind::Ping, 0));
+            self.pinged_at = Some(now);
+        }
+    }
+
+    /// Closes a connection whose output is stuck: what has not been begun is given up, so that a Close can be next.
+    fn give_up_output(&mut self, ending: Ending, now: Instant) {
+        self.output.discard_unbegun();
+        self.close_from_outside(ending, now);
+    }
+
+    fn stalls_at(&self) -> Option<Instant> {
+        Some(self.output.blocked_since()? + self.terms.limits.stall_timeout?)
+    }
+
+    fn first_message_until(&self) -> Option<Instant> {
+        match self.application {
+            Application::Unauthenticated { until, .. } => Some(until),
+            Application::Echo(_) | Application::Handler(_) => None,
+        }
+    }
+
+    fn message_until(&self) -> Option<Instant> {
+        if self.paused_since.is_some() {
+            return None;
+        }
+        Some(self.message_since? + self.terms.limits.message_timeout?)
+    }
+
+    fn pong_until(&self) -> Option<Instant> {
+        if self.paused_since.is_some() {
+            return None;
+        }
+        Some(self.pinged_at? + self.terms.limits.pong_timeout?)
+    }
+
+    /// Pings go out only while input and output flow: while they stand still no answer could be seen.
+    fn ping_at(&self) -> Option<Instant> {
+        if self.paused_since.is_some() || self.pinged_at.is_some() || !self.output.is_empty() {
+            return None;
+        }
+        Some(self.heard_at + self.terms.limits.ping_interval?)
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        match self.phase {
+            Phase::Open => [
+                self.stalls_at(),
+                self.first_message_until(),
+                self.message_until(),
+                self.pong_until(),
+                self.ping_at(),
+            ]
+            .into_iter()
+            .flatten()
+            .min(),
+            Phase::Closing { until } | Phase::Finishing { until } | Phase::Lingering { until, .. } => {
+                Some(until)
+            }
+            Phase::Done => None,
+        }
+    }
+
+    /// Sees to it that the next deadline wakes this connection. A timer that comes too early only looks again.
+    fn arm(&mut self, _now: Instant) {
+        let Some(deadline) = self.next_deadline() else { return };
+        if self.timer.as_ref().is_some_and(|(at, _)| *at <= deadline) {
+            return;
+        }
+        self.disarm();
+        self.timer = Some((deadline, self.facilities.timers.schedule(deadline, Arc::clone(&self.pulse))));
+    }
+
+    fn disarm(&mut self) {
+        if let Some((_, timer)) = self.timer.take() {
+            self.facilities.timers.cancel(timer);
+        }
+    }
+
+    /// Input flows again: the time that it stood still does not count against the client.
+    fn resume(&mut self, now: Instant) {
+        let Some(paused_since) = self.paused_since.take() else { return };
+        let pause = now.saturating_duration_since(paused_since);
+        self.message_since = self.message_since.map(|since| since + pause);
+        self.heard_at = now;
+        self.pinged_at = None;
+    }
+
+    /// Whether input must wait, with `fresh` bytes of output beside what is pending.
+    fn is_paused(&self, fresh: usize) -> bool {
+        let is_busy = match &self.application {
+            Application::Unauthenticated { first, .. } => first.is_some(),
+            Application::Echo(_) => false,
+            // After our Close nothing of the application's goes out, so there is nothing to wait for.
+            Application::Handler(handling) => handling.is_busy() && self.phase == Phase::Open,
+        };
+        is_busy || self.output.is_full(fresh)
+    }
+
+    fn is_receiving(&self) -> bool {
+        matches!(self.phase, Phase::Open | Phase::Closing { .. })
+    }
+
+    /// The peer's side has ended without a Close.
+    fn input_ended(&mut self, now: Instant) {
+        self.ending.get_or_insert_with(Ending::lost).is_clean = false;
+        // A peer that has only closed its own side still gets what it asked for before.
+        let until = now + LINGER_TIME_MAX;
+        self.phase = Phase::Finishing { until };
+    }
+
+    fn fail(&mut self, error: &io::Error) {
+        self.ending.get_or_insert_with(|| Ending::reset(error)).is_clean = false;
+        self.phase = Phase::Done;
+    }
+
+    fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        worker::lend(|worker| {
+            let mut buffer = ReadBuf::new(&mut worker.input[..DISCARD_BYTES]);
+            Pin::new(&mut self.socket).poll_read(cx, &mut buffer).map_ok(|()| buffer.filled().len())
+        })
+    }
+
+    fn queue_text(&mut self, text: &str) {
+        let sent = self.sender.data(self.output.frames(), MessageKind::Text, true, &[text.as_bytes()], None);
+        if sent.is_ok() {
+            self.terms.metrics.add(&TrafficDelta::whole(Direction::Out, FrameKind::Text, text.len()));
+        }
+    }
+}
+
+const fn kind_of(kind: MessageKind) -> FrameKind {
+    match kind {
+        MessageKind::Text => FrameKind::Text,
+        MessageKind::Binary => FrameKind::Binary,
+    }
+}
+
+fn control_rate() -> Rate {
+    Rate::new(CONTROLS_PER_SECOND, Duration::from_secs(1), CONTROLS_BURST)
+}
+
+/// Until it is authenticated a connection is nobody's: one text message of at most 8 KiB in at most 16 frames.
+pub(crate) const FIRST_MESSAGE_LIMITS: MessageLimits =
+    MessageLimits { message_bytes_max: 8 * 1024, message_fragments_max: 16 };
+
+/// The pings that a client may send, and the pongs; a keepalive needs one in some seconds.
+const CONTROLS_PER_SECOND: u32 = 50;
+
+/// How many of them may come at once.
+const CONTROLS_BURST: u32 = 100;
+
+/// How long a peer that has nothing more to say may take to close its side of the transport.
+const LINGER_TIME_MAX: Duration = Duration::from_secs(1);
+
+/// How much it may still send meanwhile.
+const LINGER_BYTES_MAX: usize = 64 * 1024;
+
+const DISCARD_BYTES: usize = 16 * 1024;

@@ -1,0 +1,36 @@
+//! The buffers that a worker thread lends to whichever connection it polls. Nothing borrowed survives the poll.
+
+use std::cell::RefCell;
+
+use drawgate_protocol::limits::REMAINDER_BYTES_MAX;
+
+/// A worker's buffers.
+pub(super) struct Worker {
+    /// What is read lands here, behind a remainder of the last read.
+    pub(super) input: Box<[u8]>,
+    /// What one poll produces gathers here and leaves by one write.
+    pub(super) output: Vec<u8>,
+}
+
+/// Lends this thread's buffers to `use_them`, which must not call here again.
+pub(super) fn lend<R>(use_them: impl FnOnce(&mut Worker) -> R) -> R {
+    thread_local! {
+        static WORKER: RefCell<Worker> = RefCell::new(Worker {
+            input: vec![0; REMAINDER_BYTES_MAX + READ_BYTES].into_boxed_slice(),
+            output: Vec::new(),
+        });
+    }
+    WORKER.with_borrow_mut(|worker| {
+        let result = use_them(worker);
+        // A single large message is no reason to hold its size for ever.
+        if worker.output.capacity() > OUTPUT_BYTES_KEPT {
+            worker.output = Vec::new();
+        }
+        result
+    })
+}
+
+/// How much one read takes at most.
+pub(super) const READ_BYTES: usize = 64 * 1024;
+
+const OUTPUT_BYTES_KEPT: usize = 512 * 1024;

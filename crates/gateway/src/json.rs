@@ -1,0 +1,556 @@
+//! Strict JSON: says of a text whether every reader reads it the same way, before anybody reads it.
+//!
+//! RFC 8259 leaves duplicate names, lone surrogates, huge numbers and depth to each reader, and readers differ; here they
+//! are refused. Never recurses, works in one pass (keys are sorted once when their object closes), and its memory is
+//! bounded by the text. Comes before `serde_json`, which is lenient about names; whoever calls it bounds the text first.
+
+use std::borrow::Cow;
+
+use serde_json::Value;
+
+/// Why a text is not strict JSON, and where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{rule} at byte {offset_bytes}")]
+pub struct Fault {
+    /// The rule that was broken.
+    pub rule: Rule,
+    /// Where, in bytes from the beginning of the text.
+    pub offset_bytes: usize,
+}
+
+/// What strict JSON asks for; named for the breach.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Rule {
+    /// RFC 8259 §8.1: the text must not begin with a byte order mark.
+    #[error("the text begins with a byte order mark")]
+    ByteOrderMark,
+    /// RFC 8259 §2: something else than the grammar allows: a comment, `NaN`, a leading zero, a trailing comma.
+    #[error("the text leaves the grammar of JSON")]
+    Unexpected,
+    /// The text ends inside a value, or holds none.
+    #[error("the text ends too early")]
+    UnexpectedEnd,
+    /// Something other than white space follows the value.
+    #[error("something follows the value")]
+    TrailingData,
+    /// RFC 8259 §9: more than [`DEPTH_MAX`] arrays and objects are open at once.
+    #[error("the text is nested too deeply")]
+    TooDeep,
+    /// RFC 8259 §4: two members of one object have the same name once escapes are resolved.
+    #[error("an object has two members of the same name")]
+    DuplicateName,
+    /// RFC 8259 §7: a control character stands unescaped in a string.
+    #[error("a string holds an unescaped control character")]
+    ControlCharacter,
+    /// RFC 8259 §7: a backslash is followed by what is no escape.
+    #[error("a string holds an unknown escape")]
+    UnknownEscape,
+    /// RFC 8259 §8.2: half of a surrogate pair stands alone.
+    #[error("a string holds half of a surrogate pair")]
+    LoneSurrogate,
+    /// RFC 8259 §6: a number has more than [`NUMBER_DIGITS_MAX`] digits.
+    #[error("a number has too many digits")]
+    NumberTooLong,
+    /// RFC 8259 §6: a number is beyond what a double-precision float can hold.
+    #[error("a number is too large")]
+    NumberTooLarge,
+}
+
+/// How many arrays and objects may be open at once.
+pub const DEPTH_MAX: usize = 32;
+
+/// How many digits a number may have, those of its fraction and exponent included.
+pub const NUMBER_DIGITS_MAX: usize = 40;
+
+/// Says whether `text` is strict JSON.
+///
+/// # Errors
+/// With the first rule that it breaks. Duplicate names are found where their object ends.
+pub fn check(text: &str) -> Result<(), Fault> {
+    Scanner { text, at: 0, open: Vec::new(), names: Vec::new() }.run()
+}
+
+/// Reads `text`, which must be strict JSON.
+///
+/// # Errors
+/// As [`check`].
+pub fn parse(text: &str) -> Result<Value, Fault> {
+    check(text)?;
+    // The check is stricter than this reader, which a property test holds it to.
+    serde_json::from_str(text).map_err(|_| Fault { rule: Rule::Unexpected, offset_bytes: 0 })
+}
+
+struct Scanner<'text> {
+    text: &'text str,
+    /// The byte to look at next; never beyond the text's length.
+    at: usize,
+    /// What is open, outermost first; at most [`DEPTH_MAX`].
+    open: Vec<Open>,
+    /// The names in all open objects, outermost object first, each with its place.
+    names: Vec<(Cow<'text, str>, usize)>,
+}
+
+#[derive(Clone, Copy)]
+enum Open {
+    Array,
+    /// An object whose names begin at this index of `names`.
+    Object(usize),
+}
+
+/// What a scanner looks for next.
+enum Next {
+    Value,
+    AfterValue,
+}
+
+impl Scanner<'_> {
+    fn run(mut self) -> Result<(), Fault> {
+        if self.text.starts_with('\u{feff}') {
+            return Err(self.fault(Rule::ByteOrderMark));
+        }
+        let mut next = Next::Value;
+        loop {
+            self.skip_white_space();
+            next = match next {
+                Next::Value => self.value()?,
+                Next::AfterValue => match self.open.last().copied() {
+                    None if self.at == self.text.len() => return Ok(()),
+                    None => return Err(self.fault(Rule::TrailingData)),
+                    Some(open) => self.after_value(open)?,
+                },
+            };
+        }
+    }
+
+    fn value(&mut self) -> Result<Next, Fault> {
+        match self.peek() {
+            Some(b'[') => {
+                self.enter(Open::Array)?;
+                self.skip_white_space();
+                if self.peek() == Some(b']') { self.leave() } else { Ok(Next::Value) }
+            }
+            Some(b'{') => {
+                self.enter(Open::Object(self.names.len()))?;
+                self.skip_white_space();
+                if self.peek() == Some(b'}') { self.leave() } else { self.name() }
+            }
+            Some(b'"') => self.string().map(|()| Next::AfterValue),
+            Some(b'-' | b'0'..=b'9') => self.number().map(|()| Next::AfterValue),
+            Some(b't') => self.word("true"),
+            Some(b'f') => self.word("false"),
+            Some(b'n') => self.word("null"),
+            other => Err(self.unexpected(other)),
+        }
+    }
+
+    fn after_value(&mut self, open: Open) -> Result<Next, Fault> {
+        match (self.peek(), open) {
+            (Some(b','), Open::Array) => {
+                self.at += 1;
+                Ok(Next::Value)
+            }
+            (Some(b','), Open::Object(_)) => {
+                self.at += 1;
+                self.skip_white_space();
+                self.name()
+            }
+            (Some(b']'), Open::Array) | (Some(b'}'), Open::Object(_)) => self.leave(),
+            (other, Open::Array | Open::Object(_)) => Err(self.unexpected(other)),
+        }
+    }
+
+    fn enter(&mut self, open: Open) -> Result<(), Fault> {
+        if self.open.len() == DEPTH_MAX {
+            return Err(self.fault(Rule::TooDeep));
+        }
+        self.open.push(open);
+        self.at += 1;
+        Ok(())
+    }
+
+    /// Closes the innermost array or object, whose last byte is next.
+    fn leave(&mut self) -> Result<Next, Fault> {
+        self.at += 1;
+        if let Some(Open::Object(first)) = self.open.pop() {
+            // Sorting needs no hash that a sender could flood, and one vector serves all open objects.
+            let names = &mut self.names[first..];
+            names.sort_unstable();
+            for pair in names.windows(2) {
+                if pair[0].0 == pair[1].0 {
+                    return Err(Fault { rule: Rule::DuplicateName, offset_bytes: pair[1].1 });
+                }
+            }
+            self.names.truncate(first);
+        }
+        Ok(Next::AfterValue)
+    }
+
+    /// A member's name and its colon.
+    fn name(&mut self) -> Result<Next, Fault> {
+        let start = self.at;
+        match self.peek() {
+            Some(b'"') => self.string()?,
+            other => return Err(self.unexpected(other)),
+        }
+        let quoted = &self.text[start..self.at];
+        let name = if quoted.contains('\\') {
+            let unescaped = serde_json::from_str::<String>(quoted);
+            Cow::Owned(unescaped.map_err(|_| Fault { rule: Rule::UnknownEscape, offset_bytes: start })?)
+        } else {
+            Cow::Borrowed(&quoted[1..quoted.len() - 1])
+        };
+        self.names.push((name, start));
+        self.skip_white_space();
+        match self.peek() {
+            Some(b':') => self.at += 1,
+            other => return Err(self.unexpected(other)),
+        }
+        Ok(Next::Value)
+    }
+
+    /// RFC 8259 §7. Both quotes are ASCII, so the slice between two positions is always whole characters.
+    fn string(&mut self) -> Result<(), Fault> {
+        self.at += 1;
+        loop {
+            match self.peek() {
+                Some(b'"') => {
+                    self.at += 1;
+                    return Ok(());
+                }
+                Some(b'\\') => self.escape()?,
+                Some(0..=0x1f) => return Err(self.fault(Rule::ControlCharacter)),
+                Some(_) => self.at += 1,
+                None => return Err(self.fault(Rule::UnexpectedEnd)),
+            }
+        }
+    }
+
+    fn escape(&mut self) -> Result<(), Fault> {
+        let start = self.at;
+        self.at += 1;
+        match self.peek() {
+            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.at += 1,
+            Some(b'u') => {
+                let unit = self.code_unit()?;
+                let low_follows = self.text.as_bytes()[self.at..].starts_with(b"\\u");
+                let whole = match unit {
+                    0xd800..=0xdbff if low_follows => {
+                        self.at += 1;
+                        matches!(self.code_unit()?, 0xdc00..=0xdfff)
+                    }
+                    0xd800..=0xdfff => false,
+                    _ => true,
+                };
+                if !whole {
+                    return Err(Fault { rule: Rule::LoneSurrogate, offset_bytes: start });
+                }
+            }
+            Some(_) => return Err(Fault { rule: Rule::UnknownEscape, offset_bytes: start }),
+            None => return Err(self.fault(Rule::UnexpectedEnd)),
+        }
+        Ok(())
+    }
+
+    /// The `u` that is next and its four hexadecimal digits.
+    fn code_unit(&mut self) -> Result<u32, Fault> {
+        self.at += 1;
+        let mut unit = 0;
+        for _ in 0..4 {
+            let digit = match self.peek() {
+                Some(byte) => char::from(byte).to_digit(16).ok_or_else(|| self.fault(Rule::UnknownEscape))?,
+                None => return Err(self.fault(Rule::UnexpectedEnd)),
+            };
+            unit = unit * 16 + digit;
+            self.at += 1;
+        }
+        Ok(unit)
+    }
+
+    /// RFC 8259 §6.
+    fn number(&mut self) -> Result<(), Fault> {
+        let start = self.at;
+        if self.peek() == Some(b'-') {
+            self.at += 1;
+        }
+        let mut digits = if self.peek() == Some(b'0') {
+            self.at += 1;
+            1
+        } else {
+            self.digits()?
+        };
+        if self.peek() == Some(b'.') {
+            self.at += 1;
+            digits += self.digits()?;
+        }
+        let has_exponent = matches!(self.peek(), Some(b'e' | b'E'));
+        if has_exponent {
+            self.at += 1;
+            if matches!(self.peek(), Some(b'+' | b'-')) {
+                self.at += 1;
+            }
+            digits += self.digits()?;
+        }
+        if digits > NUMBER_DIGITS_MAX {
+            return Err(Fault { rule: Rule::NumberTooLong, offset_bytes: start });
+        }
+        // Without an exponent the longest number is below 1e40, far inside the range of a double.
+        if has_exponent && !self.text[start..self.at].parse::<f64>().is_ok_and(f64::is_finite) {
+            return Err(Fault { rule: Rule::NumberTooLarge, offset_bytes: start });
+        }
+        Ok(())
+    }
+
+    /// One digit or more; says how many.
+    fn digits(&mut self) -> Result<usize, Fault> {
+        let start = self.at;
+        while matches!(self.peek(), Some(b'0'..=b'9')) {
+            self.at += 1;
+        }
+        if self.at == start { Err(self.unexpected(self.peek())) } else { Ok(self.at - start) }
+    }
+
+    fn word(&mut self, word: &str) -> Result<Next, Fault> {
+        if self.text.as_bytes()[self.at..].starts_with(word.as_bytes()) {
+            self.at += word.len();
+            Ok(Next::AfterValue)
+        } else {
+            Err(self.fault(Rule::Unexpected))
+        }
+    }
+
+    fn skip_white_space(&mut self) {
+        while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
+            self.at += 1;
+        }
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.at).copied()
+    }
+
+    fn unexpected(&self, found: Option<u8>) -> Fault {
+        self.fault(if found.is_some() { Rule::Unexpected } else { Rule::UnexpectedEnd })
+    }
+
+    fn fault(&self, rule: Rule) -> Fault {
+        Fault { rule, offset_bytes: self.at }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn rule(text: &str) -> Option<Rule> {
+        check(text).err().map(|fault| fault.rule)
+    }
+
+    #[test]
+    fn every_kind_of_value_is_read() {
+        for text in [
+            "0",
+            " -0 ",
+            "-1.5e-7",
+            "1E+2",
+            "true",
+            "false",
+            "null",
+            r#""""#,
+            "[]",
+            "{}",
+            "[ ]",
+            "{ }\r\n\t",
+            r#"{"a":[1,2,{"b":null}],"":"é\u00e9\ud83d\ude00\n\"\\\/"}"#,
+            r#"[{"a":1},{"a":2}]"#,
+            r#"{"a":{"a":{"a":1}}}"#,
+        ] {
+            assert_eq!(parse(text).unwrap(), serde_json::from_str::<Value>(text).unwrap(), "{text}");
+        }
+    }
+
+    #[test]
+    fn m01_depth_is_bounded_without_recursion() {
+        let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        assert_eq!(rule(&nested(DEPTH_MAX)), None);
+        assert_eq!(rule(&nested(DEPTH_MAX + 1)), Some(Rule::TooDeep));
+        assert_eq!(rule(&"[".repeat(100_000)), Some(Rule::TooDeep));
+        assert_eq!(rule(&r#"{"a":"#.repeat(100_000)), Some(Rule::TooDeep));
+    }
+
+    #[test]
+    fn m02_duplicate_names_are_refused_however_they_are_written() {
+        for text in [
+            r#"{"a":1,"a":1}"#,
+            r#"{"a":1,"b":2,"c":3,"a":4}"#,
+            r#"{"a":1,"\u0061":2}"#,
+            r#"{"\u00e9":1,"é":2}"#,
+            r#"[{"x":{"":0,"":0}}]"#,
+            r#"{"a":{"b":1},"a":2}"#,
+        ] {
+            assert_eq!(rule(text), Some(Rule::DuplicateName), "{text}");
+        }
+        assert_eq!(check(r#"{"b":1,"a":2,"b":3}"#).unwrap_err().offset_bytes, 13);
+        assert_eq!(rule(r#"{"a":1,"A":2,"a ":3,"é":4,"e\u0301":5}"#), None);
+    }
+
+    #[test]
+    fn m03_numbers_are_bounded_in_digits_and_size() {
+        assert_eq!(rule(&"9".repeat(NUMBER_DIGITS_MAX)), None);
+        assert_eq!(rule(&"9".repeat(NUMBER_DIGITS_MAX + 1)), Some(Rule::NumberTooLong));
+        assert_eq!(rule(&format!("0.{}", "0".repeat(NUMBER_DIGITS_MAX))), Some(Rule::NumberTooLong));
+        assert_eq!(rule(&"1".repeat(100_000)), Some(Rule::NumberTooLong));
+        assert_eq!(rule(&format!("1e{}", "0".repeat(100_000))), Some(Rule::NumberTooLong));
+        assert_eq!(rule("1e999999"), Some(Rule::NumberTooLarge));
+        assert_eq!(rule("-1e400"), Some(Rule::NumberTooLarge));
+        assert_eq!(rule("1e308"), None);
+    }
+
+    #[test]
+    fn m04_what_only_lenient_readers_take_is_refused() {
+        for text in [
+            "NaN",
+            "Infinity",
+            "-Infinity",
+            "01",
+            "-01",
+            "00",
+            "1.",
+            ".5",
+            "+1",
+            "1e",
+            "1e+",
+            "-",
+            "0x10",
+            "True",
+            "nul",
+            "truee",
+            "'a'",
+            "{a:1}",
+            "[1,]",
+            r#"{"a":1,}"#,
+            "[,]",
+            "{,}",
+            "// c\n1",
+            "/* c */1",
+            "[1 2]",
+            r#"{"a" 1}"#,
+            r#"{"a":}"#,
+            r#"{1:2}"#,
+            "]",
+            "}",
+            "[}",
+            "{]",
+            "\u{a0}1",
+            "\0",
+        ] {
+            assert!(check(text).is_err(), "{text}");
+        }
+        assert_eq!(rule("\u{feff}{}"), Some(Rule::ByteOrderMark));
+        for text in ["1 2", "{} {}", "[]]", "null,", "{}\0", "1\u{feff}", "012"] {
+            assert_eq!(rule(text), Some(Rule::TrailingData), "{text}");
+        }
+        for text in
+            ["", " ", "[", "{", "[1", "[1,", r#"{"a"#, r#"{"a""#, r#"{"a":"#, r#""\"#, r#""\u12"#, "\"", "-"]
+        {
+            assert_eq!(rule(text), Some(Rule::UnexpectedEnd), "{text}");
+        }
+    }
+
+    #[test]
+    fn m11_half_a_surrogate_pair_is_refused() {
+        for text in [
+            r#""\ud800""#,
+            r#""\udc00""#,
+            r#""\ud800\ud800""#,
+            r#""\ud800x""#,
+            r#""\ud800\n""#,
+            r#""\udc00\ud800""#,
+            r#"{"\ud800":1}"#,
+        ] {
+            assert_eq!(rule(text), Some(Rule::LoneSurrogate), "{text}");
+        }
+        assert_eq!(rule(r#""\uD83D\uDE00""#), None);
+    }
+
+    #[test]
+    fn strings_hold_no_bare_control_characters_and_no_unknown_escapes() {
+        assert_eq!(rule("\"a\nb\""), Some(Rule::ControlCharacter));
+        assert_eq!(rule("\"\0\""), Some(Rule::ControlCharacter));
+        for text in [r#""\x41""#, r#""\'""#, r#""\u00g0""#, r#""\u+123""#, r#""\U0041""#, r#""\é""#] {
+            assert_eq!(rule(text), Some(Rule::UnknownEscape), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_fault_says_where_and_nothing_of_the_text() {
+        let fault = check(r#"{"secret": nope}"#).unwrap_err();
+        assert_eq!(fault.to_string(), "the text leaves the grammar of JSON at byte 11");
+    }
+
+    /// Texts that are nearly JSON: pieces of it in any order.
+    fn nearly_json() -> impl Strategy<Value = String> {
+        let piece = prop::sample::select(vec![
+            "{",
+            "}",
+            "[",
+            "]",
+            ",",
+            ":",
+            "\"",
+            "\"a\"",
+            "\"\\u0061\"",
+            "\\",
+            "\\ud800",
+            "\\udc00",
+            "1",
+            "-",
+            "0",
+            ".",
+            "e",
+            "true",
+            "null",
+            " ",
+            "\n",
+            "é",
+            "\u{1}",
+            "\"a\":1",
+            "/",
+            "1e400",
+        ]);
+        prop::collection::vec(piece, 0..24).prop_map(|pieces| pieces.concat())
+    }
+
+    fn any_value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            // Quarters are exact; serde_json may miss the last bit of other fractions.
+            any::<i32>().prop_map(|quarters| Value::from(f64::from(quarters) / 4.0)),
+            any::<String>().prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 64, 8, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..8).prop_map(Value::from),
+                prop::collection::btree_map(any::<String>(), inner, 0..8)
+                    .prop_map(|map| map.into_iter().collect::<Value>()),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_passes_the_check_is_read_by_serde_json(text in prop_oneof![nearly_json(), any::<String>()]) {
+            if check(&text).is_ok() {
+                prop_assert!(serde_json::from_str::<Value>(&text).is_ok(), "{text}");
+            }
+        }
+
+        #[test]
+        fn what_serde_json_writes_is_read_back(value in any_value()) {
+            prop_assert_eq!(parse(&value.to_string()), Ok(value));
+        }
+    }
+}

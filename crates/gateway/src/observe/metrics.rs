@@ -1,0 +1,334 @@
+//! What is counted, and the text that Prometheus reads.
+//!
+//! Every label has a closed set of values: routes from the configuration and `none`, and the words of our own enums.
+//! Nothing that a peer sends can make a new series. docs/metrics.md lists them all, held to the registry by a test.
+
+use std::collections::HashMap;
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Metric, Registry, Unit};
+
+use super::traffic::{Count, Direction, FrameKind, TrafficDelta};
+use super::writer::Lost;
+use super::{Ended, Opened, Phase};
+
+/// All metrics of one gateway.
+#[derive(Debug)]
+pub(super) struct Metrics {
+    registry: Registry,
+    routes: HashMap<Arc<str>, Arc<RouteMetrics>>,
+    /// For what no route has taken.
+    no_route: Arc<RouteMetrics>,
+    accepted: Counter,
+    failed: Counter,
+    ends: Family<EndLabels, Counter>,
+    handshake_duration: Histogram,
+    connection_duration: Histogram,
+    pub(super) buffered_bytes: Gauge,
+    pub(super) descriptors_exhausted: Counter,
+    pub(super) records_suppressed: Counter,
+    pub(super) records_lost: Lost,
+}
+
+impl Metrics {
+    /// Every metric at zero, for the routes of the configuration.
+    pub(super) fn new(routes: &[&str]) -> Self {
+        let mut registry = Registry::with_prefix("drawgate");
+        let frames = RouteFamilies::register(&mut registry);
+        let handshakes = register(
+            &mut registry,
+            "handshakes",
+            "Handshakes that came to an end, by result: accepted with a 101, or failed",
+            Family::<ResultLabels, Counter>::default(),
+        );
+        let ends = register(
+            &mut registry,
+            "ends",
+            "Connections that ended, in the handshake or after it, by reason (docs/errors.md) and by the side that ended them",
+            Family::<EndLabels, Counter>::default(),
+        );
+        let records_lost = register_records_lost(&mut registry);
+        Self {
+            routes: routes.iter().map(|route| (Arc::from(*route), Arc::new(frames.route(route)))).collect(),
+            no_route: Arc::new(frames.route(NO_ROUTE)),
+            accepted: handshakes.get_or_create_owned(&ResultLabels { result: "accepted" }),
+            failed: handshakes.get_or_create_owned(&ResultLabels { result: "failed" }),
+            ends,
+            handshake_duration: register_seconds(
+                &mut registry,
+                "handshake_duration",
+                "From the accept to the 101, or to the refusal",
+                &HANDSHAKE_BUCKETS_SECONDS,
+            ),
+            connection_duration: register_seconds(
+                &mut registry,
+                "connection_duration",
+                "From the accept to the end, of connections that were opened",
+                &CONNECTION_BUCKETS_SECONDS,
+            ),
+            buffered_bytes: register_bytes(
+                &mut registry,
+                "buffered",
+                "Output that waits for slow clients, of all connections together",
+                Gauge::default(),
+            ),
+            descriptors_exhausted: register(
+                &mut registry,
+                "descriptors_exhausted",
+                "Accepts that failed because no file descriptor was left",
+                Counter::default(),
+            ),
+            records_suppressed: register(
+                &mut registry,
+                "log_records_suppressed",
+                "Log records not written because too many of their reason came at once",
+                Counter::default(),
+            ),
+            records_lost,
+            registry,
+        }
+    }
+
+    pub(super) fn opened(&self, opened: &Opened<'_>) {
+        self.accepted.inc();
+        self.handshake_duration.observe(opened.handshake_duration.as_secs_f64());
+        self.route(Some(opened.route)).connections.inc();
+    }
+
+    pub(super) fn ended(&self, ended: &Ended<'_>) {
+        let labels = EndLabels { reason: ended.reason.row().label, side: ended.ended_by.label() };
+        self.ends.get_or_create(&labels).inc();
+        let seconds = ended.duration.as_secs_f64();
+        match ended.phase {
+            Phase::Handshake => {
+                self.failed.inc();
+                self.handshake_duration.observe(seconds);
+            }
+            Phase::Open => {
+                self.connection_duration.observe(seconds);
+                self.route(ended.route).connections.dec();
+            }
+        }
+    }
+
+    /// The metrics of `route`; those of `none` for a route that the configuration does not have.
+    pub(super) fn route(&self, route: Option<&str>) -> &Arc<RouteMetrics> {
+        route.and_then(|route| self.routes.get(route)).unwrap_or(&self.no_route)
+    }
+
+    pub(super) fn render(&self) -> String {
+        let mut page = String::new();
+        text::encode(&mut page, &self.registry).expect("writing to a string cannot fail");
+        page
+    }
+}
+
+/// The counters of one route, for the data path: relaxed atomics, made once.
+#[derive(Debug)]
+pub struct RouteMetrics {
+    connections: Gauge,
+    frames: [[FrameCounters; FrameKind::ALL.len()]; Direction::ALL.len()],
+}
+
+#[derive(Debug)]
+struct FrameCounters {
+    messages: Counter,
+    bytes: Counter,
+}
+
+impl RouteMetrics {
+    /// Adds what a read or a write moved: one relaxed addition for each number that is not zero.
+    pub fn add(&self, delta: &TrafficDelta) {
+        for direction in Direction::ALL {
+            for kind in FrameKind::ALL {
+                let Count { messages, bytes } = delta.count(direction, kind);
+                let counters = &self.frames[direction as usize][kind as usize];
+                if messages > 0 {
+                    counters.messages.inc_by(messages);
+                }
+                if bytes > 0 {
+                    counters.bytes.inc_by(bytes);
+                }
+            }
+        }
+    }
+
+    /// The connections that are open now.
+    #[must_use]
+    pub fn connections(&self) -> i64 {
+        self.connections.get()
+    }
+}
+
+/// What a [`RouteMetrics`] is cut from.
+struct RouteFamilies {
+    connections: Family<RouteLabels, Gauge>,
+    messages: Family<FrameLabels, Counter>,
+    bytes: Family<FrameLabels, Counter>,
+}
+
+impl RouteFamilies {
+    fn register(registry: &mut Registry) -> Self {
+        Self {
+            connections: register(
+                registry,
+                "connections",
+                "Connections that are open now, from the 101 on",
+                Family::default(),
+            ),
+            messages: register(
+                registry,
+                "messages",
+                "Complete text and binary messages, and control frames, seen from the gateway",
+                Family::default(),
+            ),
+            bytes: register_bytes(
+                registry,
+                "payload",
+                "Payload of messages and control frames, without headers",
+                Family::default(),
+            ),
+        }
+    }
+
+    /// Makes every series of the route, so that each is there from the start and at zero.
+    fn route(&self, route: &str) -> RouteMetrics {
+        let route: Arc<str> = Arc::from(route);
+        let frames = Direction::ALL.map(|direction| {
+            FrameKind::ALL.map(|kind| {
+                let labels = FrameLabels {
+                    route: Arc::clone(&route),
+                    direction: direction.label(),
+                    kind: kind.label(),
+                };
+                FrameCounters {
+                    messages: self.messages.get_or_create_owned(&labels),
+                    bytes: self.bytes.get_or_create_owned(&labels),
+                }
+            })
+        });
+        RouteMetrics { connections: self.connections.get_or_create_owned(&RouteLabels { route }), frames }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RouteLabels {
+    route: Arc<str>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct FrameLabels {
+    route: Arc<str>,
+    direction: &'static str,
+    kind: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct EndLabels {
+    reason: &'static str,
+    side: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ResultLabels {
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CauseLabels {
+    cause: &'static str,
+}
+
+fn register_records_lost(registry: &mut Registry) -> Lost {
+    let family = register(
+        registry,
+        "log_records_dropped",
+        "Records that were lost, by cause: the error file's queue was full, a write to it failed, or the program's log was full",
+        Family::<CauseLabels, Counter>::default(),
+    );
+    Lost {
+        queue_full: family.get_or_create_owned(&CauseLabels { cause: "queue_full" }),
+        write_failed: family.get_or_create_owned(&CauseLabels { cause: "write_failed" }),
+        log_full: family.get_or_create_owned(&CauseLabels { cause: "log_full" }),
+    }
+}
+
+/// The registry adds the full stop to `help`, and `_total` to the name of a counter.
+fn register<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M {
+    registry.register(name, help, metric.clone());
+    metric
+}
+
+fn register_bytes<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M {
+    registry.register_with_unit(name, help, Unit::Bytes, metric.clone());
+    metric
+}
+
+fn register_seconds(registry: &mut Registry, name: &str, help: &str, buckets_seconds: &[f64]) -> Histogram {
+    let histogram = Histogram::new(buckets_seconds.iter().copied());
+    registry.register_with_unit(name, help, Unit::Seconds, histogram.clone());
+    histogram
+}
+
+/// The content type of the rendered page.
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// The label value for connections that no route has taken.
+const NO_ROUTE: &str = "none";
+
+/// Up to the longest head timeout that makes sense.
+const HANDSHAKE_BUCKETS_SECONDS: [f64; 11] =
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0];
+
+/// From a failed first message to a connection that is never closed.
+const CONNECTION_BUCKETS_SECONDS: [f64; 9] =
+    [0.1, 1.0, 10.0, 60.0, 600.0, 3600.0, 14_400.0, 43_200.0, 86_400.0];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_delta_reaches_the_series_of_its_route_direction_and_kind() {
+        let metrics = Metrics::new(&["chat", "feed"]);
+        let mut delta = TrafficDelta::default();
+        delta.payload(Direction::In, FrameKind::Text, 30);
+        delta.message(Direction::In, FrameKind::Text);
+        delta.message(Direction::Out, FrameKind::Pong);
+        metrics.route(Some("chat")).add(&delta);
+        metrics.route(Some("chat")).add(&delta);
+        let page = metrics.render();
+        for line in [
+            r#"drawgate_messages_total{route="chat",direction="in",kind="text"} 2"#,
+            r#"drawgate_payload_bytes_total{route="chat",direction="in",kind="text"} 60"#,
+            r#"drawgate_messages_total{route="chat",direction="out",kind="pong"} 2"#,
+            r#"drawgate_messages_total{route="chat",direction="out",kind="text"} 0"#,
+            r#"drawgate_messages_total{route="feed",direction="in",kind="text"} 0"#,
+        ] {
+            assert!(page.lines().any(|found| found == line), "{line} is not in\n{page}");
+        }
+    }
+
+    #[test]
+    fn every_series_but_the_ends_is_there_from_the_start() {
+        let page = Metrics::new(&["chat"]).render();
+        for name in [
+            r#"drawgate_connections{route="none"} 0"#,
+            r#"drawgate_handshakes_total{result="failed"} 0"#,
+            r#"drawgate_log_records_dropped_total{cause="queue_full"} 0"#,
+            "drawgate_log_records_suppressed_total 0",
+            "drawgate_descriptors_exhausted_total 0",
+            "drawgate_buffered_bytes 0",
+            "drawgate_handshake_duration_seconds_count 0",
+        ] {
+            assert!(page.lines().any(|line| line == name), "{name} is not in\n{page}");
+        }
+        assert!(page.ends_with("# EOF\n"));
+    }
+}

@@ -1,0 +1,81 @@
+//! What others may tell a running connection: that a timer fired, that the gateway drains, that it must go.
+//!
+//! Floor 1. Written by timers, the drain and the shedding of load; read by the connection at the start of each poll. A few
+//! atomics, so that telling a connection takes no lock and no channel.
+
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::task::Waker;
+use std::time::Duration;
+
+use atomic_waker::AtomicWaker;
+
+/// One connection's ear. Shared by its task and by whoever may need to tell it something.
+#[derive(Debug, Default)]
+pub(crate) struct Pulse {
+    signals: AtomicU8,
+    waker: AtomicWaker,
+    /// How many bytes wait for a socket that is blocked.
+    blocked_bytes: AtomicUsize,
+    /// Since when nothing could be written, in milliseconds after the gateway's start; 0 while output flows.
+    blocked_since_ms: AtomicU64,
+}
+
+/// What has been said since the last look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Signals(u8);
+
+/// One thing that can be said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Signal {
+    /// A deadline may have passed.
+    Timer = 1,
+    /// Finish what has come, then close with 1012.
+    Drain = 2,
+    /// The buffers of all connections are full, and this one is among the slowest.
+    Shed = 4,
+    /// End now, whatever is under way.
+    Abort = 8,
+    /// The application has something to send.
+    Outbox = 16,
+}
+
+impl Pulse {
+    /// Says `signal` and wakes the connection.
+    pub(crate) fn signal(&self, signal: Signal) {
+        self.signals.fetch_or(signal as u8, Ordering::Release);
+        self.waker.wake();
+    }
+
+    /// What has been said since the last call; `waker` is woken by what is said from now on.
+    pub(crate) fn listen(&self, waker: &Waker) -> Signals {
+        self.waker.register(waker);
+        // A plain load first: almost always there is nothing, and a swap costs a locked instruction.
+        if self.signals.load(Ordering::Acquire) == 0 {
+            return Signals(0);
+        }
+        Signals(self.signals.swap(0, Ordering::AcqRel))
+    }
+
+    /// Records that `bytes` wait, and since when: what the shedding of load chooses by.
+    pub(crate) fn record_blocked(&self, bytes: usize, since_start: Option<Duration>) {
+        self.blocked_bytes.store(bytes, Ordering::Relaxed);
+        let since_ms =
+            since_start.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX).max(1));
+        self.blocked_since_ms.store(since_ms, Ordering::Relaxed);
+    }
+
+    /// How many bytes wait, and since when (milliseconds after the start), if the output is blocked.
+    pub(crate) fn blocked(&self) -> Option<(u64, usize)> {
+        match self.blocked_since_ms.load(Ordering::Relaxed) {
+            0 => None,
+            since_ms => Some((since_ms, self.blocked_bytes.load(Ordering::Relaxed))),
+        }
+    }
+}
+
+impl Signals {
+    pub(crate) const fn contains(self, signal: Signal) -> bool {
+        self.0 & signal as u8 != 0
+    }
+}

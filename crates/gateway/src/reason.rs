@@ -1,0 +1,432 @@
+//! THE table: every way in which a connection or a message ends, and all that follows from it. Floor 1.
+//!
+//! One variant is one row: its label, title and sentence, the HTTP status before the `101`, the close code after it,
+//! how severe it is, whose doing it was, and whether to try again. What a client is told comes only from here, so no
+//! text of a peer's can reach an answer. The doc comment of a variant is also its entry in docs/errors.md.
+//!
+//! Never decides and never sends: stages return a [`Reason`], [`crate::observe`] logs and counts it.
+//! A label never changes its meaning; a new way to end is a new row.
+
+mod page;
+mod row;
+mod tell;
+
+pub use page::errors_page;
+pub use row::{Fault, Level, Retry, Row};
+
+use drawgate_protocol::Violation;
+
+row::reasons! {
+    // The request head: refused before there is a WebSocket.
+
+    /// The head is not what HTTP/1.1 allows: a bare LF, a folded line, a NUL, a header without a name.
+    /// Look for a hand-written client, or for a proxy that rewrites requests.
+    RequestMalformed "request_malformed" "Request Malformed" "the request is not valid HTTP/1.1"
+        http[400] close[] level Warn fault Client retry Never;
+
+    /// The request-target is not a path, or can be read in two ways: dot segments, empty segments, an encoded slash or
+    /// NUL, or another host than the `Host` header names. Send the plain path.
+    RequestTargetInvalid "request_target_invalid" "Request Target Invalid" "the request-target is not a plain path"
+        http[400] close[] level Warn fault Client retry Never;
+
+    /// The request line is longer than the listener reads. Shorten the path or the query.
+    RequestLineTooLong "request_line_too_long" "Request Line Too Long" "the request line is longer than allowed"
+        http[414] close[] level Warn fault Client retry Never;
+
+    /// The head has more bytes than the listener reads. Large cookies are the usual cause.
+    RequestHeadTooLarge "request_head_too_large" "Request Head Too Large" "the request head is larger than allowed"
+        http[431] close[] level Warn fault Client retry Never;
+
+    /// The head has more headers than the listener reads.
+    RequestHeadersTooMany "request_headers_too_many" "Request Headers Too Many" "the request has more headers than allowed"
+        http[431] close[] level Warn fault Client retry Never;
+
+    /// The head was not complete within the listener's `head_timeout`, which runs from the accept and is moved by
+    /// nothing. A client that is not attacking is on a very slow path; it may try again.
+    RequestTimeout "request_timeout" "Request Timeout" "the request did not arrive in time"
+        http[408] close[] level Info fault Client retry AtOnce;
+
+    /// The client left before its request was complete, so there was nobody to answer. Port scans, and health checks that
+    /// only connect, look like this.
+    RequestIncomplete "request_incomplete" "Request Incomplete" "the client left before its request was complete"
+        http[] close[] level Info fault Client retry AtOnce;
+
+    /// The request is not HTTP/1.1, the version that a WebSocket handshake needs (RFC 6455 §4.1).
+    HttpVersionUnsupported "http_version_unsupported" "HTTP Version Unsupported" "only HTTP/1.1 is spoken here"
+        http[505] close[] level Warn fault Client retry Never;
+
+    /// The method is not GET, the only one that opens a WebSocket (RFC 6455 §4.1).
+    MethodNotAllowed "method_not_allowed" "Method Not Allowed" "only GET is allowed here"
+        http[405] close[] level Warn fault Client retry Never;
+
+    /// A plain HTTP request, without `Upgrade: websocket` and `Connection: Upgrade`. Browsers that open the address as a
+    /// page send this, and so does a proxy in between that does not pass the upgrade on.
+    UpgradeRequired "upgrade_required" "Upgrade Required" "only WebSocket handshakes are answered here"
+        http[426] close[] level Warn fault Client retry Never;
+
+    /// `Sec-WebSocket-Version` is missing or is not 13 (RFC 6455 §4.1). The answer names the version that is spoken.
+    WebSocketVersionUnsupported "websocket_version_unsupported" "WebSocket Version Unsupported"
+        "only WebSocket version 13 is spoken here"
+        http[426] close[] level Warn fault Client retry Never;
+
+    /// `Sec-WebSocket-Key` is missing or is not the base64 of 16 bytes (RFC 6455 §4.1).
+    WebSocketKeyInvalid "websocket_key_invalid" "WebSocket Key Invalid" "the handshake key is not 16 bytes of base64"
+        http[400] close[] level Warn fault Client retry Never;
+
+    /// A header that may come once came twice, so that two readers could take different ones.
+    HeaderDuplicated "header_duplicated" "Header Duplicated" "a header that may come once came twice"
+        http[400] close[] level Warn fault Client retry Never;
+
+    /// The `Host` header is missing or is not a host with an optional port.
+    HostInvalid "host_invalid" "Host Invalid" "the Host header is missing or invalid"
+        http[400] close[] level Warn fault Client retry Never;
+
+    /// No route of this listener takes the host and path. Compare the address with `path` and `hosts` of the routes.
+    RouteNotFound "route_not_found" "Route Not Found" "nothing is served at this address"
+        http[404] close[] level Warn fault Client retry Never;
+
+    /// The page that opens the connection is not one that the route allows, or does not say who it is where it must
+    /// (RFC 6455 §10.2). If the page is yours, add its origin to the route's `origins`, written exactly as the browser
+    /// sends it.
+    OriginRefused "origin_refused" "Origin Refused" "this origin may not connect"
+        http[403] close[] level Warn fault Client retry Never;
+
+    /// The request announces a body. A handshake has none; one is how requests are smuggled past a gateway.
+    RequestBodyRefused "request_body_refused" "Request Body Refused" "a handshake has no body"
+        http[400] close[] level Warn fault Client retry Never;
+
+    /// `Sec-WebSocket-Protocol` is not a list of different tokens, or is longer than allowed (RFC 6455 §4.1).
+    SubprotocolsInvalid "subprotocols_invalid" "Subprotocols Invalid" "the list of subprotocols is invalid or too long"
+        http[400] close[] level Warn fault Client retry Never;
+
+    /// `Sec-WebSocket-Extensions` does not follow its grammar, or is longer than allowed (RFC 6455 §9.1).
+    ExtensionsInvalid "extensions_invalid" "Extensions Invalid" "the list of extensions is invalid or too long"
+        http[400] close[] level Warn fault Client retry Never;
+
+    // Admission: the request may be fine, but not now or not from here.
+
+    /// The client's address made more handshakes in a minute than `firewall.handshakes_per_client_per_minute`. A client
+    /// that reconnects should wait a little longer each time.
+    HandshakeRateExceeded "handshake_rate_exceeded" "Handshake Rate Exceeded" "too many handshakes from this address"
+        http[429] close[] level Warn fault Client retry AfterSeconds(10);
+
+    /// The client's address has as many connections as `firewall.connections_per_client_max` allows. If many users share
+    /// one address, raise it.
+    ClientConnectionsExceeded "client_connections_exceeded" "Client Connections Exceeded"
+        "too many connections from this address"
+        http[429] close[] level Warn fault Client retry AfterSeconds(30);
+
+    /// The gateway has as many connections as it takes. Add capacity, or find out who holds them.
+    ServerFull "server_full" "Server Full" "the server has no room for more connections"
+        http[503] close[TRY_AGAIN_LATER] level Error fault Gateway retry AfterSeconds(10);
+
+    /// The process has no file descriptor left for another connection; live ones are kept. Raise the limit of open files
+    /// (`ulimit -n`, `LimitNOFILE=`).
+    DescriptorsExhausted "descriptors_exhausted" "Descriptors Exhausted" "the server cannot take more connections now"
+        http[503] close[] level Error fault Operator retry AfterSeconds(10);
+
+    /// The gateway is shutting down or restarting. Connect again: another instance, or the next one, answers.
+    Draining "draining" "Draining" "the service restarts, please connect again"
+        http[503] close[SERVICE_RESTART] level Info fault None retry AfterSeconds(1);
+
+    // Authentication.
+
+    /// As many connections as allowed have yet to send their first message. Either an attack, or clients that connect
+    /// long before they authenticate.
+    UnauthenticatedFull "unauthenticated_full" "Unauthenticated Full" "too many connections wait to authenticate"
+        http[503] close[TRY_AGAIN_LATER] level Warn fault Gateway retry AfterSeconds(5);
+
+    /// No complete first message came within the `first_message_timeout` of the route's auth. Pings do not move it. Send
+    /// the token as soon as the connection is open.
+    FirstMessageTimeout "first_message_timeout" "First Message Timeout" "the first message did not arrive in time"
+        http[] close[TIMEOUT] level Info fault Client retry AtOnce;
+
+    /// The first message is not one text message in few fragments, as a token must be.
+    FirstMessageInvalid "first_message_invalid" "First Message Invalid" "the first message must be a token as text"
+        http[] close[UNAUTHORIZED] level Warn fault Client retry WithNewCredential;
+
+    /// The first message is larger than any token may be.
+    FirstMessageTooBig "first_message_too_big" "First Message Too Big" "the first message is larger than a token may be"
+        http[] close[MESSAGE_TOO_BIG] level Warn fault Client retry WithNewCredential;
+
+    /// The route needs a token and none came.
+    TokenMissing "token_missing" "Token Missing" "a token is required"
+        http[401] close[UNAUTHORIZED] level Info fault Client retry WithNewCredential;
+
+    /// The token is malformed, not signed by the key, or its claims are not what the route's auth expects. Which of them
+    /// is in the log only; `drawgate token inspect` explains a token.
+    TokenInvalid "token_invalid" "Token Invalid" "the token is not valid"
+        http[401] close[UNAUTHORIZED] level Warn fault Client retry WithNewCredential;
+
+    /// The token was good and its `exp` has passed, leeway included. Get a new one and connect again.
+    TokenExpired "token_expired" "Token Expired" "the token has expired"
+        http[401] close[UNAUTHORIZED] level Info fault Client retry WithNewCredential;
+
+    // Rules of RFC 6455 that the client broke; one for each `Violation`.
+
+    /// A reserved bit is set although no extension that uses it was negotiated (RFC 6455 §5.2). A client that compresses
+    /// without having been allowed to does this.
+    FrameReservedBits "frame_reserved_bits" "Frame Reserved Bits" "a reserved bit is set that no extension uses"
+        http[] close[PROTOCOL_ERROR] level Warn fault Client retry Never;
+
+    /// The opcode is one that no standard defines (RFC 6455 §5.2).
+    FrameOpcodeUnknown "frame_opcode_unknown" "Frame Opcode Unknown" "the opcode of a frame is not defined"
+        http[] close[PROTOCOL_ERROR] level Warn fault Client retry Never;
+
+    /// A Close, Ping or Pong came in fragments (RFC 6455 §5.5).
+    ControlFragmented "control_fragmented" "Control Fragmented" "a control frame is fragmented"
+        http[] close[PROTOCOL_ERROR] level Warn fault Client retry Never;
+
+    /// A Close, Ping or Pong declares more than 125 bytes (RFC 6455 §5.5).
+    ControlTooLong "control_too_long" "Control Too Long" "a control frame has more than 125 bytes"
+        http[] close[PROTOCOL_ERROR] level Warn fault Client retry Never;
+
+    /// A frame from the client is not masked (RFC 6455 §5.1). What came may not be a WebSocket client at all.
+    FrameNotMasked "frame_not_masked" "Frame Not Masked" "a frame from the client is not masked"
+        http[] close[PROTOCOL_ERROR] level Warn fault Client retry Never;
+
+    /// A frame from a server is masked (RFC 6455 §5.1).
+    FrameMasked "frame_masked" "Frame Masked" "a frame from the server is masked"
+        http[] close[PROTOCOL_ERROR] level Warn fault Upstream retry Never;
+
+    /// A length is written in more bytes than it needs (RFC 6455 §5.2).
+    FrameLengthNotMinimal "frame_length_not_minimal" "Frame Length Not Minimal"
+        "the length of a frame is not in its shortest form"
+        http[] close[PROTOCOL_ERROR] level Warn fault Client retry Never;
+
+    /// A 64-bit length has its most significant bit set (RFC 6455 §5.2).
+    FrameLengthInvalid "frame_length_invalid" "Frame Length Invalid" "the length of a frame has its top bit set"
+        http[] close[PROTOCOL_ERROR] level Warn fault Client retry Never;
+
+    /// A continuation frame came while no message was open (RFC 6455 §5.4).
+    ContinuationUnexpected "continuation_unexpected" "Continuation Unexpected" "there is no message to continue"
+        http[] close[PROTOCOL_ERROR] level Warn fault Client retry Never;
+
+    /// A new message began before the one before it ended (RFC 6455 §5.4). Two threads that write to one connection do this.
+    MessageInterleaved "message_interleaved" "Message Interleaved" "a message began inside an unfinished one"
+        http[] close[PROTOCOL_ERROR] level Warn fault Client retry Never;
+
+    /// A text message has bytes that are not UTF-8 (RFC 6455 §8.1). Send other bytes as binary.
+    TextNotUtf8 "text_not_utf8" "Text Not UTF-8" "a text message is not UTF-8"
+        http[] close[INVALID_PAYLOAD] level Warn fault Client retry Never;
+
+    /// A Close frame has a body of one byte, too short for a code (RFC 6455 §5.5.1).
+    CloseBodyInvalid "close_body_invalid" "Close Body Invalid" "a Close frame has a body of one byte"
+        http[] close[PROTOCOL_ERROR] level Warn fault Client retry Never;
+
+    /// A Close frame has a code that may not be sent, such as 1005 or 1006 (RFC 6455 §7.4).
+    CloseCodeInvalid "close_code_invalid" "Close Code Invalid" "a Close frame has a code that may not be sent"
+        http[] close[PROTOCOL_ERROR] level Warn fault Client retry Never;
+
+    /// The reason in a Close frame is not UTF-8 (RFC 6455 §5.5.1).
+    CloseReasonNotUtf8 "close_reason_not_utf8" "Close Reason Not UTF-8" "the reason in a Close frame is not UTF-8"
+        http[] close[INVALID_PAYLOAD] level Warn fault Client retry Never;
+
+    /// A message has more bytes than the route's `message_bytes_max`; found at the header that declares it. Send less, or
+    /// raise the limit.
+    MessageTooBig "message_too_big" "Message Too Big" "the message is larger than allowed"
+        http[] close[MESSAGE_TOO_BIG] level Warn fault Client retry Never;
+
+    /// A message came in more frames than the route's `message_fragments_max`; empty ones count. Send larger fragments.
+    FragmentsTooMany "fragments_too_many" "Fragments Too Many" "the message has more fragments than allowed"
+        http[] close[POLICY_VIOLATION] level Warn fault Client retry Never;
+
+    // Pace and patience.
+
+    /// A message was not complete within the route's `message_timeout` of its first byte.
+    MessageTimeout "message_timeout" "Message Timeout" "the message was not completed in time"
+        http[] close[POLICY_VIOLATION] level Warn fault Client retry AtOnce;
+
+    /// The client sent far more pings than any keepalive needs.
+    PingRateExceeded "ping_rate_exceeded" "Ping Rate Exceeded" "too many pings"
+        http[] close[POLICY_VIOLATION] level Warn fault Client retry AfterSeconds(10);
+
+    /// The client sent far more pongs than it was asked for.
+    PongRateExceeded "pong_rate_exceeded" "Pong Rate Exceeded" "too many pongs"
+        http[] close[POLICY_VIOLATION] level Warn fault Client retry AfterSeconds(10);
+
+    /// The client sent nothing at all for the route's `pong_timeout` after a ping. Its network is gone, or it is stopped.
+    PongTimeout "pong_timeout" "Pong Timeout" "a ping was not answered in time"
+        http[] close[TIMEOUT] level Info fault Client retry AtOnce;
+
+    /// The client took none of the bytes that wait for it for the route's `stall_timeout`. It reads too slowly, or not at all.
+    OutputStalled "output_stalled" "Output Stalled" "the client does not read what is sent"
+        http[] close[TIMEOUT] level Warn fault Client retry AtOnce;
+
+    /// The client did not answer our Close within the route's `close_timeout`, so the connection was cut. The record keeps
+    /// 1006; what we closed for is its detail.
+    CloseTimeout "close_timeout" "Close Timeout" "our Close was not answered in time"
+        http[] close[] level Info fault Client retry AtOnce;
+
+    /// The buffers of all connections together reached their bound, and this was one of the slowest. Add memory or instances.
+    Overloaded "overloaded" "Overloaded" "the server is overloaded, please try again later"
+        http[] close[TRY_AGAIN_LATER] level Error fault Gateway retry AfterSeconds(10);
+
+    // Our own faults.
+
+    /// A handler of the application panicked. This connection alone ends; the message of the panic is in the log.
+    HandlerPanicked "handler_panicked" "Handler Panicked" "the application failed"
+        http[500] close[INTERNAL_ERROR] level Error fault Operator retry AfterSeconds(5);
+
+    /// Something went wrong that never should. Please report it, with the log record.
+    InternalError "internal_error" "Internal Error" "the server failed"
+        http[500] close[INTERNAL_ERROR] level Error fault Gateway retry AfterSeconds(5);
+
+    // Ends that no rule demanded.
+
+    /// The client closed with a Close frame; its code, or 1005 where it gave none, is in the record. A code is answered
+    /// with the same code.
+    ClosedByClient "closed_by_client" "Closed By Client" "the client closed the connection"
+        http[] close[] level Info fault None retry AtOnce;
+
+    /// The application closed, with a code and a reason of its own.
+    ClosedByApplication "closed_by_application" "Closed By Application" "the application closed the connection"
+        http[] close[] level Info fault None retry AtOnce;
+
+    /// The client ended its side of the transport without a Close frame (recorded as 1006). Programs that exit without
+    /// closing do this.
+    ConnectionLost "connection_lost" "Connection Lost" "the connection ended without a Close frame"
+        http[] close[] level Info fault Client retry AtOnce;
+
+    /// The transport failed, most often by a reset (recorded as 1006).
+    ConnectionReset "connection_reset" "Connection Reset" "the connection was reset"
+        http[] close[] level Info fault Client retry AtOnce;
+
+    /// The operator ended the gateway at once, without waiting for connections to close.
+    ForcedShutdown "forced_shutdown" "Forced Shutdown" "the gateway was ended by force"
+        http[] close[] level Warn fault Operator retry AfterSeconds(1);
+}
+
+impl From<Violation> for Reason {
+    fn from(violation: Violation) -> Self {
+        match violation {
+            Violation::ReservedBits => Self::FrameReservedBits,
+            Violation::OpcodeUnknown => Self::FrameOpcodeUnknown,
+            Violation::ControlFragmented => Self::ControlFragmented,
+            Violation::ControlTooLong => Self::ControlTooLong,
+            Violation::NotMasked => Self::FrameNotMasked,
+            Violation::Masked => Self::FrameMasked,
+            Violation::LengthNotMinimal => Self::FrameLengthNotMinimal,
+            Violation::LengthTopBitSet => Self::FrameLengthInvalid,
+            Violation::ContinuationUnexpected => Self::ContinuationUnexpected,
+            Violation::MessageInterleaved => Self::MessageInterleaved,
+            Violation::TextNotUtf8 => Self::TextNotUtf8,
+            Violation::CloseBodyOneByte => Self::CloseBodyInvalid,
+            Violation::CloseCodeInvalid => Self::CloseCodeInvalid,
+            Violation::CloseReasonNotUtf8 => Self::CloseReasonNotUtf8,
+            Violation::MessageTooBig => Self::MessageTooBig,
+            Violation::FragmentsTooMany => Self::FragmentsTooMany,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use drawgate_protocol::close::REASON_BYTES_MAX;
+
+    use super::*;
+
+    /// Ends where nothing of ours is sent: nobody is there, or the code is the other side's.
+    const SILENT: [Reason; 7] = [
+        Reason::RequestIncomplete,
+        Reason::CloseTimeout,
+        Reason::ClosedByClient,
+        Reason::ClosedByApplication,
+        Reason::ConnectionLost,
+        Reason::ConnectionReset,
+        Reason::ForcedShutdown,
+    ];
+
+    #[test]
+    fn labels_are_unique_snake_case_words() {
+        let mut seen = HashSet::new();
+        for reason in Reason::ALL {
+            let label = reason.row().label;
+            assert!(seen.insert(label), "{label} comes twice");
+            let is_word = |word: &str| {
+                word.starts_with(|first: char| first.is_ascii_lowercase())
+                    && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+            };
+            assert!(label.split('_').all(is_word), "{label}");
+        }
+    }
+
+    #[test]
+    fn a_label_is_its_variants_name() {
+        for reason in Reason::ALL {
+            let name = format!("{reason:?}").to_ascii_lowercase();
+            assert_eq!(reason.row().label.replace('_', ""), name);
+        }
+    }
+
+    #[test]
+    fn titles_are_in_title_case_and_say_what_the_label_says() {
+        for reason in Reason::ALL {
+            let row = reason.row();
+            for word in row.title.split(' ') {
+                assert!(word.starts_with(|first: char| first.is_ascii_uppercase()), "{}", row.title);
+            }
+            let from_title = row.title.to_ascii_lowercase().replace(' ', "_").replace('-', "");
+            assert_eq!(from_title, row.label);
+        }
+    }
+
+    #[test]
+    fn close_reasons_fit_a_control_frame() {
+        for reason in Reason::ALL {
+            let row = reason.row();
+            assert_eq!(row.close_reason, format!("{}: {}", row.label, row.sentence));
+            assert!(row.close_reason.len() <= REASON_BYTES_MAX, "{}", row.close_reason);
+        }
+    }
+
+    #[test]
+    fn sentences_need_no_escaping_and_have_no_full_stop() {
+        for reason in Reason::ALL {
+            let row = reason.row();
+            let text = [row.label, row.title, row.sentence].concat();
+            let is_plain = |byte: u8| (b' '..=b'~').contains(&byte) && byte != b'"' && byte != b'\\';
+            assert!(text.bytes().all(is_plain), "{text}");
+            assert!(!row.sentence.ends_with('.') && !row.sentence.is_empty(), "{}", row.sentence);
+        }
+    }
+
+    #[test]
+    fn statuses_are_refusals() {
+        for status in Reason::ALL.iter().filter_map(|reason| reason.row().status) {
+            assert!((400..=599).contains(&status), "{status}");
+        }
+    }
+
+    #[test]
+    fn a_row_is_told_to_the_client_or_named_here_as_silent() {
+        for reason in Reason::ALL {
+            let row = reason.row();
+            let is_told = row.status.is_some() || row.close.is_some();
+            assert_ne!(is_told, SILENT.contains(&reason), "{}", row.label);
+        }
+    }
+
+    #[test]
+    fn every_violation_has_a_row_of_its_own_with_its_close_code() {
+        let mut seen = HashSet::new();
+        for violation in Violation::ALL {
+            let reason = Reason::from(violation);
+            assert!(seen.insert(reason), "{reason:?} stands for two violations");
+            assert_eq!(reason.row().close, Some(violation.close_code()), "{violation}");
+            assert_eq!(reason.row().status, None, "{violation}");
+        }
+    }
+
+    #[test]
+    fn overload_always_says_when_to_come_back() {
+        for reason in Reason::ALL {
+            let row = reason.row();
+            if matches!(row.status, Some(429 | 503)) {
+                assert!(row.retry.after_seconds().is_some(), "{}", row.label);
+            }
+        }
+    }
+}

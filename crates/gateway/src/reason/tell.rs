@@ -1,0 +1,93 @@
+//! What a client is told: texts made from a row and nothing else.
+//!
+//! Comes after a stage has returned its reason; whoever answers the client sends these. The words of the table need no
+//! escaping in JSON, which a test of the table holds it to.
+
+use std::fmt::Write as _;
+
+use super::Reason;
+
+impl Reason {
+    /// The reason in our Close frame: `label: sentence`, at most 123 bytes.
+    #[must_use]
+    pub const fn close_reason(self) -> &'static str {
+        self.row().close_reason
+    }
+
+    /// The body of a refusal before the `101`, as `application/problem+json` (RFC 9457 §3).
+    #[must_use]
+    pub fn problem_json(self) -> String {
+        self.json("status", self.row().status)
+    }
+
+    /// The text message that tells a client by `notice = "json"`: the problem's shape, with the close code instead of a
+    /// status.
+    #[must_use]
+    pub fn notice_json(self) -> String {
+        self.json("close_code", self.row().close.map(drawgate_protocol::CloseCode::get))
+    }
+
+    fn json(self, code_name: &str, code: Option<u16>) -> String {
+        let row = self.row();
+        let mut json = format!(
+            r#"{{"type":"{}","title":"{}","detail":"{}","retry":"{}""#,
+            row.type_uri,
+            row.title,
+            row.sentence,
+            row.retry.label(),
+        );
+        // Writing to a string cannot fail.
+        if let Some(seconds) = row.retry.after_seconds() {
+            let _ = write!(json, r#","retry_after_seconds":{seconds}"#);
+        }
+        if let Some(code) = code {
+            let _ = write!(json, r#","{code_name}":{code}"#);
+        }
+        json.push('}');
+        json
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn a_problem_is_the_object_of_rfc_9457() {
+        let problem: Value = serde_json::from_str(&Reason::ServerFull.problem_json()).unwrap();
+        let expected = json!({
+            "type": "https://github.com/drawgate/drawgate/blob/main/docs/errors.md#server_full",
+            "title": "Server Full",
+            "status": 503,
+            "detail": "the server has no room for more connections",
+            "retry": "after",
+            "retry_after_seconds": 10,
+        });
+        assert_eq!(problem, expected);
+    }
+
+    #[test]
+    fn a_notice_carries_the_close_code() {
+        let notice: Value = serde_json::from_str(&Reason::TokenExpired.notice_json()).unwrap();
+        let expected = json!({
+            "type": "https://github.com/drawgate/drawgate/blob/main/docs/errors.md#token_expired",
+            "title": "Token Expired",
+            "close_code": 3000,
+            "detail": "the token has expired",
+            "retry": "with_new_credential",
+        });
+        assert_eq!(notice, expected);
+    }
+
+    #[test]
+    fn every_row_tells_valid_json_whose_type_ends_in_the_label() {
+        for reason in Reason::ALL {
+            for text in [reason.problem_json(), reason.notice_json()] {
+                let value: Value = serde_json::from_str(&text).unwrap();
+                assert!(value["type"].as_str().unwrap().ends_with(&format!("#{}", reason.row().label)));
+            }
+        }
+    }
+}

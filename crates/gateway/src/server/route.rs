@@ -1,0 +1,152 @@
+//! A route as a program describes it, and what the server makes of it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::auth::{self, Authenticator};
+use crate::backend::Backend;
+use crate::backend::handler::{Erased, Handler};
+use crate::config::RouteConfig;
+use crate::connection::{self, Terms};
+use crate::limits::Limits;
+use crate::observe::Observer;
+use crate::route::{Notice, Origins, PathError, PathPattern};
+use crate::upgrade::Entrance;
+
+/// Which requests are taken, who may speak, and what answers.
+#[derive(Clone)]
+pub struct Route {
+    name: String,
+    /// Empty: all of them.
+    listeners: Vec<String>,
+    path: PathPattern,
+    hosts: Vec<String>,
+    origins: Origins,
+    access: Access,
+    notice: Notice,
+    limits: Limits,
+    backend: Backend,
+}
+
+/// Who may speak. There is no default: it must be said.
+#[derive(Clone, Debug)]
+pub enum Access {
+    /// Anyone.
+    Open,
+    /// Who shows a token that verifies.
+    Token(auth::Config),
+}
+
+impl Route {
+    /// A route on all listeners, for any host: `path` is `/chat` (this path alone) or `/chat/*` (all below it).
+    ///
+    /// # Errors
+    /// What makes `path` no pattern.
+    pub fn new<H: Handler>(
+        name: &str,
+        path: &str,
+        origins: Origins,
+        access: Access,
+        handler: H,
+    ) -> Result<Self, PathError> {
+        Ok(Self {
+            name: name.to_owned(),
+            listeners: Vec::new(),
+            path: PathPattern::parse(path)?,
+            hosts: Vec::new(),
+            origins,
+            access,
+            notice: Notice::default(),
+            limits: Limits { message_bytes_max: Some(WHOLE_MESSAGE_BYTES_MAX), ..Limits::default() },
+            backend: Backend::Handler(Arc::new(Erased(handler))),
+        })
+    }
+
+    /// Tells clients of refusals by `notice` as well as by the close code.
+    #[must_use]
+    pub fn notice(mut self, notice: Notice) -> Self {
+        self.notice = notice;
+        self
+    }
+
+    /// Bounds the connections by `limits`. By default a message has at most 64 KiB, since handlers get it whole.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// The name in logs and metrics.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn from_config(config: RouteConfig, auth: &BTreeMap<String, auth::Config>) -> Self {
+        let RouteConfig { name, listeners, path, hosts, origins, auth: auth_name, notice, limits, backend } =
+            config;
+        // A configuration's references have been checked; were one wrong, nobody must get in for it.
+        let access = match auth_name.map(|auth_name| auth.get(&auth_name).cloned()) {
+            None => Access::Open,
+            Some(found) => {
+                Access::Token(found.expect("a configuration names only authenticators that it has"))
+            }
+        };
+        let backend = Backend::Echo(Arc::new(backend));
+        Self { name, listeners, path, hosts, origins, access, notice, limits, backend }
+    }
+
+    pub(super) fn prepare(self, observer: &Observer) -> Result<Prepared, auth::ConfigError> {
+        let authenticator = match self.access {
+            Access::Open => None,
+            Access::Token(config) => Some(Authenticator::new(config)?),
+        };
+        let terms =
+            Terms { limits: self.limits, notice: self.notice, metrics: observer.route_metrics(&self.name) };
+        let route = connection::Route {
+            name: self.name.into(),
+            authenticator,
+            backend: self.backend,
+            terms: Arc::new(terms),
+        };
+        Ok(Prepared {
+            listeners: self.listeners,
+            path: self.path,
+            hosts: self.hosts,
+            origins: self.origins,
+            route: Arc::new(route),
+        })
+    }
+}
+
+impl fmt::Debug for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Route").field("name", &self.name).field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+/// A route that is ready, and where it can be entered.
+pub(super) struct Prepared {
+    listeners: Vec<String>,
+    path: PathPattern,
+    hosts: Vec<String>,
+    origins: Origins,
+    route: Arc<connection::Route>,
+}
+
+impl Prepared {
+    /// The entrance at `listener`, if the route is served there.
+    pub(super) fn entrance_for(&self, listener: &str) -> Option<Entrance<Arc<connection::Route>>> {
+        let is_served = self.listeners.is_empty() || self.listeners.iter().any(|name| name == listener);
+        is_served.then(|| Entrance {
+            path: self.path.clone(),
+            hosts: self.hosts.clone(),
+            origins: self.origins.clone(),
+            route: Arc::clone(&self.route),
+        })
+    }
+}
+
+/// Handlers get messages whole, so a message costs its size.
+const WHOLE_MESSAGE_BYTES_MAX: u64 = 64 * 1024;

@@ -1,0 +1,11 @@
+//! Tokens through the public door of the authenticator: what it takes, and each way in which it refuses.
+//!
+//! Tests are named with their case in the catalogue of attacks. Texts are written by hand wherever a library would not
+//! write them.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot set itself up fails")]
+
+mod arbitrary;
+mod claims;
+mod form;
+mod made;
