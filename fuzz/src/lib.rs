@@ -8,6 +8,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod handshake;
 pub mod receiver;
 // Shared with the protocol's property tests: one reference for both.
 #[path = "../../crates/protocol/tests/reference/mod.rs"]
@@ -36,6 +37,7 @@ pub struct Seed {
 
 /// All of them.
 pub const TARGETS: &[Target] = &[
+    Target { name: "handshake", run: handshake::run, seeds: handshake::seeds },
     Target { name: "receiver", run: receiver::run, seeds: receiver::seeds },
     Target { name: "sender", run: sender::run, seeds: sender::seeds },
 ];
