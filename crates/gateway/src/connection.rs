@@ -443,6 +443,11 @@ impl Ending {
         Self { by: Side::Operator, ..Self::by_gate(reason) }
     }
 
+    /// By the operator, who could not wait any longer.
+    fn cut() -> Self {
+        Self { close_code: Some(LocalCode::Abnormal.get()), ..Self::by_operator(Reason::ForcedShutdown) }
+    }
+
     /// By the application, with a code of its own.
     fn by_application(code: drawgate_protocol::CloseCode) -> Self {
         Self {

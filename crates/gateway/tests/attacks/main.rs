@@ -14,5 +14,6 @@
 mod framing;
 mod handshake;
 mod operations;
+mod reasons;
 mod resources;
 mod support;
