@@ -4,6 +4,7 @@
 //! how arguments are read, and how a failure becomes an exit code.
 
 mod configuration;
+mod connect;
 mod demo;
 mod logging;
 mod run;
@@ -37,6 +38,8 @@ enum Command {
     Check(configuration::CheckArgs),
     /// Write a commented configuration file to start from
     Init(configuration::InitArgs),
+    /// Connect to a WebSocket server: type, see messages, and hear why it closed
+    Connect(connect::Args),
     /// Make tokens, and explain them
     Token(token::Args),
     /// Print the version
@@ -83,6 +86,7 @@ fn execute(command: Command) -> Result<Outcome, Failure> {
         Command::Run(args) => run::run(&args),
         Command::Check(args) => configuration::check(&args),
         Command::Init(args) => configuration::init(&args),
+        Command::Connect(args) => connect::connect(&args),
         Command::Token(args) => token_command(&args),
         Command::Version => print(&format!("drawgate {}\n", env!("CARGO_PKG_VERSION"))),
         Command::Completions { shell } => {

@@ -208,7 +208,7 @@ fn list(names: &[String]) -> String {
 }
 
 /// `text` with everything that could steer a terminal or hide in it written as an escape.
-fn shown(text: &str) -> String {
+pub(crate) fn shown(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for character in text.chars() {
         if character.is_control() || STEERING.iter().any(|range| range.contains(&character)) {

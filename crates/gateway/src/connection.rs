@@ -193,13 +193,11 @@ where
             });
         }
     };
-    let Routed { route, answer } = match head.judge(&door.entrances) {
-        Ok(routed) => routed,
-        Err(refused) => return Err(refuse(socket, refused).await),
-    };
-    record.route = Some(Arc::clone(&route));
-    let answer = match answer {
-        Ok(answer) => answer,
+    let routed = head.judge(&door.entrances);
+    // Known also where the route does not take the request.
+    record.route = routed.as_ref().ok().map(|routed| Arc::clone(&routed.route));
+    let (route, answer) = match routed.and_then(|Routed { route, answer }| Ok((route, answer?))) {
+        Ok(admitted) => admitted,
         Err(refused) => return Err(refuse(socket, refused).await),
     };
     // Held until the first message has been judged.
@@ -446,6 +444,11 @@ impl Ending {
     /// By the operator's wish.
     fn by_operator(reason: Reason) -> Self {
         Self { by: Side::Operator, ..Self::by_gate(reason) }
+    }
+
+    /// By the operator, who could not wait any longer.
+    fn cut() -> Self {
+        Self { close_code: Some(LocalCode::Abnormal.get()), ..Self::by_operator(Reason::ForcedShutdown) }
     }
 
     /// By the application, with a code of its own.

@@ -149,10 +149,6 @@ row::reasons! {
     FirstMessageTooBig "first_message_too_big" "First Message Too Big" "the first message is larger than a token may be"
         http[] close[MESSAGE_TOO_BIG] level Warn fault Client retry WithNewCredential;
 
-    /// The route needs a token and none came.
-    TokenMissing "token_missing" "Token Missing" "a token is required"
-        http[401] close[UNAUTHORIZED] level Info fault Client retry WithNewCredential;
-
     /// The token is malformed, not signed by the key, or its claims are not what the route's auth expects. Which of them
     /// is in the log only; `drawgate token inspect` explains a token.
     TokenInvalid "token_invalid" "Token Invalid" "the token is not valid"
@@ -292,7 +288,7 @@ row::reasons! {
     ConnectionReset "connection_reset" "Connection Reset" "the connection was reset"
         http[] close[] level Info fault Client retry AtOnce;
 
-    /// The operator ended the gateway at once, without waiting for connections to close.
+    /// The gateway ended and this connection had not come to an end by itself within `drain_timeout`, so it was cut.
     ForcedShutdown "forced_shutdown" "Forced Shutdown" "the gateway was ended by force"
         http[] close[] level Warn fault Operator retry AfterSeconds(1);
 }

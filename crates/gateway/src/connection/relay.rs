@@ -515,7 +515,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
             self.give_up_output(Ending::by_gate(Reason::Overloaded), now);
         }
         if signals.contains(Signal::Abort) {
-            self.ending.get_or_insert(Ending { is_clean: false, ..Ending::by_operator(Reason::Draining) });
+            self.ending = Some(match self.ending.take() {
+                Some(ending) if ending.reason != Reason::Draining => Ending { is_clean: false, ..ending },
+                Some(_) | None => Ending::cut(),
+            });
             self.phase = Phase::Done;
         }
     }

@@ -16,6 +16,7 @@ mod framing;
 mod handshake;
 mod operations;
 mod pipelined;
+mod reasons;
 mod resources;
 mod routing;
 mod support;

@@ -186,6 +186,12 @@ impl Case {
         drop(self.stop.take());
     }
 
+    /// Waits until the gateway has stopped; its counts and records can still be asked for.
+    pub(crate) async fn stopped(mut self) -> Self {
+        timeout(PATIENCE * 10, &mut self.running).await.expect("the gateway stops").unwrap();
+        self
+    }
+
     /// Drains and waits until the gateway has stopped.
     pub(crate) async fn stop(mut self) -> Drained {
         self.drain();

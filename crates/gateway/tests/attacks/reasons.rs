@@ -1,0 +1,391 @@
+//! Every row of the table of reasons can be reached: an exhaustive match that names a scenario for each, and runs it.
+
+use std::io;
+use std::path::Path;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use drawgate::auth::token::sign_hs256;
+use drawgate::config::Config;
+use drawgate::reason::Reason;
+use drawgate::secret::Secret;
+use drawgate::server::Builder;
+use drawgate::{Access, CloseCode, Handler, Message, Origins, Route, Server, Session};
+use drawgate_protocol::{Limits, Receiver, Role, Violation};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::support::{Case, Raw, echo, frame, request};
+
+#[test]
+fn every_row_can_be_reached() {
+    for reason in Reason::ALL {
+        // A runtime for each, so that nothing of one scenario is left in the records of the next.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        // Boxed, because the match holds the future of every scenario.
+        runtime.block_on(Box::pin(provoke(reason)));
+    }
+}
+
+async fn provoke(reason: Reason) {
+    match reason {
+        Reason::RequestMalformed => refused(reason, "", b"GET / HTTP/1.1\nHost: a\n\n").await,
+        Reason::RequestTargetInvalid => refused(reason, "", request("/a//b", "").as_bytes()).await,
+        Reason::RequestLineTooLong => {
+            refused(reason, "", request(&format!("/{}", "a".repeat(9000)), "").as_bytes()).await;
+        }
+        Reason::RequestHeadTooLarge => {
+            let header = format!("X-Padding: {}\r\n", "a".repeat(17_000));
+            refused(reason, "", request("/", &header).as_bytes()).await;
+        }
+        Reason::RequestHeadersTooMany => {
+            refused(reason, "", request("/", &"A: b\r\n".repeat(65)).as_bytes()).await;
+        }
+        Reason::RequestTimeout => refused(reason, "", b"GET / HT").await,
+        Reason::RequestIncomplete => {
+            let mut case = Case::start(&echo("", "")).await;
+            case.connect().await.send(b"GET / HT").await;
+            case.refused(reason, b"").await;
+        }
+        Reason::HttpVersionUnsupported => {
+            refused(reason, "", request("/", "").replace("HTTP/1.1", "HTTP/1.0").as_bytes()).await;
+        }
+        Reason::MethodNotAllowed => {
+            refused(reason, "", request("/", "").replace("GET", "POST").as_bytes()).await;
+        }
+        Reason::UpgradeRequired => refused(reason, "", b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await,
+        Reason::WebSocketVersionUnsupported => {
+            refused(reason, "", request("/", "").replace("Version: 13", "Version: 8").as_bytes()).await;
+        }
+        Reason::WebSocketKeyInvalid => {
+            refused(reason, "", request("/", "").replace("ZQ==", "").as_bytes()).await;
+        }
+        Reason::HeaderDuplicated => refused(reason, "", request("/", "Host: other\r\n").as_bytes()).await,
+        Reason::HostInvalid => {
+            refused(reason, "", request("/", "").replace("Host: gate.example\r\n", "").as_bytes()).await;
+        }
+        Reason::RouteNotFound => {
+            let toml = echo("", "").replace("\"/*\"", "\"/\"");
+            refused_with(reason, Server::from_config(config(&toml)), request("/other", "").as_bytes()).await;
+        }
+        Reason::OriginRefused => {
+            let toml = echo("", "").replace("origins = \"any\"", "origins = [\"https://app.example\"]");
+            let sent = request("/", "Origin: https://evil.example\r\n");
+            refused_with(reason, Server::from_config(config(&toml)), sent.as_bytes()).await;
+        }
+        Reason::RequestBodyRefused => {
+            refused(reason, "", request("/", "Content-Length: 0\r\n").as_bytes()).await;
+        }
+        Reason::SubprotocolsInvalid => {
+            refused(reason, "", request("/", "Sec-WebSocket-Protocol: a, a\r\n").as_bytes()).await;
+        }
+        Reason::ExtensionsInvalid => {
+            refused(reason, "", request("/", "Sec-WebSocket-Extensions: a;\r\n").as_bytes()).await;
+        }
+        Reason::HandshakeRateExceeded => {
+            refused(reason, "[firewall]\nhandshakes_per_client_per_minute = 1", b"").await;
+        }
+        Reason::ClientConnectionsExceeded => {
+            refused(reason, "[firewall]\nconnections_per_client_max = 1", b"").await;
+        }
+        Reason::ServerFull => refused_with(reason, builder("").connections_max(1), b"").await,
+        // Takes the descriptors of a whole process.
+        Reason::DescriptorsExhausted => elsewhere("../cli/tests/process.rs", "fn r10_"),
+        Reason::Draining => drained(Duration::from_secs(5), reason, true).await,
+        Reason::UnauthenticatedFull => {
+            let builder = builder(&token_route()).unauthenticated_max(0);
+            refused_with(reason, builder, request("/token", "").as_bytes()).await;
+        }
+        Reason::FirstMessageTimeout => closed(reason, "/token", &token_route(), b"").await,
+        Reason::FirstMessageInvalid => {
+            closed(reason, "/token", &token_route(), &frame(0x82, b"binary")).await;
+        }
+        Reason::FirstMessageTooBig => {
+            closed(reason, "/token", &token_route(), &frame(0x81, &[b'a'; 8193])).await;
+        }
+        Reason::TokenInvalid => closed(reason, "/token", &token_route(), &frame(0x81, b"no token")).await,
+        Reason::TokenExpired => {
+            let claims = serde_json::json!({ "sub": "alice", "exp": 1_000_000 });
+            let token = sign_hs256(&Secret::new(KEY.as_bytes()), claims.as_object().unwrap());
+            closed(reason, "/token", &token_route(), &frame(0x81, token.as_bytes())).await;
+        }
+        Reason::FrameReservedBits => closed(reason, "/", "", &frame(0xC1, b"")).await,
+        Reason::FrameOpcodeUnknown => closed(reason, "/", "", &frame(0x83, b"")).await,
+        Reason::ControlFragmented => closed(reason, "/", "", &frame(0x09, b"")).await,
+        Reason::ControlTooLong => closed(reason, "/", "", &frame(0x89, &[0; 126])).await,
+        Reason::FrameNotMasked => closed(reason, "/", "", b"\x81\x01a").await,
+        // Only servers must not mask; the gateway is a client to upstreams alone.
+        Reason::FrameMasked => {
+            let mut masked = frame(0x81, b"a");
+            let found = Receiver::new(Role::Client, Limits::default()).receive(&mut &mut masked[..]);
+            assert_eq!(found, Err(Violation::Masked));
+            assert_eq!(Reason::from(Violation::Masked), reason);
+        }
+        Reason::FrameLengthNotMinimal => closed(reason, "/", "", b"\x82\xfe\x00\x01").await,
+        Reason::FrameLengthInvalid => closed(reason, "/", "", b"\x82\xff\x80").await,
+        Reason::ContinuationUnexpected => closed(reason, "/", "", &frame(0x80, b"")).await,
+        Reason::MessageInterleaved => {
+            closed(reason, "/", "", &[frame(0x01, b"a"), frame(0x81, b"b")].concat()).await;
+        }
+        Reason::TextNotUtf8 => closed(reason, "/", "", &frame(0x81, b"\xff")).await,
+        Reason::CloseBodyInvalid => closed(reason, "/", "", &frame(0x88, b"\x03")).await,
+        Reason::CloseCodeInvalid => closed(reason, "/", "", &frame(0x88, b"\x03\xed")).await,
+        Reason::CloseReasonNotUtf8 => closed(reason, "/", "", &frame(0x88, b"\x03\xe8\xff")).await,
+        Reason::MessageTooBig => closed(reason, "/", "", b"\x82\xff\x00\x00\x00\x00\x40\x00\x00\x00").await,
+        Reason::FragmentsTooMany => {
+            let sent = [frame(0x02, b""), frame(0x00, b"").repeat(1024)].concat();
+            closed(reason, "/", "", &sent).await;
+        }
+        Reason::MessageTimeout => {
+            closed(reason, "/strict", &strict_route("message_timeout = \"50ms\""), &frame(0x01, b"a")).await;
+        }
+        Reason::PingRateExceeded => closed(reason, "/", "", &frame(0x89, b"").repeat(200)).await,
+        Reason::PongRateExceeded => closed(reason, "/", "", &frame(0x8A, b"").repeat(200)).await,
+        Reason::PongTimeout => {
+            let limits = "ping_interval = \"50ms\"\npong_timeout = \"50ms\"";
+            closed(reason, "/strict", &strict_route(limits), b"").await;
+        }
+        Reason::OutputStalled => {
+            let builder = builder(&strict_route("stall_timeout = \"50ms\""));
+            stuck(reason, builder, "/strict").await;
+        }
+        Reason::Overloaded => stuck(reason, builder(&strict_route("")).buffers_bytes_max(1), "/strict").await,
+        Reason::CloseTimeout => {
+            let mut case = Case::start_with(builder("").route(application(Act::Close))).await;
+            let mut raw = case.connect().await;
+            raw.upgrade("/application").await;
+            raw.send(&frame(0x81, b"go")).await;
+            assert_eq!(raw.read_close().await, (4000, "enough".to_owned()));
+            raw.expect_end().await;
+            case.refused(reason, b"").await;
+        }
+        Reason::HandlerPanicked => {
+            let mut case = Case::start_with(builder("").route(application(Act::Panic))).await;
+            let mut raw = case.connect().await;
+            raw.upgrade("/application").await;
+            raw.send(&frame(0x81, b"go")).await;
+            raw.send(&frame(0x88, b"\x03\xf3")).await;
+            raw.expect_close(reason).await;
+            case.refused(reason, b"").await;
+        }
+        Reason::InternalError => internal_error().await,
+        Reason::ClosedByClient => {
+            let mut case = Case::start(&echo("", "")).await;
+            let mut raw = case.open().await;
+            raw.send(&frame(0x88, b"\x0f\xa0bye")).await;
+            assert_eq!(raw.read_close().await, (4000, String::new()));
+            raw.expect_end().await;
+            drop(raw);
+            assert_eq!(case.refused(reason, b"").await["close_code"], 4000);
+        }
+        Reason::ClosedByApplication => {
+            let mut case = Case::start_with(builder("").route(application(Act::Close))).await;
+            let mut raw = case.connect().await;
+            raw.upgrade("/application").await;
+            raw.send(&frame(0x81, b"go")).await;
+            assert_eq!(raw.read_close().await, (4000, "enough".to_owned()));
+            raw.send(&frame(0x88, b"\x0f\xa0")).await;
+            raw.expect_end().await;
+            drop(raw);
+            assert_eq!(case.refused(reason, b"").await["close_code"], 4000);
+        }
+        Reason::ConnectionLost => {
+            let mut case = Case::start(&echo("", "")).await;
+            drop(case.open().await);
+            assert_eq!(case.refused(reason, b"").await["close_code"], 1006);
+        }
+        Reason::ConnectionReset => {
+            let mut case = Case::start(&echo("", "")).await;
+            let raw = case.open().await;
+            socket2::SockRef::from(&raw.stream).set_linger(Some(Duration::ZERO)).unwrap();
+            drop(raw);
+            assert_eq!(case.refused(reason, b"").await["close_code"], 1006);
+        }
+        Reason::ForcedShutdown => drained(Duration::from_millis(50), reason, false).await,
+    }
+}
+
+fn config(toml: &str) -> Config {
+    Config::from_toml(toml, Path::new("."), &|_| None).unwrap_or_else(|problems| panic!("{problems}"))
+}
+
+/// An open echo, and what `more` says.
+fn builder(more: &str) -> Builder {
+    Server::from_config(config(&echo("", more)))
+}
+
+/// A route at `/strict` beside the open one, whose clients live by `limits`.
+fn strict_route(limits: &str) -> String {
+    format!(
+        r#"
+        [routes.strict]
+        listeners = ["main"]
+        path = "/strict"
+        origins = "any"
+        auth = "none"
+        backend = "echo"
+        [routes.strict.limits]
+        close_timeout = "100ms"
+        {limits}
+        "#
+    )
+}
+
+/// A route at `/token` that wants a token as first message within 100 ms.
+fn token_route() -> String {
+    let key = std::env::temp_dir().join(format!("drawgate-reasons-{}.secret", std::process::id()));
+    std::fs::write(&key, KEY).unwrap();
+    format!(
+        r#"
+        [routes.token]
+        listeners = ["main"]
+        path = "/token"
+        origins = "any"
+        auth = "users"
+        backend = "echo"
+        [routes.token.limits]
+        close_timeout = "100ms"
+        [auth.users]
+        credentials = ["first_message"]
+        first_message_timeout = "100ms"
+        algorithms = ["HS256"]
+        keys = {{ secret_file = {key:?} }}
+        issuer = "any"
+        audience = "any"
+        "#
+    )
+}
+
+/// What is sent is refused before the 101.
+async fn refused(reason: Reason, more: &str, sent: &[u8]) {
+    refused_with(reason, builder(more), sent).await;
+}
+
+async fn refused_with(reason: Reason, builder: Builder, sent: &[u8]) {
+    let mut case = Case::start_with(builder).await;
+    let mut raw = case.connect().await;
+    raw.send(sent).await;
+    let response = raw.expect_refusal(reason).await;
+    let retry_after = reason.row().retry.after_seconds().map(|seconds| format!("Retry-After: {seconds}\r\n"));
+    assert!(retry_after.is_none_or(|line| response.head.contains(&line)), "{response:?}");
+    drop(raw);
+    let record = case.refused(reason, sent).await;
+    assert_eq!(record["http_status"], response.status);
+}
+
+/// What is sent on an open connection to `target` closes it.
+async fn closed(reason: Reason, target: &str, more: &str, sent: &[u8]) {
+    let mut case = Case::start(&echo("", more)).await;
+    let mut raw = case.connect().await;
+    raw.upgrade(target).await;
+    raw.send(sent).await;
+    raw.expect_close_then_answer(reason).await;
+    drop(raw);
+    let record = case.refused(reason, sent).await;
+    assert_eq!(record["close_code"], reason.row().close.unwrap().get());
+}
+
+/// A client sends and never reads, until the gateway has had enough.
+async fn stuck(reason: Reason, builder: Builder, target: &str) {
+    let mut case = Case::start_with(builder).await;
+    let mut raw = case.connect().await;
+    raw.upgrade(target).await;
+    let message = frame(0x82, &[0; 60_000]);
+    while case.ends(reason) == 0 {
+        raw.send_while_it_is_taken(&message).await;
+    }
+    drop(raw);
+    case.refused(reason, b"").await;
+}
+
+/// The gateway drains; a client that answers its Close is let go, one that does not is cut.
+async fn drained(drain_timeout: Duration, reason: Reason, answers: bool) {
+    let mut case = Case::start_with(builder("").drain_timeout(drain_timeout)).await;
+    let mut raw = case.open().await;
+    case.drain();
+    if answers {
+        raw.expect_close_then_answer(Reason::Draining).await;
+    }
+    let ended = Box::pin(case.stopped()).await;
+    assert!(ended.ends(reason) >= 1, "{}", ended.log_text());
+}
+
+fn elsewhere(file: &str, test: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    assert!(text.contains(test), "{} has no {test}", path.display());
+}
+
+#[derive(Clone, Copy)]
+enum Act {
+    Close,
+    Panic,
+}
+
+impl Handler for Act {
+    async fn message(&self, session: &Session, _: Message) {
+        match self {
+            Self::Close => session.close(CloseCode::new(4000).unwrap(), "enough"),
+            Self::Panic => panic!("a handler's own fault"),
+        }
+    }
+}
+
+fn application(act: Act) -> Route {
+    let limits = drawgate::limits::Limits { close_timeout: Duration::from_millis(100), ..Default::default() };
+    Route::new("application", "/application", Origins::Any, Access::Open, act).unwrap().limits(limits)
+}
+
+/// Something of ours panics: here a socket, which no handler answers for.
+async fn internal_error() {
+    let server = builder("").bind().unwrap();
+    let (entry, observer) = (server.entry("main").unwrap(), server.observer());
+    let running = tokio::spawn(server.run(std::future::pending()));
+    entry.serve(PanickingSocket, "127.0.0.1:1".parse().unwrap()).await;
+    let line = "drawgate_ends_total{reason=\"internal_error\",side=\"gateway\"} 1\n";
+    assert!(observer.render().contains(line), "{}", observer.render());
+    running.abort();
+}
+
+struct PanickingSocket;
+
+impl AsyncRead for PanickingSocket {
+    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        panic!("a socket's own fault");
+    }
+}
+
+impl AsyncWrite for PanickingSocket {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Raw {
+    /// The Close comes; it is answered with the same code, and the connection ends.
+    async fn expect_close_then_answer(&mut self, reason: Reason) {
+        let row = reason.row();
+        let (code, text) = self.read_close().await;
+        assert_eq!((Some(code), &*text), (row.close.map(CloseCode::get), row.close_reason));
+        self.send_frame(0x88, &code.to_be_bytes()).await;
+        self.expect_end().await;
+    }
+
+    /// Sends for as long as the socket takes it at once.
+    async fn send_while_it_is_taken(&mut self, bytes: &[u8]) {
+        while self.stream.try_write(bytes).is_ok_and(|count| count == bytes.len()) {
+            tokio::task::yield_now().await;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+const KEY: &str = "0123456789abcdef0123456789abcdef";
