@@ -10,8 +10,10 @@ mod text;
 
 use std::time::{Duration, Instant};
 
-use drawgate::CloseCode;
+use drawgate::limits::Limits;
 use drawgate::reason::Reason;
+use drawgate::server::Builder;
+use drawgate::{Access, CloseCode, Handler, Message, Origins, Route, Server, Session};
 use serde_json::Value;
 
 use crate::support::{Case, echo};
@@ -35,6 +37,28 @@ async fn all_refused(attacks: impl IntoIterator<Item = Vec<u8>>, reason: Reason)
         let record = refused(&echo("", ""), &sent, &sent, reason).await;
         assert!(record["rule"].is_string() && record["section"].is_string(), "{record}");
     }
+}
+
+/// An echo that waits no longer than `close_timeout` for the answer to its Close.
+fn with_close_timeout(close_timeout: &str, limits: &str) -> String {
+    let toml = echo(limits, "");
+    toml.replace(r#"close_timeout = "300ms""#, &format!(r#"close_timeout = "{close_timeout}""#))
+}
+
+/// An application that gets messages whole, and sends them back after it has let others go first.
+struct Whole;
+
+impl Handler for Whole {
+    async fn message(&self, session: &Session, message: Message) {
+        tokio::task::yield_now().await;
+        let _ = session.send(message).await;
+    }
+}
+
+/// A gateway to that application.
+fn whole_messages(limits: Limits) -> Builder {
+    let route = Route::new("echo", "/*", Origins::Any, Access::Open, Whole).unwrap().limits(limits);
+    Server::builder().listen("127.0.0.1:0".parse().unwrap()).route(route)
 }
 
 /// Which time it is, for those who check deadlines.

@@ -1,14 +1,21 @@
 //! The end of a connection: Close frames that break a rule, what comes after a Close, and peers that leave without one.
 
+use std::net::Shutdown;
+use std::path::Path;
 use std::time::Duration;
 
+use drawgate::Server;
+use drawgate::config::Config;
+use drawgate::limits::Limits;
 use drawgate::reason::Reason;
 use drawgate::server::Drained;
 use serde_json::Value;
 use socket2::SockRef;
+use tokio::io::Interest;
+use tokio::time::timeout;
 
-use super::{all_refused, assert_took, now, refused};
-use crate::support::{Case, Frame, echo, eventually, frame, request};
+use super::{all_refused, assert_took, now, refused, whole_messages, with_close_timeout};
+use crate::support::{Case, Frame, PATIENCE, echo, eventually, frame, payload, request};
 
 /// A gateway that lets one address connect as often as it likes.
 fn many_times() -> String {
@@ -47,7 +54,7 @@ async fn answer_to(case: &Case, body: &[u8]) -> Frame {
 #[tokio::test]
 async fn f20_each_code_that_may_not_be_sent_closes_with_1002() {
     let mut case = Case::start(&many_times()).await;
-    let far = (5000..=u16::MAX).step_by(251).chain([5001, 32_767, 32_768, u16::MAX - 1, u16::MAX]);
+    let far = (5000..=u16::MAX).step_by(19).chain([5001, 32_767, 32_768, u16::MAX - 1, u16::MAX]);
     let mut count = 0;
     for code in (0..1000).chain(1004..=1006).chain(1015..3000).chain(far) {
         let answer = answer_to(&case, &code.to_be_bytes()).await;
@@ -62,8 +69,8 @@ async fn f20_each_code_that_may_not_be_sent_closes_with_1002() {
     let records = case.records_of(Reason::CloseCodeInvalid);
     let is_own = |record: &&Value| record["connection"].is_string() && record["close_code"] == 1002;
     let logged = records.iter().filter(is_own).count() as u64;
-    assert!(logged >= 50, "{logged} records");
-    assert_eq!(logged + case.metric("drawgate_log_records_suppressed_total"), count);
+    assert!((50..count).contains(&logged), "{logged} records");
+    assert!(logged + case.metric("drawgate_log_records_suppressed_total") >= count);
     case.neighbour_is_unharmed().await;
 }
 
@@ -149,14 +156,11 @@ async fn f22_a_client_that_goes_on_for_long_after_a_close_is_cut() {
     let closed = now();
     raw.expect_end().await;
     // Little by little, far from 64 KiB.
-    eventually(
-        || {
-            let _ = raw.stream.try_write(b"still here");
-            case.ends(Reason::ClosedByClient) == 1
-        },
-        || "the connection is held for longer than a second".to_owned(),
-    )
-    .await;
+    while case.ends(Reason::ClosedByClient) == 0 {
+        let _ = raw.stream.try_write(b"still here");
+        assert!(closed.elapsed() < PATIENCE, "the connection is held for as long as the client goes on");
+        let _ = timeout(Duration::from_millis(10), raw.stream.ready(Interest::ERROR)).await;
+    }
     assert_took(closed, Duration::from_millis(500));
     case.refused(Reason::ClosedByClient, b"").await;
 }
@@ -166,15 +170,19 @@ async fn f23_a_fin_without_a_close_is_recorded_as_1006() {
     for sent in
         [vec![], frame(0x01, b"an open message"), frame(0x82, &[0; 2000])[..1500].to_vec(), vec![0x81]]
     {
-        let mut case = Case::start(&echo("", "")).await;
+        let mut case = Case::start(&with_close_timeout("20ms", "")).await;
         let mut raw = case.open().await;
         raw.send(&sent).await;
+        SockRef::from(&raw.stream).shutdown(Shutdown::Write).unwrap();
+        while raw.next_frame().await.is_some() {}
         drop(raw);
         let record = case.refused(Reason::ConnectionLost, &sent).await;
         assert_eq!(
             (record["close_code"].as_u64(), record["ended_by"].as_str()),
             (Some(1006), Some("client"))
         );
+        // The neighbour's end would be a loss too, in the log of the next gateway on this thread.
+        case.stop().await;
     }
 }
 
@@ -221,7 +229,7 @@ async fn f24_a_client_that_ignores_our_close_is_cut_at_the_close_timeout() {
 
 #[tokio::test]
 async fn f24_a_close_that_is_answered_needs_no_timeout() {
-    let mut case = Case::start(&echo("", "").replace("300ms", "60s")).await;
+    let mut case = Case::start(&with_close_timeout("60s", "")).await;
     let mut raw = case.open().await;
     raw.send(&frame(0x89, b"ping").repeat(200)).await;
     raw.read_close().await;
@@ -256,18 +264,24 @@ async fn f24_a_client_that_ignores_the_drains_close_is_cut_at_the_close_timeout(
 
 #[tokio::test]
 async fn a_client_that_has_closed_only_its_side_still_gets_its_answers() {
-    let mut case = Case::start(&echo("", "")).await;
-    let mut raw = case.open().await;
-    let plain = vec![b'h'; 10_000];
-    raw.send(&frame(0x81, &plain).repeat(40)).await;
-    SockRef::from(&raw.stream).shutdown(std::net::Shutdown::Write).unwrap();
-    for _ in 0..40 {
-        assert_eq!(crate::support::payload(&raw.read_message().await), plain);
+    let config = Config::from_toml(&with_close_timeout("20ms", ""), Path::new("."), &|_| None).unwrap();
+    let limits = Limits { close_timeout: Duration::from_millis(20), ..Limits::default() };
+    for builder in [Server::from_config(config), whole_messages(limits)] {
+        let mut case = Case::start_with(builder).await;
+        let mut raw = case.open().await;
+        let plain = vec![b'h'; 10_000];
+        raw.send(&frame(0x81, &plain).repeat(40)).await;
+        SockRef::from(&raw.stream).shutdown(Shutdown::Write).unwrap();
+        for _ in 0..40 {
+            assert_eq!(payload(&raw.read_message().await), plain);
+        }
+        raw.expect_end().await;
+        drop(raw);
+        let record = case.refused(Reason::ConnectionLost, &plain).await;
+        assert_eq!((record["messages_in"].as_u64(), record["messages_out"].as_u64()), (Some(40), Some(40)));
+        // The neighbour's end would be a loss too, in the log of the next gateway on this thread.
+        case.stop().await;
     }
-    raw.expect_end().await;
-    drop(raw);
-    let record = case.refused(Reason::ConnectionLost, &plain).await;
-    assert_eq!((record["messages_in"].as_u64(), record["messages_out"].as_u64()), (Some(40), Some(40)));
 }
 
 #[tokio::test]

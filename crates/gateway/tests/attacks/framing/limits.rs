@@ -4,30 +4,15 @@
 use std::time::Duration;
 
 use allocation_counter::measure;
+use drawgate::Server;
 use drawgate::config::Config;
 use drawgate::limits::Limits;
 use drawgate::reason::Reason;
-use drawgate::server::Builder;
-use drawgate::{Access, Handler, Message, Origins, Route, Server, Session};
 use tokio::runtime::{Builder as RuntimeBuilder, Runtime};
+use tokio::time::timeout;
 
-use super::{assert_took, now, refused};
+use super::{assert_took, now, refused, whole_messages, with_close_timeout};
 use crate::support::{Case, Frame, Raw, echo, eventually, frame, payload};
-
-/// An application that gets messages whole.
-struct Sink;
-
-impl Handler for Sink {
-    async fn message(&self, session: &Session, message: Message) {
-        let _ = session.send(message).await;
-    }
-}
-
-/// A gateway on whose first route an application gets messages whole.
-fn whole_messages(limits: Limits) -> Builder {
-    let route = Route::new("echo", "/*", Origins::Any, Access::Open, Sink).unwrap().limits(limits);
-    Server::builder().listen("127.0.0.1:0".parse().unwrap()).route(route)
-}
 
 fn runtime() -> Runtime {
     RuntimeBuilder::new_current_thread().enable_all().build().unwrap()
@@ -84,7 +69,7 @@ fn f08_a_declared_length_within_the_limit_allocates_nothing_either() {
                 for raw in &mut raws {
                     raw.send(&sent).await;
                 }
-                eventually(|| case.bytes_in("binary") == 20 * 5 + 11, || "not all has come".to_owned()).await;
+                eventually(|| case.bytes_in("binary") == 20 * 5, || "not all has come".to_owned()).await;
             });
         });
         assert!(allocated.bytes_max < 20 * 4096, "{allocated:?}");
@@ -174,7 +159,7 @@ fn f12_tiny_fragments_hold_no_more_than_the_message_and_4_kib() {
 
 #[tokio::test]
 async fn f14_a_message_that_never_ends_is_closed_at_its_deadline() {
-    let toml = echo(r#"message_timeout = "100ms""#, "");
+    let toml = with_close_timeout("20ms", r#"message_timeout = "100ms""#);
     let slow = frame(0x81, &[b'x'; 100]);
     for (at_once, slowly) in [
         // A byte at a time, inside a frame and in frames; from the header on.
@@ -199,4 +184,47 @@ async fn f14_a_message_that_never_ends_is_closed_at_its_deadline() {
         let record = case.refused(Reason::MessageTimeout, &[]).await;
         assert_eq!((record["close_code"].as_u64(), record["limit"].as_u64()), (Some(1008), Some(100)));
     }
+}
+
+#[tokio::test]
+async fn f14_control_frames_do_not_move_the_deadline() {
+    let mut case = Case::start(&with_close_timeout("20ms", r#"message_timeout = "100ms""#)).await;
+    let mut raw = case.open().await;
+    let begun = now();
+    raw.send_frame(0x01, b"f").await;
+    assert_eq!(raw.read_frame().await, Frame::whole(0x01, b"f"));
+    let mut pongs = 0;
+    while timeout(Duration::from_millis(5), raw.stream.readable()).await.is_err() {
+        raw.send_frame(0x89, b"alive").await;
+        match raw.read_frame().await {
+            frame if frame == Frame::whole(0x8A, b"alive") => pongs += 1,
+            frame => {
+                assert_eq!(frame.first, 0x88);
+                assert_eq!(&frame.payload[2..], Reason::MessageTimeout.row().close_reason.as_bytes());
+                break;
+            }
+        }
+    }
+    assert!(pongs > 0);
+    assert_took(begun, Duration::from_millis(100));
+    drop(raw);
+    case.refused(Reason::MessageTimeout, b"").await;
+}
+
+#[tokio::test]
+async fn f14_the_deadline_is_each_frames_own_between_messages() {
+    let case = Case::start(&echo(r#"message_timeout = "400ms""#, "")).await;
+    let mut raw = case.open().await;
+    let begun = now();
+    // Each read ends inside a frame, a ping or a message, and each frame is complete in good time.
+    let (ping, message) = (frame(0x89, b"half and half"), frame(0x82, b"half and half"));
+    raw.send(&ping[..9]).await;
+    while begun.elapsed() < Duration::from_millis(600) {
+        raw.send(&[&ping[9..], &message[..9]].concat()).await;
+        assert_eq!(raw.read_frame().await, Frame::whole(0x8A, b"half and half"));
+        raw.send(&[&message[9..], &ping[..9]].concat()).await;
+        assert_eq!(raw.read_frame().await, Frame::whole(0x82, b"half and half"));
+        let _ = timeout(Duration::from_millis(30), raw.stream.readable()).await;
+    }
+    assert_eq!(case.ends(Reason::MessageTimeout), 0);
 }

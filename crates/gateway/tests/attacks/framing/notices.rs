@@ -3,12 +3,13 @@
 use drawgate::reason::Reason;
 use serde_json::{Value, json};
 
-use crate::support::{Case, Frame, echo, frame};
+use super::with_close_timeout;
+use crate::support::{Case, Frame, frame};
 
 /// An echo that tells refusals by `notice`.
 fn with_notice(notice: &str) -> String {
-    echo(r#"message_timeout = "100ms""#, "")
-        .replace(r#"backend = "echo""#, &format!("backend = \"echo\"\nnotice = \"{notice}\""))
+    let toml = with_close_timeout("20ms", r#"message_timeout = "100ms""#);
+    toml.replace(r#"backend = "echo""#, &format!("backend = \"echo\"\nnotice = \"{notice}\""))
 }
 
 #[tokio::test]
