@@ -16,7 +16,7 @@ use drawgate::server::Builder;
 use drawgate::{Access, CloseCode, Handler, Message, Origins, Route, Server, Session};
 use serde_json::Value;
 
-use crate::support::{Case, echo};
+use crate::support::{Case, Raw, echo, eventually};
 
 /// Sends `sent` on a fresh connection of a fresh gateway and nothing after it: it must be enough for the Close of
 /// `reason`. Nothing of `plain`, the payload in it, may be kept. Returns the record.
@@ -59,6 +59,20 @@ impl Handler for Whole {
 fn whole_messages(limits: Limits) -> Builder {
     let route = Route::new("echo", "/*", Origins::Any, Access::Open, Whole).unwrap().limits(limits);
     Server::builder().listen("127.0.0.1:0".parse().unwrap()).route(route)
+}
+
+/// Sends `message` and reads none of its echoes, until the gateway's socket takes no more; its output is then far from
+/// its bound. Returns how often it was sent, and how many bytes wait.
+async fn block_output(case: &Case, raw: &mut Raw, message: &[u8]) -> (u64, u64) {
+    for sent in 1..1000 {
+        raw.send_frame(0x82, message).await;
+        eventually(|| case.messages("in", "binary") == sent, || format!("message {sent} is not read")).await;
+        match case.buffered_bytes().await {
+            0 => {}
+            bytes => return (sent, bytes),
+        }
+    }
+    panic!("the output never blocks");
 }
 
 /// Which time it is, for those who check deadlines.

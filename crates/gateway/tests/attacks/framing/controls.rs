@@ -2,6 +2,7 @@
 
 use drawgate::reason::Reason;
 
+use super::block_output;
 use crate::support::{Case, Frame, Raw, echo, eventually, frame, payload};
 
 #[tokio::test]
@@ -45,18 +46,8 @@ async fn f15_only_the_latest_pong_is_kept_while_output_is_blocked() {
         Case::start(&echo(r#"ping_interval = "unlimited""#, "[admin]\naddress = \"127.0.0.1:0\"")).await;
     let mut raw = Raw::connect_narrow(case.address).await;
     raw.upgrade("/").await;
-    // Unread echoes until the socket takes no more; the output is then far from its bound.
     let message = vec![b'm'; 32 * 1024];
-    let mut echoes = 0;
-    let blocked_bytes = loop {
-        raw.send_frame(0x82, &message).await;
-        echoes += 1;
-        eventually(|| case.messages("in", "binary") == echoes, || format!("echo {echoes}")).await;
-        match case.buffered_bytes().await {
-            0 => assert!(echoes < 1000, "the output never blocks"),
-            bytes => break bytes,
-        }
-    };
+    let (echoes, blocked_bytes) = block_output(&case, &mut raw, &message).await;
     for number in 0..90_u8 {
         raw.send_frame(0x89, &[number; 100]).await;
     }
