@@ -22,9 +22,9 @@ use tokio::time::{sleep, sleep_until, timeout_at};
 use crate::admin::{self, AdminState};
 use crate::auth;
 use crate::chance::Chance;
-use crate::clock::Clock;
+use crate::clock::{Clock, Instant};
 use crate::config::{Config, ListenerConfig};
-use crate::connection::{self, Arrival, Budget, Door, Facilities, Gate, Live};
+use crate::connection::{self, Arrival, Budget, Door, Facilities, Gate, Live, Place};
 use crate::firewall::{self, Firewall};
 use crate::observe::{ErrorFile, Observer};
 use crate::principal::{ClientAddr, PeerAddr};
@@ -45,7 +45,6 @@ pub struct Server {
     admin: Option<TcpListener>,
     draining: watch::Sender<bool>,
     drain_timeout: Duration,
-    connections_max: usize,
 }
 
 #[derive(Debug)]
@@ -62,24 +61,28 @@ pub struct Entry {
     gate: Arc<Gate>,
     firewall: Arc<Firewall>,
     door: Arc<Door>,
-    connections_max: usize,
 }
 
 impl Entry {
-    /// Lives one connection over `socket`, whose other end is `peer`. Ready when it has ended, been logged and counted.
-    pub async fn serve<S>(self, socket: S, peer: SocketAddr)
+    /// Lives one connection over `socket`, whose other end is `peer`. Ready when it has ended, been logged and counted;
+    /// dropping the future cuts the connection, which is logged and counted as well.
+    pub fn serve<S>(self, socket: S, peer: SocketAddr) -> impl Future<Output = ()> + Send + use<S>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let accepted_at = self.gate.facilities.clock.now();
         let client = ClientAddr::from(PeerAddr(peer));
-        let admission = if self.gate.live.count() >= self.connections_max {
-            Err(Reason::ServerFull)
-        } else {
-            self.firewall.admit(client, accepted_at).map_err(|denied| (&denied).into())
-        };
+        let admission = self.admit(client, accepted_at);
         let arrival = Arrival { socket, client, accepted_at, admission };
-        connection::serve(self.gate, self.door, arrival).await;
+        connection::serve(self.gate, self.door, arrival)
+    }
+}
+
+impl Entry {
+    fn admit(&self, client: ClientAddr, now: Instant) -> Result<Place, Reason> {
+        let permit = Arc::clone(&self.gate.places).try_acquire_owned().map_err(|_| Reason::ServerFull)?;
+        let admission = self.firewall.admit(client, now).map_err(|denied| Reason::from(&denied))?;
+        Ok(Place { _admission: admission, _permit: permit })
     }
 }
 
@@ -148,7 +151,6 @@ impl Server {
             gate: Arc::clone(&self.gate),
             firewall: Arc::clone(&self.firewall),
             door: Arc::clone(&bound.door),
-            connections_max: self.connections_max,
         })
     }
 
@@ -179,12 +181,8 @@ impl Server {
         }
         let mut accepting = JoinSet::new();
         for bound in self.bound {
-            let entry = Entry {
-                gate: Arc::clone(&gate),
-                firewall: Arc::clone(&self.firewall),
-                door: bound.door,
-                connections_max: self.connections_max,
-            };
+            let entry =
+                Entry { gate: Arc::clone(&gate), firewall: Arc::clone(&self.firewall), door: bound.door };
             accepting.spawn(accept::accept(entry, bound.listener));
         }
 
@@ -447,6 +445,7 @@ impl Builder {
                 observer,
                 chance,
                 live: Live::default(),
+                places: Arc::new(Semaphore::new(self.connections_max.min(Semaphore::MAX_PERMITS))),
                 unauthenticated: Arc::new(Semaphore::new(
                     self.unauthenticated_max.min(Semaphore::MAX_PERMITS),
                 )),
@@ -458,7 +457,6 @@ impl Builder {
             admin: admin.transpose()?,
             draining,
             drain_timeout: self.drain_timeout,
-            connections_max: self.connections_max,
         })
     }
 }
