@@ -237,6 +237,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
             let mut has_progressed = has_worked;
             has_progressed |= self.use_remainder(&mut turn);
             has_progressed |= self.read(cx, input, &mut turn);
+            self.note_begun(now);
             match self.output.poll_write(&mut self.socket, cx, turn.fresh, now) {
                 Poll::Ready(Ok(())) | Poll::Pending => {}
                 Poll::Ready(Err(error)) => self.fail(&error),
@@ -306,11 +307,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
             }
             match self.receiver.receive(input) {
                 Ok(None) => return,
-                Ok(Some(event)) => self.take_event(event, turn),
+                Ok(Some(event)) => {
+                    self.take_event(event, turn);
+                    if !self.receiver.is_within_message() {
+                        self.message_since = None;
+                    }
+                }
                 Err(violation) => self.break_off(violation, turn),
             }
         }
         *input = &mut [];
+    }
+
+    /// A message begins with the first byte of its header: that may be all that ever comes.
+    fn note_begun(&mut self, now: Instant) {
+        let is_begun = !self.remainder.is_empty() && !self.remainder_is_fresh;
+        if self.phase == Phase::Open && (is_begun || self.receiver.is_within_message()) {
+            self.message_since.get_or_insert(now);
+        }
     }
 
     fn take_event(&mut self, event: Event<'_>, turn: &mut Turn<'_>) {
@@ -344,11 +358,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
 
     fn take_chunk(&mut self, chunk: &Chunk<'_>, turn: &mut Turn<'_>) {
         turn.tally.chunk(Direction::In, kind_of(chunk.kind), chunk.payload.len(), chunk.message_end);
-        if chunk.message_end {
-            self.message_since = None;
-        } else if chunk.message_start {
-            self.message_since = Some(turn.now);
-        }
         match &mut self.application {
             Application::Unauthenticated { assembler, first, .. } => {
                 if chunk.kind == MessageKind::Binary {
