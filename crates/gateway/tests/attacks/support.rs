@@ -13,7 +13,7 @@ use drawgate::server::{Builder, Drained};
 use drawgate::{CloseCode, Server};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
@@ -408,3 +408,63 @@ impl Write for Records {
 pub(crate) const PATIENCE: Duration = Duration::from_secs(3);
 
 const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
+
+impl Raw {
+    /// A socket that takes in little before its peer's output is blocked.
+    pub(crate) async fn connect_narrow(address: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        Self { stream: socket.connect(address).await.unwrap(), unread: Vec::new() }
+    }
+
+    /// Reads one message: its frames, the last of which has FIN.
+    pub(crate) async fn read_message(&mut self) -> Vec<Frame> {
+        let mut frames = vec![self.read_frame().await];
+        while frames.last().is_some_and(|frame| frame.first & 0x80 == 0) {
+            frames.push(self.read_frame().await);
+            assert_eq!(frames.last().map(|frame| frame.first & 0x7F), Some(0), "a fragment continues");
+        }
+        frames
+    }
+
+    /// Sends `bytes` one at a time, one every `interval`, until an answer comes or none is left.
+    pub(crate) async fn trickle(&mut self, bytes: &[u8], interval: Duration) {
+        for byte in bytes {
+            if timeout(interval, self.stream.readable()).await.is_ok() {
+                return;
+            }
+            self.send(&[*byte]).await;
+        }
+    }
+}
+
+/// The payload of a message's frames.
+pub(crate) fn payload(frames: &[Frame]) -> Vec<u8> {
+    frames.iter().flat_map(|frame| frame.payload.iter().copied()).collect()
+}
+
+impl Case {
+    /// How much output waits for slow clients, from the admin listener.
+    pub(crate) async fn buffered_bytes(&self) -> u64 {
+        let admin = self.admin.expect("the configuration has an admin listener");
+        let mut stream = TcpStream::connect(admin).await.unwrap();
+        let request = format!("GET /metrics HTTP/1.1\r\nHost: {admin}\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut response = String::new();
+        timeout(PATIENCE, stream.read_to_string(&mut response)).await.unwrap().unwrap();
+        let value = response.lines().find_map(|line| line.strip_prefix("drawgate_buffered_bytes "));
+        value.expect("the gauge is there").parse().unwrap()
+    }
+
+    /// How many messages or control frames of `kind` have gone over the echo in `direction`.
+    pub(crate) fn messages(&self, direction: &str, kind: &str) -> u64 {
+        self.metric(&format!(
+            r#"drawgate_messages_total{{route="echo",direction="{direction}",kind="{kind}"}}"#
+        ))
+    }
+
+    /// How many bytes of payload have come to the echo in messages of `kind`.
+    pub(crate) fn bytes_in(&self, kind: &str) -> u64 {
+        self.metric(&format!(r#"drawgate_payload_bytes_total{{route="echo",direction="in",kind="{kind}"}}"#))
+    }
+}
