@@ -734,8 +734,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
     /// The peer's side has ended without a Close.
     fn input_ended(&mut self, now: Instant) {
         self.ending.get_or_insert_with(Ending::lost).is_clean = false;
-        // A peer that has only closed its own side still gets what it asked for before.
-        let until = now + LINGER_TIME_MAX;
+        // A peer that has only closed its own side still gets what it asked for before; one that is gone answers our
+        // next write with a reset.
+        let until = now + self.terms.limits.close_timeout;
         self.phase = Phase::Finishing { until };
     }
 

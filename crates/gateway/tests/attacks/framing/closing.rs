@@ -284,7 +284,8 @@ async fn a_client_that_has_closed_only_its_side_still_gets_its_answers() {
 
 #[tokio::test]
 async fn a_client_that_has_closed_only_its_side_still_gets_what_waits_for_it() {
-    let case = Case::start(&echo("", "[admin]\naddress = \"127.0.0.1:0\"")).await;
+    let toml = with_close_timeout("10s", "") + "\n[admin]\naddress = \"127.0.0.1:0\"";
+    let case = Case::start(&toml).await;
     let mut raw = Raw::connect_narrow(case.address).await;
     raw.upgrade("/").await;
     let message = vec![b'm'; 32 * 1024];
@@ -298,6 +299,18 @@ async fn a_client_that_has_closed_only_its_side_still_gets_what_waits_for_it() {
     }
     raw.expect_end().await;
     eventually(|| case.ends(Reason::ConnectionLost) == 1, || case.log_text()).await;
+}
+
+#[tokio::test]
+async fn a_client_that_closes_its_side_and_reads_nothing_is_cut_at_the_close_timeout() {
+    let toml = with_close_timeout("100ms", "") + "\n[admin]\naddress = \"127.0.0.1:0\"";
+    let mut case = Case::start(&toml).await;
+    let mut raw = Raw::connect_narrow(case.address).await;
+    raw.upgrade("/").await;
+    block_output(&case, &mut raw, &vec![b'm'; 32 * 1024]).await;
+    SockRef::from(&raw.stream).shutdown(Shutdown::Write).unwrap();
+    case.refused(Reason::ConnectionLost, b"").await;
+    assert_eq!(case.buffered_bytes().await, 0);
 }
 
 #[tokio::test]
