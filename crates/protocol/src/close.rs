@@ -123,16 +123,11 @@ impl<'a> CloseFrame<'a> {
     /// comes and not when the frame is whole; `bytes_lacking` are still to come.
     pub(crate) fn check_prefix(payload: &[u8], bytes_lacking: usize) -> Result<(), Violation> {
         let Some((code, reason)) = payload.split_first_chunk::<2>() else {
-            // The high byte alone rules out most codes: those in reach of it are at most 256.
-            return match payload {
-                [high]
-                    if !(0..=u8::MAX)
-                        .any(|low| CloseCode::new(u16::from_be_bytes([*high, low])).is_some()) =>
-                {
-                    Err(Violation::CloseCodeInvalid)
-                }
-                _ => Ok(()),
-            };
+            // The high byte alone rules out most codes.
+            let is_possible = payload.iter().all(|high| {
+                (0..=u8::MAX).any(|low| CloseCode::new(u16::from_be_bytes([*high, low])).is_some())
+            });
+            return if is_possible { Ok(()) } else { Err(Violation::CloseCodeInvalid) };
         };
         CloseCode::new(u16::from_be_bytes(*code)).ok_or(Violation::CloseCodeInvalid)?;
         let mut utf8 = Utf8::default();

@@ -1,6 +1,6 @@
 //! The frame header (RFC 6455 §5.2): opcodes, reserved bits, minimal lengths.
 //!
-//! [`decode`] is a pure function of the bytes so far and of what the receiver knows, and fails at the first byte that
+//! `decode` is a pure function of the bytes so far and of what the receiver knows, and fails at the first byte that
 //! proves a rule broken. It looks at headers only: payloads are [`crate::receive`]'s.
 
 use crate::limits::{CONTROL_BYTES_MAX, HEADER_BYTES_MAX};

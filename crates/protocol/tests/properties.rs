@@ -5,15 +5,15 @@
 
 mod reference;
 
-use drawgate_protocol::limits::REMAINDER_BYTES_MAX;
 use drawgate_protocol::{
-    Assembler, CloseCode, CloseFrame, Limits, MaskKey, Message, MessageKind, Receiver, Role, Sender,
+    Assembler, CloseCode, CloseFrame, Event, Limits, MaskKey, Message, MessageKind, Receiver, Role, Sender,
     Violation,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
-use reference::{Decoded, Proof, Seen};
+use reference::Seen;
+use reference::engine::{agrees, pieces, received};
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 1024, failure_persistence: None, ..ProptestConfig::default() })]
@@ -101,7 +101,7 @@ proptest! {
         let (mut receiver, mut input) = (Receiver::new(Role::Server, Limits::UNLIMITED), &mut out[..]);
         let mut whole = None;
         while let Some(event) = receiver.receive(&mut input).unwrap() {
-            let drawgate_protocol::Event::Data(chunk) = event else { panic!("{event:?}") };
+            let Event::Data(chunk) = event else { panic!("{event:?}") };
             whole = assembler.push(&chunk).unwrap();
         }
         prop_assert_eq!(whole, Some(Message::Text(text)));
@@ -123,58 +123,6 @@ fn the_generators_reach_every_violation() {
         }
     }
     panic!("never broken: {missing:?}");
-}
-
-/// What our receiver makes of `stream`, cut at `cuts`, with remainders presented again as a caller does.
-///
-/// The proof's place is the end of the piece that it was found in.
-fn received(stream: &[u8], cuts: &[usize], role: Role, limits: Limits) -> Decoded {
-    let mut decoded = Decoded::default();
-    let mut receiver = Receiver::new(role, limits);
-    let (mut left, mut fed) = (Vec::new(), 0);
-    for (piece, _) in pieces(stream, cuts) {
-        fed += piece.len();
-        let mut buffer = [&left[..], piece].concat();
-        let mut input = &mut buffer[..];
-        loop {
-            match receiver.receive(&mut input) {
-                Ok(Some(event)) => Seen::gather(&mut decoded.events, event),
-                Ok(None) => break,
-                Err(violation) => {
-                    assert_eq!(receiver.receive(&mut input), Err(violation), "a violation stays");
-                    decoded.proof = Some(Proof { bytes: fed, violations: vec![violation] });
-                    return decoded;
-                }
-            }
-        }
-        assert!(input.len() <= REMAINDER_BYTES_MAX, "{} bytes are left", input.len());
-        left = input.to_vec();
-    }
-    decoded.closed = receiver.is_closed();
-    decoded
-}
-
-/// `bytes` cut at the sorted places `cuts`; the last piece is marked.
-fn pieces<'a>(bytes: &'a [u8], cuts: &[usize]) -> Vec<(&'a [u8], bool)> {
-    let starts = core::iter::once(0).chain(cuts.iter().copied());
-    let ends = cuts.iter().copied().chain([bytes.len()]);
-    starts
-        .zip(ends)
-        .enumerate()
-        .map(|(index, (start, end))| (&bytes[start..end], index == cuts.len()))
-        .collect()
-}
-
-/// Whether the events are the same, and the one violation named is among those proven first.
-fn agrees(found: &Decoded, expected: &Decoded) -> bool {
-    let violations_agree = match (&found.proof, &expected.proof) {
-        (None, None) => true,
-        (Some(found), Some(expected)) => {
-            expected.violations.contains(&found.violations[0]) && expected.bytes <= found.bytes
-        }
-        (Some(_), None) | (None, Some(_)) => false,
-    };
-    violations_agree && found.events == expected.events && found.closed == expected.closed
 }
 
 /// One thing to send.
@@ -204,17 +152,17 @@ fn sent(from: Role, acts: &[Act], close: Option<&Closing>) -> (Vec<u8>, Vec<Seen
                     MessageKind::Binary => payload.clone(),
                 };
                 let (front, back) = payload.split_at(payload.len() / 3);
-                sender.data(&mut out, kind, *last, &[front, back], key_for(*key)).unwrap();
+                sender.data(&mut out, kind, *last, &[front, back], key_for(*key)).expect(IN_ORDER);
                 let (message_start, message_end) = (open.is_none(), *last);
                 open = if *last { None } else { Some(kind) };
                 seen.push(Seen::Data { kind, payload, message_start, frame_end: true, message_end });
             }
             Act::Control { ping: true, payload, key } => {
-                sender.ping(&mut out, payload, key_for(*key)).unwrap();
+                sender.ping(&mut out, payload, key_for(*key)).expect(IN_ORDER);
                 seen.push(Seen::Ping(payload.clone()));
             }
             Act::Control { ping: false, payload, key } => {
-                sender.pong(&mut out, payload, key_for(*key)).unwrap();
+                sender.pong(&mut out, payload, key_for(*key)).expect(IN_ORDER);
                 seen.push(Seen::Pong(payload.clone()));
             }
         }
@@ -224,7 +172,7 @@ fn sent(from: Role, acts: &[Act], close: Option<&Closing>) -> (Vec<u8>, Vec<Seen
             code: CloseCode::new(*code).expect("the generator gives codes that may be sent"),
             reason,
         });
-        sender.close(&mut out, frame, key_for(*key)).unwrap();
+        sender.close(&mut out, frame, key_for(*key)).expect(IN_ORDER);
         seen.push(Seen::Close(close.clone()));
     }
     (out, seen)
@@ -242,7 +190,7 @@ fn roles() -> impl Strategy<Value = Role> {
 }
 
 fn limits() -> impl Strategy<Value = Limits> {
-    (select(&[u64::MAX, 1000, 200, 3, 0][..]), select(&[u32::MAX, 8, 3, 1][..])).prop_map(
+    (select(&[u64::MAX, 1000, 200, 20, 3, 0][..]), select(&[u32::MAX, 8, 3, 1][..])).prop_map(
         |(message_bytes_max, message_fragments_max)| Limits { message_bytes_max, message_fragments_max },
     )
 }
@@ -269,7 +217,8 @@ fn closing() -> impl Strategy<Value = Option<Closing>> {
 fn streams() -> impl Strategy<Value = (Role, Vec<u8>)> {
     let noise = vec(any::<u8>(), 0..60);
     roles().prop_flat_map(move |role| {
-        let frames = vec(frame_bytes(role), 0..5).prop_map(|frames| frames.concat()).boxed();
+        let frame_or_message = prop_oneof![1 => frame_bytes(role), 1 => message_bytes(role)];
+        let frames = vec(frame_or_message, 0..4).prop_map(|frames| frames.concat()).boxed();
         let damaged = (frames.clone(), vec((any::<Index>(), any::<u8>(), 0..3_u8), 1..3))
             .prop_map(|(stream, damages)| damage(stream, &damages));
         prop_oneof![4 => frames, 3 => damaged, 1 => noise.clone()].prop_map(move |stream| (role, stream))
@@ -291,37 +240,56 @@ fn damage(mut stream: Vec<u8>, damages: &[(Index, u8, u8)]) -> Vec<u8> {
     stream
 }
 
-/// A frame for an end with the role; mostly well made, with a leaning to what is at the edge of a rule.
+/// A message in a few frames, sometimes with a ping between them, sometimes not finished.
+fn message_bytes(role: Role) -> impl Strategy<Value = Vec<u8>> {
+    let part = (payload_bytes(), any::<MaskKey>(), proptest::bool::weighted(0.2));
+    (any::<bool>(), vec(part, 1..6), proptest::bool::weighted(0.9)).prop_map(
+        move |(text, parts, finished)| {
+            let mut bytes = Vec::new();
+            for (index, (payload, key, ping)) in parts.iter().enumerate() {
+                let opcode = if index > 0 { 0 } else { 2 - u8::from(text) };
+                let fin = if finished && index + 1 == parts.len() { 0x80 } else { 0 };
+                bytes.extend(frame(role, fin | opcode, payload, *key, 0));
+                if *ping {
+                    bytes.extend(frame(role, 0x89, b"between", *key, 0));
+                }
+            }
+            bytes
+        },
+    )
+}
+
+/// A frame that may not fit what came before it, with a leaning to what is at the edge of a rule.
 fn frame_bytes(role: Role) -> impl Strategy<Value = Vec<u8>> {
     let first = prop_oneof![
         12 => select(&[0x81, 0x01, 0x80, 0x00, 0x82, 0x02, 0x88, 0x89, 0x8A][..]),
         1 => any::<u8>(),
     ];
-    let width = select(&[0, 0, 0, 0, 0, 0, 2, 8][..]);
-    (first, payload_bytes(), any::<MaskKey>(), width).prop_map(
-        move |(first, payload, key, width_at_least)| {
-            let mut frame = vec![first];
-            let mask_bit = if role == Role::Server { 0x80 } else { 0 };
-            let length = payload.len();
-            match (width_at_least, u8::try_from(length)) {
-                (0, Ok(short @ 0..=125)) => frame.push(mask_bit | short),
-                (8, _) => {
-                    frame.push(mask_bit | 127);
-                    frame.extend((length as u64).to_be_bytes());
-                }
-                (_, _) => {
-                    frame.push(mask_bit | 126);
-                    frame.extend(u16::try_from(length).expect("payloads are short").to_be_bytes());
-                }
-            }
-            let key = if role == Role::Server { key } else { [0; 4] };
-            if role == Role::Server {
-                frame.extend(key);
-            }
-            frame.extend(payload.iter().enumerate().map(|(index, byte)| byte ^ key[index % 4]));
-            frame
-        },
-    )
+    let length_at_least = select(&[0, 0, 0, 0, 0, 0, 126, 65_536, 1 << 62, 1 << 63][..]);
+    (first, payload_bytes(), any::<MaskKey>(), length_at_least)
+        .prop_map(move |(first, payload, key, at_least)| frame(role, first, &payload, key, at_least))
+}
+
+/// Writes a frame for an end with the role. `length_at_least` picks how the length is written: in as many bytes as that
+/// would need, and from 2^62 on with its bits added.
+fn frame(role: Role, first: u8, payload: &[u8], key: MaskKey, length_at_least: u64) -> Vec<u8> {
+    let mask_bit = if role == Role::Server { 0x80 } else { 0 };
+    let length = payload.len() as u64;
+    let mut frame = vec![first];
+    match (length.max(length_at_least), length.to_be_bytes()) {
+        (0..=125, [.., short]) => frame.push(mask_bit | short),
+        (126..=0xFFFF, [.., high, low]) => frame.extend([mask_bit | 126, high, low]),
+        (_, _) => {
+            frame.push(mask_bit | 127);
+            frame.extend((length | length_at_least & 0b11 << 62).to_be_bytes());
+        }
+    }
+    let key = if role == Role::Server { key } else { [0; 4] };
+    if role == Role::Server {
+        frame.extend(key);
+    }
+    frame.extend(payload.iter().enumerate().map(|(index, byte)| byte ^ key[index % 4]));
+    frame
 }
 
 /// Text, cut characters, close bodies, and noise.
@@ -339,6 +307,9 @@ fn payload_bytes() -> impl Strategy<Value = Vec<u8>> {
         1 => vec(b'a'..=b'z', 120..300),
     ]
 }
+
+/// Why sending cannot fail: the acts are made so.
+const IN_ORDER: &str = "acts are in order, keys fit the role, control payloads are short";
 
 /// Whole characters, parts of them, and bytes that are in none.
 const TEXTS: &[&[u8]] = &[

@@ -1,8 +1,10 @@
 //! A second decoder, written to be read and not to be fast: whole stream in, the events and the first proof out.
 //!
 //! It shares no code with the engine, and comes to its verdicts another way: by asking, for each byte, whether any
-//! continuation could still keep the rule. Lengths are intervals, characters and close codes are searched for. Where one
-//! byte proves several rules broken it names them all; the engine must name one of these, at that byte.
+//! continuation could still keep the rule. Lengths are intervals, characters and close codes are searched for. Where
+//! one byte proves several rules broken it names them all; the engine must name one of these, at that byte.
+
+pub(crate) mod engine;
 
 use drawgate_protocol::{CloseCode, Event, Limits, MessageKind, Role, Violation};
 
@@ -299,10 +301,7 @@ impl Frame<'_> {
 fn could_finish(text: &[u8], room: u64) -> bool {
     // Every lead byte has a valid second byte among these, and every later place takes any of them.
     const TRIED: [u8; 3] = [0x80, 0x90, 0xA0];
-    let error = match core::str::from_utf8(text) {
-        Ok(_) => return true,
-        Err(error) => error,
-    };
+    let Err(error) = core::str::from_utf8(text) else { return true };
     if error.error_len().is_some() || room == 0 {
         return false;
     }

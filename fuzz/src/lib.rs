@@ -1,0 +1,41 @@
+//! The fuzz targets: functions of bytes that panic where a promise is broken.
+//!
+//! libFuzzer drives them through fuzz_targets/; tests/corpus.rs drives them over corpus/ on any compiler. Neither
+//! holds an assertion of its own.
+//!
+//! To add a target: a module with a `run` and a `seeds` function, a line in [`TARGETS`], a binary in fuzz_targets/ and
+//! in Cargo.toml; then `UPDATE_CORPUS=1 cargo test seeds` writes its seeds.
+
+#![forbid(unsafe_code)]
+
+pub mod receiver;
+// Shared with the protocol's property tests: one reference for both.
+#[path = "../../crates/protocol/tests/reference/mod.rs"]
+mod reference;
+pub mod sender;
+
+/// A function to fuzz.
+#[derive(Clone, Copy, Debug)]
+pub struct Target {
+    /// Its name: of its module, of its binary and of its folder in corpus/.
+    pub name: &'static str,
+    /// Takes any bytes; panics where a promise is broken.
+    pub run: fn(&[u8]),
+    /// Small inputs that each mean something.
+    pub seeds: fn() -> Vec<Seed>,
+}
+
+/// A file of a seed corpus.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seed {
+    /// What the input is about.
+    pub name: String,
+    /// The input.
+    pub bytes: Vec<u8>,
+}
+
+/// All of them.
+pub const TARGETS: &[Target] = &[
+    Target { name: "receiver", run: receiver::run, seeds: receiver::seeds },
+    Target { name: "sender", run: sender::run, seeds: sender::seeds },
+];
