@@ -155,6 +155,10 @@ where
     let Arrival { socket, client, accepted_at, admission } = arrival;
     let pulse = Arc::new(Pulse::default());
     let _live = gate.live.enter(Arc::clone(&pulse));
+    if *gate.draining.borrow() {
+        // The drain has told those that it found; who comes after that look is told here.
+        pulse.signal(Signal::Drain);
+    }
     let mut record = Record::new(&gate, client, accepted_at);
     let ending = match admission {
         Err(reason) => turn_away(&gate, socket, reason).await,
