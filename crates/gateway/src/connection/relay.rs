@@ -409,22 +409,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
 
     /// Queues the notice and our Close behind what this turn has produced.
     fn close(&mut self, ending: Ending, turn: &mut Turn<'_>) {
-        self.queue_close(ending, turn.fresh, turn.now);
+        self.queue_close(ending, self.terms.notice, turn.fresh, turn.now);
     }
 
     /// Queues the notice and our Close behind what waits, between turns.
     fn close_from_outside(&mut self, ending: Ending, now: Instant) {
+        self.close_with_notice(ending, self.terms.notice, now);
+    }
+
+    fn close_with_notice(&mut self, ending: Ending, notice: Notice, now: Instant) {
         let mut frames = mem::take(self.output.frames());
-        self.queue_close(ending, &mut frames, now);
+        self.queue_close(ending, notice, &mut frames, now);
         *self.output.frames() = frames;
     }
 
-    fn queue_close(&mut self, ending: Ending, frames: &mut Vec<u8>, now: Instant) {
+    fn queue_close(&mut self, ending: Ending, notice: Notice, frames: &mut Vec<u8>, now: Instant) {
         if self.sender.is_closed() {
             return;
         }
         let row = ending.reason.row();
-        let notice = match self.terms.notice {
+        let notice = match notice {
             Notice::Close => None,
             Notice::Json => Some(ending.reason.notice_json()),
             Notice::Text => Some(row.title.to_owned()),
@@ -555,8 +559,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
 
     /// Closes a connection whose output is stuck: what has not been begun is given up, so that a Close can be next.
     fn give_up_output(&mut self, ending: Ending, now: Instant) {
-        self.output.discard_unbegun();
-        self.close_from_outside(ending, now);
+        let cuts_message = self.output.discard_unbegun();
+        let notice = if cuts_message { Notice::Close } else { self.terms.notice };
+        self.close_with_notice(ending, notice, now);
     }
 
     fn stalls_at(&self) -> Option<Instant> {
