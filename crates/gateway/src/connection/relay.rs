@@ -228,6 +228,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
 
     /// One turn; whether anything came of it, so that another is worth while.
     fn turn(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        let was_blocked = self.output.blocked_since().is_some();
         let has_worked = self.poll_handler(cx, now);
         let terms = Arc::clone(&self.terms);
         worker::lend(|Worker { input, output: fresh }| {
@@ -243,7 +244,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
             }
             terms.metrics.add(&tally);
             self.traffic.add(&tally);
-            has_progressed || (was_paused && !self.is_paused(0))
+            // Output has room again: nothing else would wake this task for what a busy application has to send.
+            let is_unblocked = was_blocked && self.output.blocked_since().is_none();
+            has_progressed || is_unblocked || (was_paused && !self.is_paused(0))
         })
     }
 
