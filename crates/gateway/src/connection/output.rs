@@ -6,11 +6,11 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 
 use drawgate_protocol::frame::unmasked_frame_bytes;
 use drawgate_protocol::{OpCode, SendError, Sender};
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::io::AsyncWrite;
 use tokio::sync::Notify;
 
@@ -19,20 +19,21 @@ use crate::clock::Instant;
 /// The bytes that wait in all connections together, and the most that may.
 #[derive(Debug)]
 pub(crate) struct Budget {
-    used: AtomicUsize,
+    /// The metric itself, so that whoever reads it reads what is so.
+    used: Gauge,
     bytes_max: usize,
     /// Told when the budget is exceeded.
     pub(crate) exceeded: Notify,
 }
 
 impl Budget {
-    pub(crate) fn new(bytes_max: usize) -> Self {
-        Self { used: AtomicUsize::new(0), bytes_max, exceeded: Notify::new() }
+    pub(crate) fn new(bytes_max: usize, used: Gauge) -> Self {
+        Self { used, bytes_max, exceeded: Notify::new() }
     }
 
     /// How many bytes wait in all.
     pub(crate) fn used(&self) -> usize {
-        self.used.load(Ordering::Relaxed)
+        usize::try_from(self.used.get()).unwrap_or(0)
     }
 
     /// How many bytes are too many.
@@ -42,12 +43,12 @@ impl Budget {
 
     fn charge(&self, before: usize, after: usize) {
         if after > before {
-            let used = self.used.fetch_add(after - before, Ordering::Relaxed) + (after - before);
-            if used > self.bytes_max {
+            self.used.inc_by(gauged(after - before));
+            if self.excess() > 0 {
                 self.exceeded.notify_one();
             }
         } else if before > after {
-            self.used.fetch_sub(before - after, Ordering::Relaxed);
+            self.used.dec_by(gauged(before - after));
         }
     }
 }
@@ -237,6 +238,11 @@ impl Drop for Output {
     }
 }
 
+/// Sizes of vectors, which are never larger.
+fn gauged(bytes: usize) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+
 /// Closes the writing side once everything has gone.
 pub(super) fn poll_finish<S: AsyncWrite + Unpin>(
     output: &mut Output,
@@ -285,7 +291,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_blocked_socket_leaves_the_rest_pending_and_counted() {
-        let budget = Arc::new(Budget::new(100));
+        let budget = Arc::new(Budget::new(100, Gauge::default()));
         let mut output = Output::new(Arc::clone(&budget));
         let (mut ours, mut theirs) = tokio::io::duplex(64);
         let now = Clock::system().now();
@@ -310,7 +316,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn f15_a_new_pong_replaces_the_unsent_one_while_output_is_blocked() {
-        let mut output = Output::new(Arc::new(Budget::new(1000)));
+        let mut output = Output::new(Arc::new(Budget::new(1000, Gauge::default())));
         let mut sender = Sender::new(Role::Server);
         let (mut ours, mut theirs) = tokio::io::duplex(10);
         let now = Clock::system().now();
@@ -332,7 +338,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_has_not_been_begun_can_be_given_up_for_a_close() {
-        let budget = Arc::new(Budget::new(1000));
+        let budget = Arc::new(Budget::new(1000, Gauge::default()));
         let mut output = Output::new(Arc::clone(&budget));
         let (mut ours, mut theirs) = tokio::io::duplex(30);
         let now = Clock::system().now();
@@ -355,7 +361,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_message_that_is_cut_is_said_to_be_and_a_close_that_waits_is_kept() {
-        let mut output = Output::new(Arc::new(Budget::new(1000)));
+        let mut output = Output::new(Arc::new(Budget::new(1000, Gauge::default())));
         let mut sender = Sender::new(Role::Server);
         let (mut ours, _theirs) = tokio::io::duplex(5);
         let mut fresh = Vec::new();
@@ -368,7 +374,7 @@ mod tests {
             assert_eq!(output.pending[output.written_bytes..], *b"un\x88\x00");
         }
 
-        let mut output = Output::new(Arc::new(Budget::new(1000)));
+        let mut output = Output::new(Arc::new(Budget::new(1000, Gauge::default())));
         let mut fresh = b"\x01\x05begun\x80\x01x".to_vec();
         let (mut ours, _theirs) = tokio::io::duplex(5);
         assert!(!write(&mut output, &mut ours, &mut fresh, Clock::system().now()).await);
