@@ -247,12 +247,8 @@ async fn report_suppressed(observer: Observer) {
 }
 
 async fn serve_admin(listener: TcpListener, gate: Arc<Gate>, mut stopped: watch::Receiver<bool>) {
-    let buffered = gate.observer.buffered_bytes();
-    let metrics = Arc::clone(&gate);
-    let metrics = move || {
-        buffered.set(i64::try_from(metrics.facilities.budget.used()).unwrap_or(i64::MAX));
-        metrics.observer.render()
-    };
+    let observer = gate.observer.clone();
+    let metrics = move || observer.render();
     let ready = move || !*gate.draining.borrow();
     let state = AdminState::new(metrics, ready);
     admin::serve(listener, state, async move {
@@ -403,7 +399,7 @@ impl Builder {
         let facilities = Arc::new(Facilities {
             started_at: self.clock.now(),
             timers: Timers::new(self.clock.clone()),
-            budget: Arc::new(Budget::new(self.buffers_bytes_max)),
+            budget: Arc::new(Budget::new(self.buffers_bytes_max, observer.buffered_bytes())),
             clock: self.clock.clone(),
         });
         let routes = self

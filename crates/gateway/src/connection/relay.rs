@@ -455,22 +455,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
 
     /// Queues the notice and our Close behind what this turn has produced.
     fn close(&mut self, ending: Ending, turn: &mut Turn<'_>) {
-        self.queue_close(ending, turn.fresh, turn.now);
+        self.queue_close(ending, self.terms.notice, turn.fresh, turn.now);
     }
 
     /// Queues the notice and our Close behind what waits, between turns.
     fn close_from_outside(&mut self, ending: Ending, now: Instant) {
+        self.close_with_notice(ending, self.terms.notice, now);
+    }
+
+    fn close_with_notice(&mut self, ending: Ending, notice: Notice, now: Instant) {
         let mut frames = mem::take(self.output.frames());
-        self.queue_close(ending, &mut frames, now);
+        self.queue_close(ending, notice, &mut frames, now);
         *self.output.frames() = frames;
     }
 
-    fn queue_close(&mut self, ending: Ending, frames: &mut Vec<u8>, now: Instant) {
+    fn queue_close(&mut self, ending: Ending, notice: Notice, frames: &mut Vec<u8>, now: Instant) {
         if self.sender.is_closed() {
             return;
         }
         let row = ending.reason.row();
-        let notice = match self.terms.notice {
+        let notice = match notice {
             Notice::Close => None,
             Notice::Json => Some(ending.reason.notice_json()),
             Notice::Text => Some(row.title.to_owned()),
@@ -625,13 +629,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
             self.phase = Phase::Done;
             return;
         }
-        self.output.discard_unbegun();
-        // No notice: what was given up may be the rest of a message, and a notice would be taken for a part of it.
-        let close = Self::close_frame_of(&ending);
-        let mut frames = mem::take(self.output.frames());
-        self.queue_close_frame(close, &mut frames, now);
-        *self.output.frames() = frames;
-        self.ending.get_or_insert(ending);
+        // A notice behind half a message would be taken for a part of it.
+        let cuts_message = self.output.discard_unbegun();
+        let notice = if cuts_message { Notice::Close } else { self.terms.notice };
+        self.close_with_notice(ending, notice, now);
     }
 
     fn stalls_at(&self) -> Option<Instant> {
