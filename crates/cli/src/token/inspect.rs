@@ -23,6 +23,9 @@ pub(super) fn run(args: &Args, world: &mut World<'_>) -> Result<Outcome, Error> 
     let authenticator = args.key.authenticator(world)?;
     let token = match args.token.as_deref() {
         None | Some("-") => {
+            if world.stdin_is_terminal {
+                writeln!(world.stderr, "paste the token, then press Enter and Ctrl-D:")?;
+            }
             let mut bytes = Vec::new();
             Read::take(&mut *world.stdin, READ_BYTES_MAX).read_to_end(&mut bytes)?;
             bytes
@@ -31,7 +34,7 @@ pub(super) fn run(args: &Args, world: &mut World<'_>) -> Result<Outcome, Error> 
             writeln!(
                 world.stderr,
                 "warning: a token in the arguments can be seen by other users of this machine; \
-                 rather write `drawgate token inspect < FILE`"
+                 better: drawgate token inspect < FILE"
             )?;
             token.as_bytes().to_vec()
         }
