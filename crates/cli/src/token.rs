@@ -145,6 +145,14 @@ pub(crate) fn demo_config(folder: &Path) -> Result<Config, Error> {
         .map_err(|problems| Error::SecretUnusable(file, problems))
 }
 
+/// Prints by `write`; a reader that has heard enough is no failure.
+fn print(out: &mut dyn Write, write: impl FnOnce(&mut dyn Write) -> Result<(), Error>) -> Result<(), Error> {
+    match write(&mut *out).and_then(|()| Ok(out.flush()?)) {
+        Err(Error::Stream(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result,
+    }
+}
+
 impl From<io::Error> for Error {
     fn from(error: io::Error) -> Self {
         Self::Stream(error)
