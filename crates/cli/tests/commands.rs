@@ -2,6 +2,8 @@
 //!
 //! Drives the real binary, on ports that the system chooses. What the servers do with clients is tested in the library.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot set itself up fails")]
+
 use std::fs;
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};

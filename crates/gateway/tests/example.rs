@@ -1,5 +1,7 @@
 //! `examples/echo.rs` is what it claims to be: short, and a server that clients can use.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot set itself up fails")]
+
 use std::io::{BufRead as _, BufReader};
 use std::net::TcpStream;
 use std::path::PathBuf;
