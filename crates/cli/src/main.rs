@@ -10,7 +10,7 @@ mod logging;
 mod run;
 mod token;
 
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -30,7 +30,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Start two servers to try: an echo on port 8765, and one that asks for a token on port 8888
+    /// Start two servers to try out: an echo, and one that asks for a token
     Demo(demo::Args),
     /// Serve what a configuration file says
     Run(run::Args),
@@ -104,6 +104,7 @@ fn token_command(args: &token::Args) -> Result<Outcome, Failure> {
     };
     let mut world = token::World {
         stdin: &mut io::stdin(),
+        stdin_is_terminal: io::stdin().is_terminal(),
         stdout: &mut io::stdout(),
         stderr: &mut io::stderr(),
         now: Clock::system().unix_now(),
