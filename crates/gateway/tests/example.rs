@@ -27,7 +27,7 @@ fn the_echo_example_answers_a_client_in_under_thirty_lines() {
         assert_eq!(client.read().unwrap(), message);
     }
 
-    let lines = include_str!("../examples/echo.rs").lines().count();
+    let lines = include_str!("../../../examples/echo.rs").lines().count();
     assert!(lines < 30, "{lines} lines");
 }
 

@@ -21,7 +21,8 @@ use crate::reason::Reason;
 /// An application in this process. One value serves all connections of its routes.
 ///
 /// Each connection has at most one call running at a time. When the connection ends the call's future is dropped where
-/// it waits. A panic closes that one connection with 1011.
+/// it waits; a client that only closes its side of the transport leaves it the route's `close_timeout` to finish. A panic
+/// closes that one connection with 1011.
 pub trait Handler: Send + Sync + 'static {
     /// A client has connected, and authenticated where the route wants it.
     fn opened(&self, session: &Session) -> impl Future<Output = ()> + Send {

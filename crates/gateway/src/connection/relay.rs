@@ -58,6 +58,8 @@ pub(crate) struct Relay<S> {
     message_since: Option<Instant>,
     /// How much of the message that is being sent is out or waits; 0 between messages.
     sending_bytes: usize,
+    /// The client's side has ended while the application worked, which may go on until then.
+    input_until: Option<Instant>,
     /// Since when input stands still because output is full or the application is busy.
     paused_since: Option<Instant>,
     pings: Gcra,
@@ -144,6 +146,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
             pinged_at: None,
             message_since: None,
             sending_bytes: 0,
+            input_until: None,
             paused_since: None,
             pings: Gcra::default(),
             pongs: Gcra::default(),
@@ -303,10 +306,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
             return false;
         }
         if self.remainder_is_fresh || self.is_paused(turn.fresh.len()) {
-            self.paused_since.get_or_insert(turn.now);
-            return false;
+            return self.read_ahead(cx, input, turn);
         }
         self.resume(turn.now);
+        if self.input_until.is_some() {
+            self.input_ended(turn.now);
+            return true;
+        }
         let remainder = &self.remainder[self.remainder_used..];
         let kept = remainder.len();
         input[..kept].copy_from_slice(remainder);
@@ -330,6 +336,35 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
         self.process(&mut rest, turn);
         if !rest.is_empty() {
             self.remainder = rest.to_vec();
+        }
+        true
+    }
+
+    /// While the application works nothing is processed; a little is read, so that a client that leaves is noticed.
+    fn read_ahead(&mut self, cx: &mut Context<'_>, input: &mut [u8], turn: &Turn<'_>) -> bool {
+        let kept = self.remainder.len() - self.remainder_used;
+        let room = READ_AHEAD_BYTES_MAX.saturating_sub(kept);
+        let is_full = self.output.is_full(turn.fresh.len(), self.sending_bytes);
+        if is_full || room == 0 || self.input_until.is_some() {
+            self.paused_since.get_or_insert(turn.now);
+            return false;
+        }
+        self.resume(turn.now);
+        let mut buffer = ReadBuf::new(&mut input[..room]);
+        match Pin::new(&mut self.socket).poll_read(cx, &mut buffer) {
+            Poll::Pending => return false,
+            Poll::Ready(Err(error)) => self.fail(&error),
+            Poll::Ready(Ok(())) if buffer.filled().is_empty() => {
+                // It may only have closed its own side: what it asked for before may still be answered, for a while.
+                self.input_until = Some(turn.now + self.terms.limits.close_timeout);
+            }
+            Poll::Ready(Ok(())) => {
+                (self.heard_at, self.pinged_at) = (turn.now, None);
+                self.remainder.drain(..self.remainder_used);
+                self.remainder_used = 0;
+                self.remainder.extend_from_slice(buffer.filled());
+                self.remainder_is_fresh = true;
+            }
         }
         true
     }
@@ -615,6 +650,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
         } else if passed(self.pong_until()) {
             let limit = limits.pong_timeout;
             self.close_from_outside(Ending::late(Reason::PongTimeout, limit), now);
+        } else if passed(self.input_until) {
+            self.input_ended(now);
         } else if passed(self.ping_at()) && self.sender.ping(self.output.frames(), &[], None).is_ok() {
             self.terms.metrics.add(&TrafficDelta::whole(Direction::Out, FrameKind::Ping, 0));
             self.pinged_at = Some(now);
@@ -662,7 +699,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
 
     /// Pings go out only while input and output flow: while they stand still no answer could be seen.
     fn ping_at(&self) -> Option<Instant> {
-        if self.paused_since.is_some() || self.pinged_at.is_some() || !self.output.is_empty() {
+        let is_deaf = self.paused_since.is_some() || self.input_until.is_some();
+        if is_deaf || self.pinged_at.is_some() || !self.output.is_empty() {
             return None;
         }
         self.heard_at.checked_add(self.terms.limits.ping_interval?)
@@ -681,6 +719,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
                 self.message_until(),
                 self.pong_until(),
                 self.ping_at(),
+                self.input_until,
             ]
             .into_iter()
             .flatten()
@@ -775,6 +814,9 @@ fn control_rate() -> Rate {
 /// Until it is authenticated a connection is nobody's: one text message of at most 8 KiB in at most 16 frames.
 pub(crate) const FIRST_MESSAGE_LIMITS: MessageLimits =
     MessageLimits { message_bytes_max: 8 * 1024, message_fragments_max: 16 };
+
+/// How much is read of a client whose messages the application has yet to get to.
+const READ_AHEAD_BYTES_MAX: usize = 16 * 1024;
 
 /// The pings that a client may send, and the pongs; a keepalive needs one in some seconds.
 const CONTROLS_PER_SECOND: u32 = 50;

@@ -1,4 +1,4 @@
-//! An echo server on the library: `cargo run --example echo [ADDRESS]`, then connect with any WebSocket client.
+//! An echo server on the library: `cargo run -p drawgate --example echo [ADDRESS]`, then connect with any WebSocket client.
 #![expect(clippy::print_stdout, reason = "a program that says where it listens")]
 
 use drawgate::{Access, Handler, Message, Origins, Route, Server, Session};
