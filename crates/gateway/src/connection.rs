@@ -106,7 +106,14 @@ pub(crate) struct Arrival<S> {
     pub(crate) socket: S,
     pub(crate) client: ClientAddr,
     pub(crate) accepted_at: Instant,
-    pub(crate) admission: Result<Admission, Reason>,
+    pub(crate) admission: Result<Admission, NoRoom>,
+}
+
+/// Why a socket is turned away before a byte is read, and at which limit.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NoRoom {
+    pub(crate) reason: Reason,
+    pub(crate) limit: u64,
 }
 
 /// Why and how a connection ended.
@@ -157,7 +164,7 @@ where
     let _live = gate.live.enter(Arc::clone(&pulse));
     let mut record = Record::new(&gate, client, accepted_at);
     let ending = match admission {
-        Err(reason) => turn_away(&gate, socket, reason).await,
+        Err(no_room) => Box::pin(turn_away(&gate, socket, no_room)).await,
         Ok(_admission) => {
             let admitted = Box::pin(admit(&gate, &door, socket, &pulse, &mut record));
             match caught(admitted).await {
@@ -356,11 +363,13 @@ fn opened(gate: &Gate, record: &Record, route: &Route) {
 }
 
 /// Refuses before a byte is read. In a flood only some clients are given the time to hear why.
-async fn turn_away<S: AsyncRead + AsyncWrite + Unpin>(gate: &Gate, socket: S, reason: Reason) -> Ending {
-    match gate.turned_away.try_acquire() {
+async fn turn_away<S: AsyncRead + AsyncWrite + Unpin>(gate: &Gate, socket: S, no_room: NoRoom) -> Ending {
+    let NoRoom { reason, limit } = no_room;
+    let ending = match gate.turned_away.try_acquire() {
         Ok(_place) => refuse(socket, Refused::because(reason)).await,
         Err(_) => Ending { is_clean: false, ..Ending::by_gate(reason) },
-    }
+    };
+    Ending { limit: Some(limit), ..ending }
 }
 
 /// Refuses a client for whom there is no descriptor to spare: what `send` does not do at once is not done.
@@ -505,12 +514,13 @@ impl Ending {
     }
 }
 
-impl From<&Denied> for Reason {
-    fn from(denied: &Denied) -> Self {
-        match denied {
-            Denied::ConnectionsExceeded { .. } => Self::ClientConnectionsExceeded,
-            Denied::RateExceeded { .. } => Self::HandshakeRateExceeded,
-        }
+impl From<Denied> for NoRoom {
+    fn from(denied: Denied) -> Self {
+        let (reason, limit) = match denied {
+            Denied::ConnectionsExceeded { limit } => (Reason::ClientConnectionsExceeded, limit),
+            Denied::RateExceeded { limit, .. } => (Reason::HandshakeRateExceeded, limit),
+        };
+        Self { reason, limit: limit.into() }
     }
 }
 

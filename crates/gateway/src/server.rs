@@ -24,7 +24,7 @@ use crate::auth;
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::config::{Config, ListenerConfig};
-use crate::connection::{self, Arrival, Budget, Door, Facilities, Gate, Live};
+use crate::connection::{self, Arrival, Budget, Door, Facilities, Gate, Live, NoRoom};
 use crate::firewall::{self, Firewall};
 use crate::observe::{ErrorFile, Observer};
 use crate::principal::{ClientAddr, PeerAddr};
@@ -74,9 +74,10 @@ impl Entry {
         let accepted_at = self.gate.facilities.clock.now();
         let client = ClientAddr::from(PeerAddr(peer));
         let admission = if self.gate.live.count() >= self.connections_max {
-            Err(Reason::ServerFull)
+            let limit = u64::try_from(self.connections_max).unwrap_or(u64::MAX);
+            Err(NoRoom { reason: Reason::ServerFull, limit })
         } else {
-            self.firewall.admit(client, accepted_at).map_err(|denied| (&denied).into())
+            self.firewall.admit(client, accepted_at).map_err(NoRoom::from)
         };
         let arrival = Arrival { socket, client, accepted_at, admission };
         connection::serve(self.gate, self.door, arrival).await;
