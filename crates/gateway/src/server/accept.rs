@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io;
 use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 
@@ -47,8 +48,9 @@ async fn turn_one_away(gate: &Gate, listener: &TcpListener, reserve: &mut Reserv
 
 fn turn_away(gate: &Gate, socket: &TcpStream, client: ClientAddr) {
     connection::turn_away_at_once(gate, client, Reason::DescriptorsExhausted, |answer| {
-        // A socket that was just accepted has room for it; if not, closing says enough.
-        let _ = socket.try_write(answer);
+        // Straight to the kernel: the runtime does not yet know that a socket so new can be written. It has room for the
+        // answer; if not, closing says enough.
+        let _ = SockRef::from(socket).send(answer);
     });
 }
 
