@@ -60,6 +60,8 @@ pub(crate) struct Gate {
     pub(crate) live: Live,
     /// Places for connections that are let in.
     pub(crate) places: Arc<Semaphore>,
+    /// How many there are.
+    pub(crate) places_max: usize,
     /// Places for connections that have yet to send their first message.
     pub(crate) unauthenticated: Arc<Semaphore>,
     /// Places for clients that are refused before a byte is read, while they are told so.
@@ -108,7 +110,7 @@ pub(crate) struct Arrival<S> {
     pub(crate) socket: S,
     pub(crate) client: ClientAddr,
     pub(crate) accepted_at: Instant,
-    pub(crate) admission: Result<Place, Reason>,
+    pub(crate) admission: Result<Place, NoRoom>,
 }
 
 /// What a connection that is let in holds until it ends.
@@ -116,6 +118,13 @@ pub(crate) struct Arrival<S> {
 pub(crate) struct Place {
     pub(crate) _admission: Admission,
     pub(crate) _permit: OwnedSemaphorePermit,
+}
+
+/// Why a socket is turned away before a byte is read, and at which limit.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NoRoom {
+    pub(crate) reason: Reason,
+    pub(crate) limit: u64,
 }
 
 /// Why and how a connection ended.
@@ -170,7 +179,7 @@ where
     let mut life = Life::begin(gate, client, accepted_at);
     async move {
         let ending = match admission {
-            Err(reason) => Box::pin(turn_away(&life.gate, socket, reason)).await,
+            Err(no_room) => Box::pin(turn_away(&life.gate, socket, no_room)).await,
             Ok(_place) => {
                 let Life { gate, pulse, record, .. } = &mut life;
                 let admitted = Box::pin(admit(gate, &door, socket, pulse, record));
@@ -407,11 +416,13 @@ fn opened(gate: &Gate, record: &Record, route: &Route) {
 }
 
 /// Refuses before a byte is read. In a flood only some clients are given the time to hear why.
-async fn turn_away<S: AsyncRead + AsyncWrite + Unpin>(gate: &Gate, socket: S, reason: Reason) -> Ending {
-    match gate.turned_away.try_acquire() {
+async fn turn_away<S: AsyncRead + AsyncWrite + Unpin>(gate: &Gate, socket: S, no_room: NoRoom) -> Ending {
+    let NoRoom { reason, limit } = no_room;
+    let ending = match gate.turned_away.try_acquire() {
         Ok(_place) => refuse(socket, Refused::because(reason)).await,
         Err(_) => Ending { is_clean: false, ..Ending::by_gate(reason) },
-    }
+    };
+    Ending { limit: Some(limit), ..ending }
 }
 
 /// Refuses a client for whom there is no descriptor to spare: what `send` does not do at once is not done.
@@ -563,12 +574,13 @@ impl Ending {
     }
 }
 
-impl From<&Denied> for Reason {
-    fn from(denied: &Denied) -> Self {
-        match denied {
-            Denied::ConnectionsExceeded { .. } => Self::ClientConnectionsExceeded,
-            Denied::RateExceeded { .. } => Self::HandshakeRateExceeded,
-        }
+impl From<Denied> for NoRoom {
+    fn from(denied: Denied) -> Self {
+        let (reason, limit) = match denied {
+            Denied::ConnectionsExceeded { limit } => (Reason::ClientConnectionsExceeded, limit),
+            Denied::RateExceeded { limit, .. } => (Reason::HandshakeRateExceeded, limit),
+        };
+        Self { reason, limit: limit.into() }
     }
 }
 

@@ -24,7 +24,7 @@ use crate::auth;
 use crate::chance::Chance;
 use crate::clock::{Clock, Instant};
 use crate::config::{Config, ListenerConfig};
-use crate::connection::{self, Arrival, Budget, Door, Facilities, Gate, Live, Place};
+use crate::connection::{self, Arrival, Budget, Door, Facilities, Gate, Live, NoRoom, Place};
 use crate::firewall::{self, Firewall};
 use crate::observe::{ErrorFile, Observer};
 use crate::principal::{ClientAddr, PeerAddr};
@@ -79,9 +79,13 @@ impl Entry {
 }
 
 impl Entry {
-    fn admit(&self, client: ClientAddr, now: Instant) -> Result<Place, Reason> {
-        let permit = Arc::clone(&self.gate.places).try_acquire_owned().map_err(|_| Reason::ServerFull)?;
-        let admission = self.firewall.admit(client, now).map_err(|denied| Reason::from(&denied))?;
+    fn admit(&self, client: ClientAddr, now: Instant) -> Result<Place, NoRoom> {
+        let full = |_| {
+            let limit = u64::try_from(self.gate.places_max).unwrap_or(u64::MAX);
+            NoRoom { reason: Reason::ServerFull, limit }
+        };
+        let permit = Arc::clone(&self.gate.places).try_acquire_owned().map_err(full)?;
+        let admission = self.firewall.admit(client, now).map_err(NoRoom::from)?;
         Ok(Place { _admission: admission, _permit: permit })
     }
 }
@@ -441,6 +445,7 @@ impl Builder {
                 observer,
                 chance,
                 live: Live::default(),
+                places_max: self.connections_max,
                 places: Arc::new(Semaphore::new(self.connections_max.min(Semaphore::MAX_PERMITS))),
                 unauthenticated: Arc::new(Semaphore::new(
                     self.unauthenticated_max.min(Semaphore::MAX_PERMITS),

@@ -90,7 +90,7 @@ async fn provoke(reason: Reason) {
         }
         Reason::ServerFull => refused_with(reason, builder("").connections_max(1), b"").await,
         // Takes the descriptors of a whole process.
-        Reason::DescriptorsExhausted => elsewhere("../cli/tests/process.rs", "fn r10_"),
+        Reason::DescriptorsExhausted => elsewhere("../cli/tests/process/resources.rs", "fn r10_"),
         Reason::Draining => drained(Duration::from_secs(5), reason, true).await,
         Reason::UnauthenticatedFull => {
             let builder = builder(&token_route()).unauthenticated_max(0);

@@ -1,7 +1,7 @@
 //! A gateway to attack, a raw client to do it with, and what must hold afterwards.
 
 use std::io::{self, Write};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use drawgate::config::Config;
 use drawgate::observe::Observer;
 use drawgate::reason::Reason;
-use drawgate::server::{Builder, Drained};
+use drawgate::server::{Builder, Drained, Entry};
 use drawgate::{CloseCode, Server};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -24,6 +24,8 @@ pub(crate) struct Case {
     pub(crate) address: SocketAddr,
     pub(crate) observer: Observer,
     pub(crate) admin: Option<SocketAddr>,
+    /// The first listener's way in for sockets from elsewhere.
+    pub(crate) entry: Entry,
     neighbour: Raw,
     records: Records,
     stop: Option<oneshot::Sender<()>>,
@@ -76,6 +78,8 @@ impl Case {
         let subscriber = tracing::subscriber::set_default(subscriber);
         let server = builder.bind().unwrap_or_else(|error| panic!("{error}"));
         let (address, admin, observer) = (server.address(), server.admin_address(), server.observer());
+        let listener = server.addresses().next().map(|(name, _)| name.to_owned()).unwrap();
+        let entry = server.entry(&listener).unwrap();
         let (stop, stopped) = oneshot::channel();
         let running = tokio::spawn(server.run(async {
             let _ = stopped.await;
@@ -86,6 +90,7 @@ impl Case {
             address,
             observer,
             admin,
+            entry,
             neighbour,
             records,
             stop: Some(stop),
@@ -462,18 +467,6 @@ pub(crate) fn payload(frames: &[Frame]) -> Vec<u8> {
 }
 
 impl Case {
-    /// How much output waits for slow clients, from the admin listener.
-    pub(crate) async fn buffered_bytes(&self) -> u64 {
-        let admin = self.admin.expect("the configuration has an admin listener");
-        let mut stream = TcpStream::connect(admin).await.unwrap();
-        let request = format!("GET /metrics HTTP/1.1\r\nHost: {admin}\r\nConnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut response = String::new();
-        timeout(PATIENCE, stream.read_to_string(&mut response)).await.unwrap().unwrap();
-        let value = response.lines().find_map(|line| line.strip_prefix("drawgate_buffered_bytes "));
-        value.expect("the gauge is there").parse().unwrap()
-    }
-
     /// How many messages or control frames of `kind` have gone over the echo in `direction`.
     pub(crate) fn messages(&self, direction: &str, kind: &str) -> u64 {
         self.metric(&format!(
@@ -486,3 +479,67 @@ impl Case {
         self.metric(&format!(r#"drawgate_payload_bytes_total{{route="echo",direction="in",kind="{kind}"}}"#))
     }
 }
+impl Case {
+    /// What the admin listener answers on `path`: the status and the body.
+    pub(crate) async fn ask_admin(&self, path: &str) -> (u16, String) {
+        let admin = self.admin.expect("the case has an admin listener");
+        let mut raw = Raw::connect(admin).await;
+        raw.send(format!("GET {path} HTTP/1.1\r\nHost: {admin}\r\n\r\n").as_bytes()).await;
+        while raw.read_more().await {}
+        let answer = String::from_utf8(raw.unread).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+    }
+
+    /// The neighbour is sent the Close of `reason`.
+    pub(crate) async fn neighbour_is_told(&mut self, reason: Reason) {
+        let (code, text) = self.neighbour.read_close().await;
+        assert_eq!((Some(code), &*text), (reason.row().close.map(CloseCode::get), reason.row().close_reason));
+    }
+
+    /// How much output waits for slow clients, as the admin listener tells it.
+    pub(crate) async fn buffered_bytes(&self) -> u64 {
+        let (_, page) = self.ask_admin("/metrics").await;
+        let line = page.lines().find_map(|line| line.strip_prefix("drawgate_buffered_bytes "));
+        line.unwrap().parse().unwrap()
+    }
+}
+
+impl Raw {
+    /// A connection from the loopback address that ends in `host`: another client than the others.
+    pub(crate) async fn connect_from(host: u8, address: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((Ipv4Addr::new(127, 0, 0, host), 0).into()).unwrap();
+        Self::over(socket, address).await
+    }
+
+    /// A connection for which the kernel keeps no more than usual that has not been read.
+    pub(crate) async fn connect_bounded(address: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(KERNEL_BYTES).unwrap();
+        Self::over(socket, address).await
+    }
+
+    async fn over(socket: TcpSocket, address: SocketAddr) -> Self {
+        let stream = socket.connect(address).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self { stream, unread: Vec::new() }
+    }
+}
+
+/// Waits until what `measure` measures has not changed for a while; returns that.
+pub(crate) async fn settled<F: Future<Output = u64>>(mut measure: impl FnMut() -> F) -> u64 {
+    let until = Instant::now() + PATIENCE;
+    let (mut last, mut since) = (measure().await, Instant::now());
+    while since.elapsed() < Duration::from_millis(100) {
+        assert!(Instant::now() < until, "{last} has not settled");
+        sleep(Duration::from_millis(5)).await;
+        let next = measure().await;
+        if next != last {
+            (last, since) = (next, Instant::now());
+        }
+    }
+    last
+}
+
+const KERNEL_BYTES: u32 = 128 * 1024;
