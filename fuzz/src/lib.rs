@@ -8,7 +8,11 @@
 
 #![forbid(unsafe_code)]
 
+pub mod deflate;
 pub mod handshake;
+// Shared with the protocol's tests of compression: a second inflater.
+#[path = "../../crates/protocol/tests/reference/inflate.rs"]
+mod inflate;
 pub mod receiver;
 // Shared with the protocol's property tests: one reference for both.
 #[path = "../../crates/protocol/tests/reference/mod.rs"]
@@ -37,6 +41,7 @@ pub struct Seed {
 
 /// All of them.
 pub const TARGETS: &[Target] = &[
+    Target { name: "deflate", run: deflate::run, seeds: deflate::seeds },
     Target { name: "handshake", run: handshake::run, seeds: handshake::seeds },
     Target { name: "receiver", run: receiver::run, seeds: receiver::seeds },
     Target { name: "sender", run: sender::run, seeds: sender::seeds },
