@@ -42,6 +42,7 @@ pub mod auth;
 pub mod backend;
 pub mod chance;
 pub mod clock;
+mod compression;
 pub mod config;
 mod connection;
 pub mod firewall;
