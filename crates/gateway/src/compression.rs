@@ -5,12 +5,13 @@
 //! is reserved before an offer is accepted. Decides and works in memory only; negotiated in the upgrade, used by the relay.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use drawgate_protocol::deflate::{Agreement, Contexts, Deflation, INFLATER_BYTES_MAX, Inflation};
 use drawgate_protocol::handshake::Extension;
 use drawgate_protocol::{Chunk, Limits, MessageKind, SendError, Sender, Violation};
+
+use prometheus_client::metrics::gauge::Gauge;
 
 use crate::clock::Instant;
 use crate::rate::{Gcra, Rate};
@@ -18,7 +19,8 @@ use crate::rate::{Gcra, Rate};
 /// The contexts that all connections together may hold at a time.
 #[derive(Debug)]
 pub(crate) struct Room {
-    reserved_bytes: AtomicUsize,
+    /// The metric itself, so that whoever reads it reads what is so.
+    reserved: Gauge,
     bytes_max: usize,
 }
 
@@ -72,26 +74,22 @@ pub(crate) enum Refused {
 }
 
 impl Room {
-    pub(crate) const fn new(bytes_max: usize) -> Self {
-        Self { reserved_bytes: AtomicUsize::new(0), bytes_max }
-    }
-
-    /// How many bytes are reserved.
-    pub(crate) fn reserved_bytes(&self) -> usize {
-        self.reserved_bytes.load(Ordering::Relaxed)
+    pub(crate) const fn new(bytes_max: usize, reserved: Gauge) -> Self {
+        Self { reserved, bytes_max }
     }
 
     fn reserve(self: &Arc<Self>) -> Option<Reservation> {
-        let reserved = self.reserved_bytes.try_update(Ordering::Relaxed, Ordering::Relaxed, |reserved| {
-            reserved.checked_add(INFLATER_BYTES_MAX).filter(|after| *after <= self.bytes_max)
-        });
-        reserved.is_ok().then(|| Reservation(Arc::clone(self)))
+        let before = self.reserved.inc_by(RESERVED_BYTES);
+        let reservation = Reservation(Arc::clone(self));
+        let after = usize::try_from(before.saturating_add(RESERVED_BYTES)).unwrap_or(usize::MAX);
+        // Given back by being dropped, if it is too much.
+        (after <= self.bytes_max).then_some(reservation)
     }
 }
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        self.0.reserved_bytes.fetch_sub(INFLATER_BYTES_MAX, Ordering::Relaxed);
+        self.0.reserved.dec_by(RESERVED_BYTES);
     }
 }
 
@@ -197,6 +195,9 @@ impl Outlet<'_> {
     }
 }
 
+/// What is set aside for one connection, as the gauge has it.
+const RESERVED_BYTES: i64 = INFLATER_BYTES_MAX as i64;
+
 /// A message of fewer bytes goes out plain: it fits one packet either way, and compressing it costs more than sending it.
 const DEFLATED_BYTES_MIN: usize = 128;
 
@@ -222,16 +223,16 @@ mod tests {
     }
 
     fn roomy() -> Arc<Room> {
-        Arc::new(Room::new(usize::MAX))
+        Arc::new(Room::new(usize::MAX, Gauge::default()))
     }
 
     #[test]
     fn z09_offers_are_declined_where_there_is_no_room_for_another_context() {
-        let room = Arc::new(Room::new(2 * INFLATER_BYTES_MAX + 1));
+        let room = Arc::new(Room::new(2 * INFLATER_BYTES_MAX + 1, Gauge::default()));
         let first = negotiate(&room, None).unwrap();
         let _second = negotiate(&room, None).unwrap();
         assert_eq!(negotiate(&room, None).err(), Some(Declined::NoRoom));
-        assert_eq!(room.reserved_bytes(), 2 * INFLATER_BYTES_MAX);
+        assert_eq!(room.reserved.get(), 2 * RESERVED_BYTES);
         drop(first);
         assert!(negotiate(&room, None).is_ok());
         assert_eq!(Compression::negotiate(&[], &room, None, 1000).err(), Some(Declined::NoOffer));

@@ -12,9 +12,12 @@
 )]
 
 mod compression;
+mod exchange;
 mod framing;
 mod handshake;
 mod operations;
+mod pipelined;
 mod reasons;
 mod resources;
+mod routing;
 mod support;
