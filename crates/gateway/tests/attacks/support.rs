@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Once};
 use std::time::Duration;
 
 use drawgate::config::Config;
@@ -75,6 +75,11 @@ impl Case {
             .with_max_level(tracing::Level::TRACE)
             .with_writer(move || writer.clone())
             .finish();
+        // What is logged on other threads meanwhile must not settle that nobody listens here: tracing remembers that for
+        // all of them.
+        static LISTENING: Once = Once::new();
+        LISTENING
+            .call_once(|| tracing::subscriber::set_global_default(tracing_subscriber::registry()).unwrap());
         let subscriber = tracing::subscriber::set_default(subscriber);
         let server = builder.bind().unwrap_or_else(|error| panic!("{error}"));
         let (address, admin, observer) = (server.address(), server.admin_address(), server.observer());
