@@ -120,6 +120,17 @@ pub(crate) struct Ending {
     pub(crate) violation: Option<Violation>,
     pub(crate) limit: Option<u64>,
     pub(crate) detail: Option<String>,
+    /// What had gone over the connection until then.
+    pub(crate) traffic: Traffic,
+}
+
+/// What the first part of a connection's life works with.
+struct WayIn<S> {
+    door: Arc<Door>,
+    socket: S,
+    pulse: Arc<Pulse>,
+    /// Why the firewall does not let the client in.
+    denied: Option<Reason>,
 }
 
 /// What is known of a connection while it lives.
@@ -130,7 +141,6 @@ struct Record {
     route: Option<Arc<Route>>,
     principal: Option<Arc<Principal>>,
     phase: Phase,
-    traffic: Traffic,
 }
 
 impl Record {
@@ -142,47 +152,50 @@ impl Record {
             route: None,
             principal: None,
             phase: Phase::Handshake,
-            traffic: Traffic::default(),
         }
     }
 }
 
 /// Lives one connection: the whole of it.
-pub(crate) async fn serve<S>(gate: Arc<Gate>, door: Arc<Door>, arrival: Arrival<S>)
+///
+/// What comes before the future, and what is in boxes, is so that the future stays small: it is what every idle connection
+/// holds, and it has room for all that it is made of, used or not.
+pub(crate) fn serve<S>(
+    gate: Arc<Gate>,
+    door: Arc<Door>,
+    arrival: Arrival<S>,
+) -> impl Future<Output = ()> + Send + 'static
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let Arrival { socket, client, accepted_at, admission } = arrival;
     let pulse = Arc::new(Pulse::default());
-    let _live = gate.live.enter(Arc::clone(&pulse));
     let mut record = Record::new(&gate, client, accepted_at);
-    let ending = match admission {
-        Err(reason) => turn_away(&gate, socket, reason).await,
-        Ok(_admission) => {
-            let admitted = Box::pin(admit(&gate, &door, socket, &pulse, &mut record));
-            match caught(admitted).await {
-                Ok(Ok(relay)) => match caught(Box::pin(run(relay, &mut record))).await {
-                    Ok(ending) | Err(ending) => ending,
-                },
-                Ok(Err(ending)) | Err(ending) => ending,
-            }
-        }
-    };
-    conclude(&gate, &record, &ending);
+    let live = LiveGuard::enter(gate, Arc::clone(&pulse));
+    let way_in = Box::new(WayIn { door, socket, pulse, denied: admission.as_ref().err().copied() });
+    async move {
+        let ending = match caught(Box::pin(admit(&live.gate, *way_in, &mut record))).await {
+            Ok(Ok(mut relay)) => match caught(poll_fn(|cx| relay.poll(cx))).await {
+                Ok(outcome) => end(*relay, outcome),
+                Err(ending) => ending,
+            },
+            Ok(Err(ending)) | Err(ending) => ending,
+        };
+        drop(admission);
+        conclude(&live.gate, &record, &ending);
+    }
 }
 
 /// The first part: the request, the credential, the backend; up to a relay that only has to run.
-async fn admit<S>(
-    gate: &Arc<Gate>,
-    door: &Door,
-    mut socket: S,
-    pulse: &Arc<Pulse>,
-    record: &mut Record,
-) -> Result<Box<Relay<S>>, Ending>
+async fn admit<S>(gate: &Arc<Gate>, way_in: WayIn<S>, record: &mut Record) -> Result<Box<Relay<S>>, Ending>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let head = match read_head(gate, door, &mut socket, record).await {
+    let WayIn { door, mut socket, pulse, denied } = way_in;
+    if let Some(reason) = denied {
+        return Err(turn_away(gate, socket, reason).await);
+    }
+    let head = match read_head(gate, &door, &mut socket, record).await {
         Ok(head) => head,
         Err(HeadError::Refused(refused)) => return Err(refuse(socket, refused).await),
         Err(HeadError::Incomplete) => return Err(Ending::by_client(Reason::RequestIncomplete, None)),
@@ -215,7 +228,7 @@ where
     record.phase = Phase::Open;
     opened(gate, record, &route);
     let application = match &route.authenticator {
-        None => application(&route, record, pulse),
+        None => application(&route, record, &pulse),
         Some(authenticator) => Application::Unauthenticated {
             until: gate.facilities.clock.now() + authenticator.config().first_message_timeout,
             assembler: Assembler::new(FIRST_MESSAGE_LIMITS),
@@ -224,9 +237,9 @@ where
     };
     let (facilities, terms) = (Arc::clone(&gate.facilities), Arc::clone(&route.terms));
     let mut relay =
-        Box::new(Relay::new(socket, facilities, terms, Arc::clone(pulse), application, head.into_rest()));
+        Box::new(Relay::new(socket, facilities, terms, Arc::clone(&pulse), application, head.into_rest()));
     if let Some(authenticator) = &route.authenticator {
-        authenticate(gate, authenticator, &route, &mut relay, pulse, record).await?;
+        authenticate(gate, authenticator, &route, &mut relay, &pulse, record).await?;
     }
     drop(place);
     Ok(relay)
@@ -266,10 +279,7 @@ where
 {
     let message = match poll_fn(|cx| relay.poll(cx)).await {
         Outcome::FirstMessage(message) => message,
-        Outcome::Ended(ending) => {
-            record.traffic = relay.traffic;
-            return Err(ending);
-        }
+        Outcome::Ended(ending) => return Err(ending),
     };
     match authenticator.verify(message.as_bytes(), gate.facilities.clock.unix_now()) {
         Ok(principal) => {
@@ -281,9 +291,7 @@ where
         Err(error) => {
             let reason = if error.is_expired() { Reason::TokenExpired } else { Reason::TokenInvalid };
             relay.refuse(Ending { detail: Some(error.to_string()), ..Ending::by_gate(reason) });
-            let outcome = poll_fn(|cx| relay.poll(cx)).await;
-            record.traffic = relay.traffic;
-            match outcome {
+            match poll_fn(|cx| relay.poll(cx)).await {
                 Outcome::Ended(ending) => Err(ending),
                 // After our Close no message is looked at.
                 Outcome::FirstMessage(_) => Err(Ending::by_gate(Reason::InternalError)),
@@ -292,13 +300,11 @@ where
     }
 }
 
-/// The second part: the relay until it ends, and the news to the application.
-async fn run<S>(mut relay: Box<Relay<S>>, record: &mut Record) -> Ending
+/// What follows the second part, the relay: the news to the application.
+fn end<S>(relay: Relay<S>, outcome: Outcome) -> Ending
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let outcome = poll_fn(|cx| relay.poll(cx)).await;
-    record.traffic = relay.traffic;
     let mut ending = match outcome {
         Outcome::Ended(ending) => ending,
         // An authenticated relay has no first message left to give.
@@ -404,18 +410,17 @@ fn conclude(gate: &Gate, record: &Record, ending: &Ending) {
         detail: ending.detail.as_ref().map(|detail| detail as _),
         limit: ending.limit,
         observed: None,
-        traffic: record.traffic,
+        traffic: ending.traffic,
         duration,
     });
 }
 
 /// Polls `life`; a panic in it ends this connection and nothing else.
-async fn caught<F: Future + Unpin>(mut life: F) -> Result<F::Output, Ending> {
+fn caught<F: Future + Unpin>(mut life: F) -> impl Future<Output = Result<F::Output, Ending>> {
     poll_fn(move |cx| {
         let polled = catch_unwind(AssertUnwindSafe(|| Pin::new(&mut life).poll(cx)));
         polled.map_or_else(|_| Poll::Ready(Err(Ending::by_gate(Reason::InternalError))), |poll| poll.map(Ok))
     })
-    .await
 }
 
 impl Ending {
@@ -430,6 +435,7 @@ impl Ending {
             violation: None,
             limit: None,
             detail: None,
+            traffic: Traffic::default(),
         }
     }
 
@@ -528,13 +534,6 @@ pub(crate) struct Live {
 }
 
 impl Live {
-    /// Adds a connection until the guard is dropped.
-    fn enter(&self, pulse: Arc<Pulse>) -> LiveGuard<'_> {
-        let key = self.next.fetch_add(1, Ordering::Relaxed) as u64;
-        self.locked().insert(key, pulse);
-        LiveGuard { live: self, key }
-    }
-
     /// How many live.
     pub(crate) fn count(&self) -> usize {
         self.locked().len()
@@ -576,19 +575,29 @@ impl Live {
     }
 }
 
-struct LiveGuard<'l> {
-    live: &'l Live,
+/// One connection's place among those that live, until it is dropped.
+struct LiveGuard {
+    gate: Arc<Gate>,
     key: u64,
 }
 
-impl Drop for LiveGuard<'_> {
+impl LiveGuard {
+    fn enter(gate: Arc<Gate>, pulse: Arc<Pulse>) -> Self {
+        let key = gate.live.next.fetch_add(1, Ordering::Relaxed) as u64;
+        gate.live.locked().insert(key, pulse);
+        Self { gate, key }
+    }
+}
+
+impl Drop for LiveGuard {
     fn drop(&mut self) {
-        let mut pulses = self.live.locked();
+        let live = &self.gate.live;
+        let mut pulses = live.locked();
         pulses.remove(&self.key);
         if pulses.is_empty() {
             // What a flood has grown is given back.
             pulses.shrink_to_fit();
-            self.live.emptied.notify_waiters();
+            live.emptied.notify_waiters();
         }
     }
 }

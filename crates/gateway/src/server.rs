@@ -67,7 +67,8 @@ pub struct Entry {
 
 impl Entry {
     /// Lives one connection over `socket`, whose other end is `peer`. Ready when it has ended, been logged and counted.
-    pub async fn serve<S>(self, socket: S, peer: SocketAddr)
+    /// The connection counts as one from the call on.
+    pub fn serve<S>(self, socket: S, peer: SocketAddr) -> impl Future<Output = ()> + Send + 'static
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -79,7 +80,7 @@ impl Entry {
             self.firewall.admit(client, accepted_at).map_err(|denied| (&denied).into())
         };
         let arrival = Arrival { socket, client, accepted_at, admission };
-        connection::serve(self.gate, self.door, arrival).await;
+        connection::serve(self.gate, self.door, arrival)
     }
 }
 

@@ -62,7 +62,7 @@ pub(crate) struct Relay<S> {
     pongs: Gcra,
     draining: bool,
     /// What has gone through so far.
-    pub(crate) traffic: Traffic,
+    traffic: Traffic,
 }
 
 /// Who gets the messages.
@@ -220,7 +220,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
                     Poll::Ready(Ok(0) | Err(_)) => self.phase = Phase::Done,
                 },
                 Phase::Done => {
-                    return Poll::Ready(Outcome::Ended(self.ending.take().unwrap_or_else(Ending::lost)));
+                    let ending = self.ending.take().unwrap_or_else(Ending::lost);
+                    return Poll::Ready(Outcome::Ended(Ending { traffic: self.traffic, ..ending }));
                 }
             }
         }
