@@ -4,23 +4,22 @@
 //! connection pays nothing for what it took to get there. [`conclude`] is the only code that logs and counts an end.
 //! Comes after the firewall; before and beside it stands the server, which accepts and drains.
 
+mod live;
 mod output;
 mod relay;
 mod worker;
 
-use std::collections::HashMap;
 use std::future::poll_fn;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use drawgate_protocol::{Assembler, Limits as MessageLimits, LocalCode, Violation};
+use drawgate_protocol::{Limits as MessageLimits, LocalCode, Violation};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Semaphore, watch};
 use tokio::time::{timeout, timeout_at};
 
 use crate::auth::Authenticator;
@@ -33,14 +32,16 @@ use crate::firewall::{Admission, Denied};
 use crate::limits::Limits;
 use crate::observe::{Ended, Observer, Opened, Phase, RouteMetrics, Side, Traffic};
 use crate::principal::{ClientAddr, ConnectionId, Principal};
-use crate::pulse::{Pulse, Signal};
+use crate::pulse::Pulse;
 use crate::reason::{Fault, Reason};
 use crate::route::Notice;
 use crate::timers::Timers;
 use crate::upgrade::{Entrances, Head, HeadError, Refused, send_refusal};
 
+pub(crate) use live::Live;
+use live::LiveGuard;
 pub(crate) use output::Budget;
-use relay::{Application, FIRST_MESSAGE_LIMITS, Outcome, Relay};
+use relay::{Application, Outcome, Relay, Unauthenticated};
 
 /// What every connection's data path shares.
 #[derive(Debug)]
@@ -174,12 +175,16 @@ where
     let live = LiveGuard::enter(gate, Arc::clone(&pulse));
     let way_in = Box::new(WayIn { door, socket, pulse, denied: admission.as_ref().err().copied() });
     async move {
-        let ending = match caught(Box::pin(admit(&live.gate, *way_in, &mut record))).await {
-            Ok(Ok(mut relay)) => match caught(poll_fn(|cx| relay.poll(cx))).await {
-                Ok(outcome) => end(*relay, outcome),
-                Err(ending) => ending,
-            },
-            Ok(Err(ending)) | Err(ending) => ending,
+        let mut relay = match caught(Box::pin(admit(&live.gate, *way_in, &mut record))).await {
+            Ok(Ok(relay)) => relay,
+            Ok(Err(ending)) | Err(ending) => {
+                drop(admission);
+                return conclude(&live.gate, &record, &ending);
+            }
+        };
+        let ending = match caught(poll_fn(|cx| relay.poll(cx))).await {
+            Ok(outcome) => end(*relay, outcome),
+            Err(ending) => ending,
         };
         drop(admission);
         conclude(&live.gate, &record, &ending);
@@ -229,11 +234,10 @@ where
     opened(gate, record, &route);
     let application = match &route.authenticator {
         None => application(&route, record, &pulse),
-        Some(authenticator) => Application::Unauthenticated {
-            until: gate.facilities.clock.now() + authenticator.config().first_message_timeout,
-            assembler: Assembler::new(FIRST_MESSAGE_LIMITS),
-            first: None,
-        },
+        Some(authenticator) => {
+            let until = gate.facilities.clock.now() + authenticator.config().first_message_timeout;
+            Application::Unauthenticated(Box::new(Unauthenticated::new(until)))
+        }
     };
     let (facilities, terms) = (Arc::clone(&gate.facilities), Arc::clone(&route.terms));
     let mut relay =
@@ -521,83 +525,6 @@ impl From<&Denied> for Reason {
         match denied {
             Denied::ConnectionsExceeded { .. } => Self::ClientConnectionsExceeded,
             Denied::RateExceeded { .. } => Self::HandshakeRateExceeded,
-        }
-    }
-}
-
-/// The connections that live: to be told that the gateway drains or sheds load, and counted.
-#[derive(Debug, Default)]
-pub(crate) struct Live {
-    pulses: Mutex<HashMap<u64, Arc<Pulse>>>,
-    next: AtomicUsize,
-    emptied: Notify,
-}
-
-impl Live {
-    /// How many live.
-    pub(crate) fn count(&self) -> usize {
-        self.locked().len()
-    }
-
-    /// Those that live now.
-    pub(crate) fn pulses(&self) -> Vec<Arc<Pulse>> {
-        self.locked().values().cloned().collect()
-    }
-
-    /// Waits until none lives.
-    pub(crate) async fn until_empty(&self) {
-        loop {
-            let emptied = self.emptied.notified();
-            if self.count() == 0 {
-                return;
-            }
-            emptied.await;
-        }
-    }
-
-    /// Ends the slowest readers until `excess` bytes of waiting output will have been given up.
-    pub(crate) fn shed(&self, excess: usize) {
-        let mut blocked: Vec<_> =
-            self.pulses().into_iter().filter_map(|pulse| Some((pulse.blocked()?, pulse))).collect();
-        blocked.sort_by_key(|((since_ms, _), _)| *since_ms);
-        let mut freed = 0;
-        for ((_, bytes), pulse) in blocked {
-            if freed >= excess {
-                return;
-            }
-            freed += bytes;
-            pulse.signal(Signal::Shed);
-        }
-    }
-
-    fn locked(&self) -> MutexGuard<'_, HashMap<u64, Arc<Pulse>>> {
-        self.pulses.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// One connection's place among those that live, until it is dropped.
-struct LiveGuard {
-    gate: Arc<Gate>,
-    key: u64,
-}
-
-impl LiveGuard {
-    fn enter(gate: Arc<Gate>, pulse: Arc<Pulse>) -> Self {
-        let key = gate.live.next.fetch_add(1, Ordering::Relaxed) as u64;
-        gate.live.locked().insert(key, pulse);
-        Self { gate, key }
-    }
-}
-
-impl Drop for LiveGuard {
-    fn drop(&mut self) {
-        let live = &self.gate.live;
-        let mut pulses = live.locked();
-        pulses.remove(&self.key);
-        if pulses.is_empty() {
-            // What a flood has grown is given back.
-            pulses.shrink_to_fit();
-            live.emptied.notify_waiters();
         }
     }
 }

@@ -42,11 +42,11 @@ pub(crate) struct Relay<S> {
     sender: Sender,
     output: Output,
     /// What was read and not yet used: an incomplete header or control frame, or what came while input stood still.
-    remainder: Vec<u8>,
+    remainder: Box<[u8]>,
     /// The remainder has not been looked at to its end.
     remainder_is_fresh: bool,
     phase: Phase,
-    ending: Option<Ending>,
+    ending: Option<Box<Ending>>,
     timer: Option<(Instant, Timer)>,
     /// When the client was last heard of.
     heard_at: Instant,
@@ -58,7 +58,8 @@ pub(crate) struct Relay<S> {
     sending_bytes: usize,
     /// Since when input stands still because output is full or the application is busy.
     paused_since: Option<Instant>,
-    pings: Gcra,
+    /// Few clients ping; all of them answer pings.
+    pings: Option<Box<Gcra>>,
     pongs: Gcra,
     draining: bool,
     /// What has gone through so far.
@@ -69,11 +70,26 @@ pub(crate) struct Relay<S> {
 #[derive(Debug)]
 pub(crate) enum Application {
     /// Nobody yet: the first message is a credential.
-    Unauthenticated { until: Instant, assembler: Assembler, first: Option<Message> },
+    Unauthenticated(Box<Unauthenticated>),
     /// The built-in echo.
     Echo(Echoing),
     /// The application in this process.
     Handler(Box<Handling>),
+}
+
+/// A connection that is nobody's yet.
+#[derive(Debug)]
+pub(crate) struct Unauthenticated {
+    pub(crate) until: Instant,
+    assembler: Assembler,
+    first: Option<Message>,
+}
+
+impl Unauthenticated {
+    /// One whose first message must have come at `until`.
+    pub(crate) const fn new(until: Instant) -> Self {
+        Self { until, assembler: Assembler::new(FIRST_MESSAGE_LIMITS), first: None }
+    }
 }
 
 /// What a relay comes to.
@@ -119,7 +135,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
     ) -> Self {
         let now = facilities.clock.now();
         let limits = match application {
-            Application::Unauthenticated { .. } => FIRST_MESSAGE_LIMITS,
+            Application::Unauthenticated(_) => FIRST_MESSAGE_LIMITS,
             Application::Echo(_) | Application::Handler(_) => terms.message_limits(),
         };
         let output = Output::new(Arc::clone(&facilities.budget));
@@ -133,7 +149,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
             sender: Sender::new(Role::Server),
             output,
             remainder_is_fresh: !already_read.is_empty(),
-            remainder: already_read,
+            remainder: already_read.into_boxed_slice(),
             phase: Phase::Open,
             ending: None,
             timer: None,
@@ -142,7 +158,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
             message_since: None,
             sending_bytes: 0,
             paused_since: None,
-            pings: Gcra::default(),
+            pings: None,
             pongs: Gcra::default(),
             draining: false,
             traffic: Traffic::default(),
@@ -189,8 +205,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
             match self.phase {
                 Phase::Open | Phase::Closing { .. } => {
                     let has_progressed = self.turn(cx, now);
-                    if let Application::Unauthenticated { first, .. } = &mut self.application
-                        && let Some(message) = first.take()
+                    if let Application::Unauthenticated(nobody) = &mut self.application
+                        && let Some(message) = nobody.first.take()
                     {
                         return Poll::Ready(Outcome::FirstMessage(message));
                     }
@@ -220,7 +236,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
                     Poll::Ready(Ok(0) | Err(_)) => self.phase = Phase::Done,
                 },
                 Phase::Done => {
-                    let ending = self.ending.take().unwrap_or_else(Ending::lost);
+                    let ending = self.ending.take().map_or_else(Ending::lost, |ending| *ending);
                     return Poll::Ready(Outcome::Ended(Ending { traffic: self.traffic, ..ending }));
                 }
             }
@@ -256,11 +272,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
         let mut remainder = mem::take(&mut self.remainder);
         let mut rest = &mut remainder[..];
         self.process(&mut rest, turn);
-        let left = rest.len();
-        let used = remainder.len() - left;
-        remainder.drain(..used);
-        remainder.shrink_to_fit();
-        self.remainder = remainder;
+        self.remainder = (&*rest).into();
         true
     }
 
@@ -288,11 +300,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
         }
         self.heard_at = turn.now;
         self.pinged_at = None;
-        self.remainder = Vec::new();
+        self.remainder = Box::default();
         let mut rest = &mut input[..kept + count];
         self.process(&mut rest, turn);
         if !rest.is_empty() {
-            self.remainder = rest.to_vec();
+            self.remainder = (&*rest).into();
         }
         true
     }
@@ -322,7 +334,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
             Event::Data(chunk) => self.take_chunk(&chunk, turn),
             Event::Ping(payload) => {
                 turn.tally.chunk(Direction::In, FrameKind::Ping, payload.len(), true);
-                if self.pings.check(&control_rate(), turn.now).is_err() {
+                if self.pings.get_or_insert_default().check(&control_rate(), turn.now).is_err() {
                     return self.close(Ending::over(Reason::PingRateExceeded, CONTROLS_PER_SECOND), turn);
                 }
                 let sent = if self.output.blocked_since().is_some() {
@@ -351,12 +363,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
             self.message_since = Some(turn.now);
         }
         match &mut self.application {
-            Application::Unauthenticated { assembler, first, .. } => {
+            Application::Unauthenticated(nobody) => {
                 if chunk.kind == MessageKind::Binary {
                     return self.close(Ending::by_gate(Reason::FirstMessageInvalid), turn);
                 }
-                match assembler.push(chunk) {
-                    Ok(message) => *first = message,
+                match nobody.assembler.push(chunk) {
+                    Ok(message) => nobody.first = message,
                     Err(violation) => self.break_off(violation, turn),
                 }
             }
@@ -385,7 +397,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
             true,
         );
         let code = close.map_or(LocalCode::NoStatus.get(), |close| close.code.get());
-        self.ending.get_or_insert(Ending::by_client(Reason::ClosedByClient, Some(code)));
+        self.ending.get_or_insert_with(|| Box::new(Ending::by_client(Reason::ClosedByClient, Some(code))));
         if !self.sender.is_closed() {
             let answer = close.map(|close| CloseFrame { code: close.code, reason: "" });
             if self.sender.close(turn.fresh, answer, None).is_ok() {
@@ -397,7 +409,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
 
     /// Fails the connection (RFC 6455 §7.1.7): what the peer sends can no longer be read, its Close included.
     fn break_off(&mut self, violation: Violation, turn: &mut Turn<'_>) {
-        let is_first = matches!(self.application, Application::Unauthenticated { .. });
+        let is_first = matches!(self.application, Application::Unauthenticated(_));
         let reason = match violation {
             Violation::MessageTooBig if is_first => Reason::FirstMessageTooBig,
             Violation::FragmentsTooMany if is_first => Reason::FirstMessageInvalid,
@@ -440,7 +452,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
         }
         let close = row.close.map(|code| CloseFrame { code, reason: row.close_reason });
         self.queue_close_frame(close, frames, now);
-        self.ending.get_or_insert(ending);
+        self.ending.get_or_insert_with(|| Box::new(ending));
     }
 
     fn queue_close_frame(&mut self, close: Option<CloseFrame<'_>>, frames: &mut Vec<u8>, now: Instant) {
@@ -488,13 +500,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
         let mut frames = mem::take(self.output.frames());
         self.queue_close_frame(Some(CloseFrame { code, reason }), &mut frames, now);
         *self.output.frames() = frames;
-        self.ending.get_or_insert(Ending::by_application(code));
+        self.ending.get_or_insert_with(|| Box::new(Ending::by_application(code)));
     }
 
     /// While draining: closes once everything that has come is answered. Whether it did.
     fn drain(&mut self, now: Instant) -> bool {
         let is_answered = match &self.application {
-            Application::Unauthenticated { .. } | Application::Echo(_) => true,
+            Application::Unauthenticated(_) | Application::Echo(_) => true,
             Application::Handler(handling) => handling.is_idle(),
         };
         if !self.draining || self.phase != Phase::Open || !self.output.is_empty() || !is_answered {
@@ -516,10 +528,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
             self.give_up_output(Ending::by_gate(Reason::Overloaded), now);
         }
         if signals.contains(Signal::Abort) {
-            self.ending = Some(match self.ending.take() {
-                Some(ending) if ending.reason != Reason::Draining => Ending { is_clean: false, ..ending },
+            self.ending = Some(Box::new(match self.ending.take() {
+                Some(ending) if ending.reason != Reason::Draining => Ending { is_clean: false, ..*ending },
                 Some(_) | None => Ending::cut(),
-            });
+            }));
             self.phase = Phase::Done;
         }
     }
@@ -528,7 +540,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
         match self.phase {
             Phase::Open => {}
             Phase::Closing { until } if now >= until => {
-                self.ending = self.ending.take().map(Ending::unanswered);
+                self.ending = self.ending.take().map(|ending| Box::new(ending.unanswered()));
                 self.phase = Phase::Done;
                 return;
             }
@@ -569,7 +581,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
 
     fn first_message_until(&self) -> Option<Instant> {
         match self.application {
-            Application::Unauthenticated { until, .. } => Some(until),
+            Application::Unauthenticated(ref nobody) => Some(nobody.until),
             Application::Echo(_) | Application::Handler(_) => None,
         }
     }
@@ -643,7 +655,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
     /// Whether input must wait, with `fresh` bytes of output beside what is pending.
     fn is_paused(&self, fresh: usize) -> bool {
         let is_busy = match &self.application {
-            Application::Unauthenticated { first, .. } => first.is_some(),
+            Application::Unauthenticated(nobody) => nobody.first.is_some(),
             Application::Echo(_) => false,
             // After our Close nothing of the application's goes out, so there is nothing to wait for.
             Application::Handler(handling) => handling.is_busy() && self.phase == Phase::Open,
@@ -657,14 +669,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
 
     /// The peer's side has ended without a Close.
     fn input_ended(&mut self, now: Instant) {
-        self.ending.get_or_insert_with(Ending::lost).is_clean = false;
+        self.ending.get_or_insert_with(|| Box::new(Ending::lost())).is_clean = false;
         // A peer that has only closed its own side still gets what it asked for before.
         let until = now + LINGER_TIME_MAX;
         self.phase = Phase::Finishing { until };
     }
 
     fn fail(&mut self, error: &io::Error) {
-        self.ending.get_or_insert_with(|| Ending::reset(error)).is_clean = false;
+        self.ending.get_or_insert_with(|| Box::new(Ending::reset(error))).is_clean = false;
         self.phase = Phase::Done;
     }
 
