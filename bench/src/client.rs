@@ -179,10 +179,9 @@ impl Counter {
             return Ok(());
         }
         while !bytes.is_empty() {
-            if self.left == 0
-                && !self.take_header(&mut bytes)? {
-                    return Ok(());
-                }
+            if self.left == 0 && !self.take_header(&mut bytes)? {
+                return Ok(());
+            }
             let count = self.left.min(bytes.len());
             if let Some(keep) = &mut self.keep {
                 keep.extend_from_slice(&bytes[..count]);

@@ -1,7 +1,7 @@
-//! `drawgate-bench [--smoke] [--rounds N] [--drawgate FILE] [--page FILE] [PART]...`: measures, prints, and writes the page.
+//! `drawgate-bench [--smoke] [--ours] [--rounds N] [--drawgate FILE] [--page FILE] [PART]...`: measures, prints, and writes the page.
 //!
 //! The parts are messages, handshake, many, idle and instructions; without a name, all of them. `--smoke` runs each but
-//! instructions for a moment and only asks whether figures come out. It decides nothing about the product.
+//! instructions for a moment and only asks whether figures come out; `--ours` leaves the peers out. It decides nothing about the product.
 
 use std::io;
 use std::path::PathBuf;
@@ -28,6 +28,7 @@ struct Arguments {
     page: Option<PathBuf>,
     rounds: usize,
     is_smoke: bool,
+    is_ours: bool,
 }
 
 type Part = (&'static str, fn(&Plan) -> io::Result<Section>);
@@ -40,11 +41,13 @@ impl Arguments {
             page: None,
             rounds: ROUNDS,
             is_smoke: false,
+            is_ours: false,
         };
         while let Some(word) = words.next() {
             let mut value = || words.next().ok_or_else(|| io::Error::other(format!("{word} needs a value")));
             match word.as_str() {
                 "--smoke" => arguments.is_smoke = true,
+                "--ours" => arguments.is_ours = true,
                 "--drawgate" => arguments.drawgate = value()?.into(),
                 "--page" => arguments.page = Some(value()?.into()),
                 "--rounds" => arguments.rounds = value()?.parse().map_err(io::Error::other)?,
@@ -76,7 +79,7 @@ fn bench(arguments: &Arguments) -> io::Result<()> {
         rounds: if arguments.is_smoke { 2 } else { arguments.rounds },
         measured: Duration::from_millis(if arguments.is_smoke { 200 } else { 500 }),
         many: if arguments.is_smoke { 300 } else { 9000 },
-        is_smoke: arguments.is_smoke,
+        is_ours: arguments.is_ours || arguments.is_smoke,
         places,
     };
     for (_, measure) in &arguments.parts {

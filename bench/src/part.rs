@@ -21,17 +21,15 @@ pub struct Plan {
     pub measured: Duration,
     /// How many connections are many.
     pub many: usize,
-    /// The product and the bare servers alone, and not all of the cases.
-    pub is_smoke: bool,
+    /// The product and the bare servers alone.
+    pub is_ours: bool,
 }
 
 impl Plan {
     /// Those of `kinds` that take part.
     #[must_use]
     pub fn of(&self, kinds: &[Kind]) -> Vec<Kind> {
-        let is_essential =
-            |kind: &Kind| matches!(kind, Kind::Drawgate | Kind::BareEcho | Kind::BareHandshake);
-        kinds.iter().copied().filter(|kind| !self.is_smoke || is_essential(kind)).collect()
+        kinds.iter().copied().filter(|kind| !self.is_ours || kind.is_ours()).collect()
     }
 
     /// How long a run goes on before it counts.

@@ -63,10 +63,13 @@ impl Kind {
         !matches!(self, Self::BareEcho | Self::BareTokio)
     }
 
-    /// Whether it is a program of machine code, whose instructions can be counted.
+    /// Whether it is the product, or one of those without which its figures mean nothing.
     #[must_use]
-    pub const fn is_native(self) -> bool {
-        !matches!(self, Self::NodeWs | Self::PythonWebSockets)
+    pub const fn is_ours(self) -> bool {
+        matches!(
+            self,
+            Self::Drawgate | Self::DrawgateQuiet | Self::BareEcho | Self::BareTokio | Self::BareHandshake
+        )
     }
 }
 
