@@ -8,6 +8,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod connection;
 pub mod handshake;
 pub mod receiver;
 // Shared with the protocol's property tests: one reference for both.
@@ -24,6 +25,8 @@ pub struct Target {
     pub run: fn(&[u8]),
     /// Small inputs that each mean something.
     pub seeds: fn() -> Vec<Seed>,
+    /// How often each file of its corpus is damaged and run again on the stable compiler; in all, some seconds.
+    pub damages: usize,
 }
 
 /// A file of a seed corpus.
@@ -37,7 +40,8 @@ pub struct Seed {
 
 /// All of them.
 pub const TARGETS: &[Target] = &[
-    Target { name: "handshake", run: handshake::run, seeds: handshake::seeds },
-    Target { name: "receiver", run: receiver::run, seeds: receiver::seeds },
-    Target { name: "sender", run: sender::run, seeds: sender::seeds },
+    Target { name: "connection", run: connection::run, seeds: connection::seeds, damages: 200 },
+    Target { name: "handshake", run: handshake::run, seeds: handshake::seeds, damages: 2_000 },
+    Target { name: "receiver", run: receiver::run, seeds: receiver::seeds, damages: 10_000 },
+    Target { name: "sender", run: sender::run, seeds: sender::seeds, damages: 10_000 },
 ];

@@ -102,7 +102,7 @@ fn assert_sends_again(role: Role, decoded: &Decoded) {
 }
 
 /// Places to cut a stream of `length` bytes at: pieces of a few bytes, as `cutting` has it.
-fn cuts(cutting: u8, length: usize) -> Vec<usize> {
+pub(crate) fn cuts(cutting: u8, length: usize) -> Vec<usize> {
     let mut state = u32::from(cutting);
     let mut cuts = Vec::new();
     let mut at = 0;

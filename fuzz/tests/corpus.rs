@@ -41,7 +41,7 @@ fn every_corpus_file_passes() {
 fn damage_to_every_corpus_file_passes() {
     for_every_file(|target, number, bytes| {
         let mut random = Random(number);
-        for _ in 0..MUTATIONS {
+        for _ in 0..target.damages {
             let mut damaged = bytes.to_vec();
             for _ in 0..=random.below(4) {
                 damage(&mut damaged, &mut random);
@@ -121,6 +121,3 @@ fn folder(target: &Target) -> PathBuf {
 fn corpus() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/corpus"))
 }
-
-/// How often each file is damaged.
-const MUTATIONS: usize = 10_000;

@@ -32,7 +32,10 @@ pub(crate) struct InitArgs {
 pub(crate) fn check(args: &CheckArgs) -> Result<Outcome, Failure> {
     let file = args.file.as_ref().or(args.config.as_ref()).map_or_else(PathBuf::new, Clone::clone);
     let config = read(&file)?;
-    warn(&config);
+    for warning in &config.warnings {
+        // Nobody to tell where this cannot be written.
+        let _ = writeln!(io::stderr(), "warning: {warning}");
+    }
     let (listeners, routes) = (config.listeners.len(), config.routes.len());
     print(&format!(
         "{}: fine ({listeners} listener{}, {routes} route{}); start it with: drawgate run --config {}\n",
@@ -59,7 +62,7 @@ pub(crate) fn init(args: &InitArgs) -> Result<Outcome, Failure> {
             "{file} exists and was left alone: name another file, or move it away first"
         ))),
         Err(error) => Err(Failure(format!(
-            "{file} cannot be written: {error}; choose a folder that exists and is yours"
+            "{file} cannot be written: {error}; name a file in a folder that exists and is yours"
         ))),
     }
 }
@@ -67,32 +70,21 @@ pub(crate) fn init(args: &InitArgs) -> Result<Outcome, Failure> {
 /// Reads a configuration file; its paths begin at its folder.
 pub(crate) fn read(file: &Path) -> Result<Config, Failure> {
     let text = fs::read_to_string(file).map_err(|error| {
+        let file = file.display();
         let advice = match error.kind() {
-            io::ErrorKind::NotFound => "write one with: drawgate init",
-            io::ErrorKind::InvalidData => "a configuration is text in UTF-8",
-            _ => "make sure that this user may read it",
+            io::ErrorKind::NotFound => format!("make one to start from with: drawgate init {file}"),
+            io::ErrorKind::InvalidData => "a configuration is text in UTF-8".to_owned(),
+            io::ErrorKind::IsADirectory => "name the file in it".to_owned(),
+            _ => "make sure that this user may read it".to_owned(),
         };
-        Failure(format!("{} cannot be read: {error}; {advice}", file.display()))
+        Failure(format!("{file} cannot be read: {error}; {advice}"))
     })?;
     let folder = match file.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         Some(_) | None => Path::new("."),
     };
-    parse(&text, folder).map_err(|Failure(problems)| Failure(format!("{}: {problems}", file.display())))
-}
-
-/// Reads a configuration whose paths begin at `folder`.
-pub(crate) fn parse(text: &str, folder: &Path) -> Result<Config, Failure> {
-    Config::from_toml(text, folder, &|name| std::env::var(name).ok())
-        .map_err(|problems| Failure(problems.to_string()))
-}
-
-/// Prints what is allowed and probably not meant.
-pub(crate) fn warn(config: &Config) {
-    for warning in &config.warnings {
-        // A warning that cannot be written is nobody's.
-        let _ = writeln!(io::stderr(), "warning: {warning}");
-    }
+    Config::from_toml(&text, folder, &|name| std::env::var(name).ok())
+        .map_err(|problems| Failure(format!("{} has {problems}", file.display())))
 }
 
 const fn plural(count: usize) -> &'static str {

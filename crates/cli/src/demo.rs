@@ -1,9 +1,9 @@
 //! `drawgate demo`: two servers to try, through the same stages as any other configuration.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use drawgate::Server;
 use drawgate::auth::token::sign_hs256;
 use drawgate::chance::Chance;
 use drawgate::clock::Clock;
@@ -11,8 +11,8 @@ use drawgate::config::demo_text;
 use serde_json::json;
 
 use crate::logging::{Log, say};
-use crate::token::{DATA_FOLDER, SecretFile, ensure_secret};
-use crate::{Failure, Outcome, configuration, print, run};
+use crate::token::{DATA_FOLDER, SecretFile, demo_config, ensure_secret};
+use crate::{Failure, Outcome, print, run};
 
 /// `drawgate demo`
 #[derive(Debug, clap::Args)]
@@ -32,13 +32,12 @@ pub(crate) fn demo(args: &Args) -> Result<Outcome, Failure> {
     let folder = args.data.as_path();
     let chance =
         Chance::system().map_err(|error| Failure(format!("the system gives no randomness: {error}")))?;
-    let SecretFile { path, created, warning } = ensure_secret(folder, &chance).map_err(|error| {
-        Failure(format!("{error}; name a folder that this user may write with: drawgate demo --data DIR"))
-    })?;
+    let SecretFile { path, created, warning } =
+        ensure_secret(folder, &chance).map_err(|error| Failure(error.to_string()))?;
     if let Some(warning) = warning {
         say(&format!("warning: {warning}"));
     }
-    let config = configuration::parse(demo_text(), folder)?;
+    let config = demo_config(folder).map_err(|error| Failure(error.to_string()))?;
     let log = Log::to_file(&config.log, &folder.join(LOG_FILE))?;
     let key = config.auth.values().next().map(|auth| auth.key.clone());
     let key = key.ok_or_else(|| Failure("the demo has no key".to_owned()))?;
@@ -49,47 +48,116 @@ pub(crate) fn demo(args: &Args) -> Result<Outcome, Failure> {
         "exp": now.plus(TOKEN_LIFETIME).seconds(),
     });
     let token = claims.as_object().map(|claims| sign_hs256(&key, claims)).unwrap_or_default();
-    run::serve(config, &log, |server| {
-        let text = welcome(server, folder, &token, created.then_some(path.as_path()));
-        print(&text).map(|_| ())
+    run::serve(config, &log, Some(&other_ports(folder)), |server| {
+        let welcome = Welcome {
+            program: std::env::args().next().unwrap_or_else(|| "drawgate".to_owned()),
+            folder,
+            token,
+            secret: &path,
+            secret_is_new: created,
+            has_ipv6: server.addresses().any(|(name, _)| name == "echo_ipv6"),
+        };
+        print(&welcome.to_string()).map(|_| ())
     })
 }
 
-/// What a newcomer needs to see: where the servers are, a token, and what to type next.
-fn welcome(server: &Server, folder: &Path, token: &str, created: Option<&Path>) -> String {
-    let is_bound = |wanted: &str| server.addresses().any(|(name, _)| name == wanted);
-    let program = std::env::args().next().unwrap_or_else(|| "drawgate".to_owned());
-    let data = if folder == Path::new(DATA_FOLDER) {
-        String::new()
-    } else {
-        format!(" --data {}", folder.display())
-    };
-    let ipv6 = if is_bound("echo_ipv6") { "   (and ws://[::1]:8765)" } else { "" };
-    let secret = created.map(|path| format!("made a new key: {}\n\n", path.display())).unwrap_or_default();
-    let folder = folder.display();
+/// How to have the demo elsewhere: its ports are what its configuration says.
+fn other_ports(folder: &Path) -> String {
+    let file = folder.join("demo.toml");
+    let file = file.display();
     format!(
-        "{secret}Drawgate {version} is running.
+        "for other ports than the demo's: drawgate demo --print-config > {file}, change them there, then \
+         drawgate run --config {file}"
+    )
+}
 
-  ws://127.0.0.1:8765              answers each message with: Server received: <message>{ipv6}
-  ws://127.0.0.1:8888              wants a token as first message, then answers the same way
-  http://127.0.0.1:9090/metrics    counts what happens; /healthz and /readyz are there too
+/// What a newcomer needs to see: where the servers are, a token, and what to type next.
+struct Welcome<'a> {
+    /// As it was called, so that what is printed can be typed.
+    program: String,
+    folder: &'a Path,
+    token: String,
+    secret: &'a Path,
+    secret_is_new: bool,
+    has_ipv6: bool,
+}
 
-A token for \"demo\", good for an hour:
+impl fmt::Display for Welcome<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { program, token, .. } = self;
+        let ipv6 = if self.has_ipv6 { "  ws://[::1]:8765                the same, over IPv6\n" } else { "" };
+        let data = if self.folder == Path::new(DATA_FOLDER) {
+            String::new()
+        } else {
+            format!(" --data {}", self.folder.display())
+        };
+        let secret = self.secret.display();
+        let made = if self.secret_is_new { "was made just now" } else { "is that of the last start" };
+        write!(
+            f,
+            "Drawgate {version} is running; Ctrl-C ends it.
+
+  ws://127.0.0.1:8765            answers each message with: Server received: <message>
+{ipv6}  ws://127.0.0.1:8888            the same, to whoever sends a valid token as the first message
+  http://127.0.0.1:9090/metrics  what happens, in numbers; there are /healthz and /readyz, too
+
+A token for \"demo\", valid for one hour:
 
   {token}
 
-Try it, in another terminal:
+Try it in another terminal; any other WebSocket client will do as well:
 
-  npx wscat -c ws://127.0.0.1:8765                             (or: python3 -m websockets ws://127.0.0.1:8765)
-  {program} token issue --subject alice{data}
-  {program} token issue --subject alice --expires-in -1h{data}   (send this one to port 8888: Token Expired)
+  npx wscat -c ws://127.0.0.1:8765
+      type a line, and it comes back
+  npx wscat -c ws://127.0.0.1:8888
+      paste the token within 5 seconds: Authenticated!
+  {program} token issue --subject alice --expires-in -1h{data}
+      prints an expired token; port 8888 answers it with: Token Expired
 
-The key and the logs are in {folder}. Ctrl-C ends the demo.
+The key that signs tokens is {secret}; it {made}. The logs lie beside it.
 ",
-        version = env!("CARGO_PKG_VERSION"),
-    )
+            version = env!("CARGO_PKG_VERSION"),
+        )
+    }
 }
 
 /// The demo's own log: the terminal is for people.
 const LOG_FILE: &str = "drawgate.log";
 const TOKEN_LIFETIME: Duration = Duration::from_hours(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_welcome_names_addresses_and_commands_that_can_be_typed() {
+        let welcome = |folder: &str, secret_is_new, has_ipv6| {
+            Welcome {
+                program: "drawgate".to_owned(),
+                folder: Path::new(folder),
+                token: "a.b.c".to_owned(),
+                secret: &Path::new(folder).join("token.secret"),
+                secret_is_new,
+                has_ipv6,
+            }
+            .to_string()
+        };
+        let text = welcome(DATA_FOLDER, true, true);
+        for line in [
+            "  ws://[::1]:8765                the same, over IPv6\n",
+            "\n  a.b.c\n",
+            "\n  drawgate token issue --subject alice --expires-in -1h\n",
+            "\nThe key that signs tokens is drawgate-data/token.secret; it was made just now. ",
+        ] {
+            assert!(text.contains(line), "{text}");
+        }
+        let text = welcome("/tmp/x", false, false);
+        assert!(!text.contains("[::1]"), "{text}");
+        assert!(text.contains(" --expires-in -1h --data /tmp/x\n"), "{text}");
+        assert!(text.contains("token.secret; it is that of the last start."), "{text}");
+        // What the welcome says is what the configuration says.
+        for address in ["127.0.0.1:8765", "[::1]:8765", "127.0.0.1:8888", "127.0.0.1:9090"] {
+            assert!(demo_text().contains(&format!("address = \"{address}\"")), "{address}");
+        }
+    }
+}

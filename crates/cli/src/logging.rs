@@ -21,12 +21,14 @@ pub(crate) struct Log {
     _guard: WorkerGuard,
     lost: ErrorCounter,
     told: AtomicUsize,
+    /// Records go to a file, so that whoever is at the terminal does not see them.
+    is_apart: bool,
 }
 
 impl Log {
     /// Starts logging on standard error.
     pub(crate) fn to_stderr(config: &Config) -> Result<Self, Failure> {
-        Self::start(config, io::stderr())
+        Self::start(config, io::stderr(), false)
     }
 
     /// Starts logging to `file`, which is kept within its bound.
@@ -34,10 +36,14 @@ impl Log {
         let bounds =
             ErrorFile { path: file.to_owned(), bytes_max: LOG_FILE_BYTES_MAX, files_max: LOG_FILES_MAX };
         let file = RotatingFile::open(bounds).map_err(|error| Failure(error.to_string()))?;
-        Self::start(config, file)
+        Self::start(config, file, true)
     }
 
-    fn start(config: &Config, writer: impl io::Write + Send + 'static) -> Result<Self, Failure> {
+    fn start(
+        config: &Config,
+        writer: impl io::Write + Send + 'static,
+        is_apart: bool,
+    ) -> Result<Self, Failure> {
         let (writer, guard) =
             NonBlockingBuilder::default().lossy(true).buffered_lines_limit(QUEUED_LINES_MAX).finish(writer);
         let lost = writer.error_counter();
@@ -56,7 +62,15 @@ impl Log {
         )
         .map_err(|error| Failure(format!("the log cannot be started: {error}")))?;
         log_panics();
-        Ok(Self { _guard: guard, lost, told: AtomicUsize::new(0) })
+        Ok(Self { _guard: guard, lost, told: AtomicUsize::new(0), is_apart })
+    }
+
+    /// Tells the operator at the terminal what a record says as well. Where the records themselves go there this is silent,
+    /// so that every line there has the format that was asked for.
+    pub(crate) fn tell(&self, text: &str) {
+        if self.is_apart {
+            say(text);
+        }
     }
 
     /// Counts the lines that were lost since the last call.
@@ -76,8 +90,9 @@ fn log_panics() {
     }));
 }
 
-/// Tells the operator, at the terminal, what goes into the log as well.
+/// Tells the operator, at the terminal.
 pub(crate) fn say(text: &str) {
+    // Nobody to tell where this cannot be written.
     let _ = writeln!(io::stderr(), "{text}");
 }
 

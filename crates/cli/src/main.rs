@@ -4,12 +4,13 @@
 //! how arguments are read, and how a failure becomes an exit code.
 
 mod configuration;
+mod connect;
 mod demo;
 mod logging;
 mod run;
 mod token;
 
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -29,7 +30,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Start two servers to try: an echo on port 8765, and one that asks for a token on port 8888
+    /// Start two servers to try out: an echo, and one that asks for a token
     Demo(demo::Args),
     /// Serve what a configuration file says
     Run(run::Args),
@@ -37,6 +38,8 @@ enum Command {
     Check(configuration::CheckArgs),
     /// Write a commented configuration file to start from
     Init(configuration::InitArgs),
+    /// Connect to a WebSocket server: type, see messages, and hear why it closed
+    Connect(connect::Args),
     /// Make tokens, and explain them
     Token(token::Args),
     /// Print the version
@@ -83,6 +86,7 @@ fn execute(command: Command) -> Result<Outcome, Failure> {
         Command::Run(args) => run::run(&args),
         Command::Check(args) => configuration::check(&args),
         Command::Init(args) => configuration::init(&args),
+        Command::Connect(args) => connect::connect(&args),
         Command::Token(args) => token_command(&args),
         Command::Version => print(&format!("drawgate {}\n", env!("CARGO_PKG_VERSION"))),
         Command::Completions { shell } => {
@@ -100,6 +104,7 @@ fn token_command(args: &token::Args) -> Result<Outcome, Failure> {
     };
     let mut world = token::World {
         stdin: &mut io::stdin(),
+        stdin_is_terminal: io::stdin().is_terminal(),
         stdout: &mut io::stdout(),
         stderr: &mut io::stderr(),
         now: Clock::system().unix_now(),

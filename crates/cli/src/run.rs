@@ -1,20 +1,21 @@
 //! `drawgate run`: a configuration served until a signal ends it.
 
 use std::convert::Infallible;
+use std::io;
 use std::pin::pin;
 use std::time::Duration;
 
 use drawgate::Server;
 use drawgate::config::Config;
 use drawgate::observe::Observer;
-use drawgate::server::Drained;
+use drawgate::server::{Drained, StartError};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 
 use crate::configuration;
-use crate::logging::{Log, say};
+use crate::logging::Log;
 use crate::{ConfigFile, Failure, Outcome};
 
 /// `drawgate run`
@@ -26,9 +27,11 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
     let config = configuration::read(&args.file.config)?;
-    configuration::warn(&config);
     let log = Log::to_stderr(&config.log)?;
-    serve(config, &log, |server| {
+    for warning in &config.warnings {
+        tracing::warn!(target: "drawgate", message = "configuration warning", %warning);
+    }
+    serve(config, &log, None, |server| {
         for (name, address) in server.addresses() {
             tracing::info!(target: "drawgate", message = "listening", listener = name, address = %address);
         }
@@ -39,10 +42,12 @@ pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
     })
 }
 
-/// Serves `config` until a signal; `started` is called once every listener is bound.
+/// Serves `config` until a signal; `started` is called once every listener is bound. `if_taken` is what else to do about a
+/// port that another program has.
 pub(crate) fn serve(
     config: Config,
     log: &Log,
+    if_taken: Option<&str>,
     started: impl FnOnce(&Server) -> Result<(), Failure>,
 ) -> Result<Outcome, Failure> {
     let runtime = runtime(config.server.workers)?;
@@ -52,9 +57,9 @@ pub(crate) fn serve(
         let server = Server::from_config(config)
             .connections_max(descriptors.saturating_sub(DESCRIPTORS_RESERVED))
             .bind()
-            .map_err(|error| Failure(chain(&error)))?;
+            .map_err(|error| Failure(explain(&error, if_taken)))?;
         for skipped in server.skipped() {
-            say(&format!("note: {skipped}; going on without it"));
+            log.tell(&format!("note: {skipped}; going on without it"));
             tracing::warn!(target: "drawgate", message = "listener skipped", error = %skipped);
         }
         started(&server)?;
@@ -77,7 +82,9 @@ async fn until_drained(server: Server, signals: &mut Signals, log: &Log, observe
         never = count_lost(log, observer) => match never {},
         () = signals.next() => {}
     }
-    say("draining: live connections finish and are closed; another signal ends them at once");
+    log.tell(
+        "draining: what has come is answered, then connections are closed; another signal cuts them at once",
+    );
     tracing::info!(target: "drawgate", message = "draining");
     drain.notify_one();
     tokio::select! {
@@ -145,6 +152,17 @@ fn raise_descriptor_limit() -> usize {
     let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
     let Rlimit { current, .. } = getrlimit(Resource::Nofile);
     current.map_or(usize::MAX, |current| usize::try_from(current).unwrap_or(usize::MAX))
+}
+
+fn explain(error: &StartError, if_taken: Option<&str>) -> String {
+    let text = chain(error);
+    if let StartError::Bind(bind) = error
+        && let Some(advice) = if_taken
+        && bind.source.kind() == io::ErrorKind::AddrInUse
+    {
+        return format!("{text}; {advice}");
+    }
+    text
 }
 
 /// An error and all that it came from, in one line.

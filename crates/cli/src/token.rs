@@ -12,10 +12,10 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use drawgate::auth::{self, Algorithm, Authenticator, CredentialSource, Expected};
+use drawgate::auth::{self, Authenticator};
 use drawgate::clock::UnixTime;
+use drawgate::config::{Config, Problems, demo_text};
 
 pub(crate) use self::secret_file::{SecretFile, ensure_secret};
 
@@ -51,6 +51,8 @@ struct KeyArgs {
 /// What the commands see of the world.
 pub(crate) struct World<'a> {
     pub(crate) stdin: &'a mut dyn Read,
+    /// Whether somebody types what standard input gives.
+    pub(crate) stdin_is_terminal: bool,
     pub(crate) stdout: &'a mut dyn Write,
     pub(crate) stderr: &'a mut dyn Write,
     pub(crate) now: UnixTime,
@@ -76,25 +78,18 @@ pub(crate) enum Error {
     NoSecret(PathBuf),
     /// The key is there and cannot be read.
     SecretUnreadable(PathBuf, io::Error),
-    /// The configuration is no use.
-    Config(PathBuf, String),
+    /// The key is there and is no key, so that the demo's configuration cannot be used with it.
+    SecretUnusable(PathBuf, Problems),
+    /// The configuration is no use, for the reason that its reader gave.
+    Config(String),
     /// The configuration has no such `[auth.NAME]` table, or several and none is chosen.
     AuthUnclear(Option<String>, Vec<String>),
     /// The rules or the key cannot be used.
-    Auth(auth::ConfigError, KeyOrigin),
+    Auth(auth::ConfigError, PathBuf),
     /// The token would expire before 1970, or after what a clock can show.
     ExpiryOutOfRange,
     /// Standard input or output failed.
     Stream(io::Error),
-}
-
-/// Where a key came from, for naming it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum KeyOrigin {
-    /// The data folder's file at this path.
-    DataFolder(PathBuf),
-    /// This configuration file.
-    Config(PathBuf),
 }
 
 /// Does what `args` say.
@@ -113,16 +108,15 @@ impl KeyArgs {
     fn authenticator(&self, world: &mut World<'_>) -> Result<Authenticator, Error> {
         let (config, origin) = match &self.config {
             Some(file) => {
-                let tables =
-                    (world.read_config)(file).map_err(|problem| Error::Config(file.clone(), problem))?;
-                (choose(tables, self.auth.as_deref())?, KeyOrigin::Config(file.clone()))
+                let tables = (world.read_config)(file).map_err(Error::Config)?;
+                (choose(tables, self.auth.as_deref())?, file.clone())
             }
             None => {
                 let file = secret_file::path(&self.data);
                 if let Some(warning) = secret_file::exposure(&file) {
                     writeln!(world.stderr, "warning: {warning}")?;
                 }
-                (demo_rules(secret_file::read(&file)?), KeyOrigin::DataFolder(file))
+                (choose(demo_config(&self.data)?.auth, None)?, file)
             }
         };
         Authenticator::new(config).map_err(|problem| Error::Auth(problem, origin))
@@ -140,18 +134,22 @@ fn choose(mut tables: BTreeMap<String, auth::Config>, wanted: Option<&str>) -> R
     chosen.ok_or_else(|| Error::AuthUnclear(wanted.map(str::to_owned), names))
 }
 
-/// The rules of the demo's configuration, with the key of its data folder.
-fn demo_rules(key: drawgate::secret::Secret) -> auth::Config {
-    auth::Config {
-        credentials: vec![CredentialSource::FirstMessage],
-        algorithms: vec![Algorithm::Hs256],
-        key,
-        issuer: Expected::Any,
-        audience: Expected::Any,
-        subject_claims: vec!["sub".to_owned(), "user_id".to_owned()],
-        first_message_timeout: Duration::from_secs(5),
-        token_lifetime_max: Some(Duration::from_hours(24)),
-        leeway: Duration::from_secs(30),
+/// The demo's configuration, with the key of its data folder.
+///
+/// # Errors
+/// When the key is missing or is no use; nothing else about this configuration can be wrong.
+pub(crate) fn demo_config(folder: &Path) -> Result<Config, Error> {
+    let file = secret_file::path(folder);
+    secret_file::open(&file)?;
+    Config::from_toml(demo_text(), folder, &|_| None)
+        .map_err(|problems| Error::SecretUnusable(file, problems))
+}
+
+/// Prints by `write`; a reader that has heard enough is no failure.
+fn print(out: &mut dyn Write, write: impl FnOnce(&mut dyn Write) -> Result<(), Error>) -> Result<(), Error> {
+    match write(&mut *out).and_then(|()| Ok(out.flush()?)) {
+        Err(Error::Stream(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result,
     }
 }
 
@@ -174,7 +172,14 @@ impl std::fmt::Display for Error {
                 "the key at {} cannot be read ({error}): run this as the user that it belongs to",
                 path.display()
             ),
-            Self::Config(path, problem) => write!(f, "{} cannot be used: {problem}", path.display()),
+            Self::SecretUnusable(path, problems) => {
+                write!(f, "the key at {} cannot be used: the demo's configuration", path.display())?;
+                for problem in problems {
+                    write!(f, " {};", problem.wrong)?;
+                }
+                f.write_str(" remove it, and `drawgate demo` makes a new one")
+            }
+            Self::Config(problem) => f.write_str(problem),
             Self::AuthUnclear(None, names) if names.is_empty() => f.write_str(
                 "the configuration has no [auth.NAME] table: add one, or use the key of a data folder with `--data DIR`",
             ),
@@ -184,13 +189,8 @@ impl std::fmt::Display for Error {
             Self::AuthUnclear(Some(wanted), names) => {
                 write!(f, "the configuration has no [auth.{wanted}] table; it has {}", list(names))
             }
-            Self::Auth(problem, KeyOrigin::DataFolder(path)) => write!(
-                f,
-                "the key at {} cannot be used: {problem}; remove it and run `drawgate demo` to make a new one",
-                path.display()
-            ),
-            Self::Auth(problem, KeyOrigin::Config(path)) => {
-                write!(f, "the [auth] table of {} cannot be used: {problem}", path.display())
+            Self::Auth(problem, path) => {
+                write!(f, "the key or the rules of {} cannot be used: {problem}", path.display())
             }
             Self::ExpiryOutOfRange => f.write_str(
                 "that is further from now than a clock can show: give `--expires-in` a shorter time, such as 1h",
@@ -208,7 +208,7 @@ fn list(names: &[String]) -> String {
 }
 
 /// `text` with everything that could steer a terminal or hide in it written as an escape.
-fn shown(text: &str) -> String {
+pub(crate) fn shown(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for character in text.chars() {
         if character.is_control() || STEERING.iter().any(|range| range.contains(&character)) {

@@ -300,6 +300,18 @@ mod tests {
     }
 
     #[test]
+    fn r19_two_firewalls_place_the_same_clients_differently() {
+        let placed = || {
+            let (firewall, now) = firewall(Some(1), None);
+            let admit = |host| firewall.admit(client(&format!("192.0.2.{host}")), now).unwrap();
+            let _admissions: Vec<_> = (0..100).map(admit).collect();
+            let shards = &firewall.connections.as_ref().unwrap().counts.shards;
+            shards.each_ref().map(|shard| shard.lock().unwrap().len())
+        };
+        assert_ne!(placed(), placed());
+    }
+
+    #[test]
     fn an_admission_takes_32_bytes() {
         assert!(size_of::<Admission>() <= 32);
     }

@@ -43,8 +43,26 @@ pub(crate) enum Signal {
 impl Pulse {
     /// Says `signal` and wakes the connection.
     pub(crate) fn signal(&self, signal: Signal) {
-        self.signals.fetch_or(signal as u8, Ordering::Release);
+        let before = self.signals.fetch_or(signal as u8, Ordering::AcqRel);
+        if signal == Signal::Outbox && before & OUTBOX_HELD != 0 {
+            return;
+        }
         self.waker.wake();
+    }
+
+    /// Until [`Pulse::release_outbox`] the connection is not woken by [`Signal::Outbox`]: it will look by itself.
+    pub(crate) fn hold_outbox(&self) {
+        self.signals.fetch_or(OUTBOX_HELD, Ordering::Relaxed);
+    }
+
+    /// What has been sent so far is seen by whoever looks after this; what is sent from now on wakes the connection.
+    pub(crate) fn release_outbox(&self) {
+        self.signals.fetch_and(!(OUTBOX_HELD | Signal::Outbox as u8), Ordering::AcqRel);
+    }
+
+    /// The connection has ended: whoever keeps this keeps nothing of its task.
+    pub(crate) fn forget_waker(&self) {
+        self.waker.take();
     }
 
     /// What has been said since the last call; `waker` is woken by what is said from now on.
@@ -77,5 +95,52 @@ impl Pulse {
 impl Signals {
     pub(crate) const fn contains(self, signal: Signal) -> bool {
         self.0 & signal as u8 != 0
+    }
+}
+
+/// Beside the signals: the connection is about to look at its outbox.
+const OUTBOX_HELD: u8 = 128;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicUsize;
+    use std::task::Wake;
+
+    use super::*;
+
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn only_what_the_connection_will_see_by_itself_does_not_wake_it() {
+        let (pulse, count) = (Pulse::default(), Arc::new(Count(AtomicUsize::new(0))));
+        let waker = Waker::from(Arc::clone(&count));
+        let woken = || count.0.load(Ordering::Relaxed);
+        pulse.listen(&waker);
+        pulse.hold_outbox();
+        pulse.signal(Signal::Outbox);
+        assert_eq!(woken(), 0);
+        pulse.signal(Signal::Abort);
+        assert_eq!(woken(), 1);
+        pulse.release_outbox();
+        let signals = pulse.listen(&waker);
+        assert!(signals.contains(Signal::Abort) && !signals.contains(Signal::Outbox));
+        pulse.signal(Signal::Outbox);
+        assert_eq!(woken(), 2);
+    }
+
+    #[test]
+    fn an_ended_connection_leaves_no_waker_behind() {
+        let (pulse, count) = (Pulse::default(), Arc::new(Count(AtomicUsize::new(0))));
+        pulse.listen(&Waker::from(Arc::clone(&count)));
+        assert_eq!(Arc::strong_count(&count), 2);
+        pulse.forget_waker();
+        assert_eq!(Arc::strong_count(&count), 1);
     }
 }

@@ -22,10 +22,10 @@ use tokio::time::{sleep, sleep_until, timeout_at};
 use crate::admin::{self, AdminState};
 use crate::auth;
 use crate::chance::Chance;
-use crate::clock::Clock;
+use crate::clock::{Clock, Instant};
 use crate::config::{Config, ListenerConfig};
-use crate::connection::{self, Arrival, Budget, Door, Facilities, Gate, Live};
-use crate::firewall::{self, Firewall};
+use crate::connection::{self, Arrival, Budget, Door, Facilities, Gate, Live, NoRoom};
+use crate::firewall::{self, Admission, Firewall};
 use crate::observe::{ErrorFile, Observer};
 use crate::principal::{ClientAddr, PeerAddr};
 use crate::pulse::Signal;
@@ -45,7 +45,6 @@ pub struct Server {
     admin: Option<TcpListener>,
     draining: watch::Sender<bool>,
     drain_timeout: Duration,
-    connections_max: usize,
 }
 
 #[derive(Debug)]
@@ -62,25 +61,34 @@ pub struct Entry {
     gate: Arc<Gate>,
     firewall: Arc<Firewall>,
     door: Arc<Door>,
-    connections_max: usize,
 }
 
 impl Entry {
-    /// Lives one connection over `socket`, whose other end is `peer`. Ready when it has ended, been logged and counted.
-    /// The connection counts as one from the call on.
-    pub fn serve<S>(self, socket: S, peer: SocketAddr) -> impl Future<Output = ()> + Send + 'static
+    /// Lives one connection over `socket`, whose other end is `peer`. Ready when it has ended, been logged and counted;
+    /// dropping the future cuts the connection, which is logged and counted as well.
+    pub fn serve<S>(self, socket: S, peer: SocketAddr) -> impl Future<Output = ()> + Send + use<S>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let accepted_at = self.gate.facilities.clock.now();
         let client = ClientAddr::from(PeerAddr(peer));
-        let admission = if self.gate.live.count() >= self.connections_max {
-            Err(Reason::ServerFull)
-        } else {
-            self.firewall.admit(client, accepted_at).map_err(|denied| (&denied).into())
-        };
+        let admission = self.admit(client, accepted_at);
         let arrival = Arrival { socket, client, accepted_at, admission };
         connection::serve(self.gate, self.door, arrival)
+    }
+}
+
+impl Entry {
+    fn admit(&self, client: ClientAddr, now: Instant) -> Result<Admission, NoRoom> {
+        let full = |_| {
+            let limit = u64::try_from(self.gate.places_max).unwrap_or(u64::MAX);
+            NoRoom { reason: Reason::ServerFull, limit }
+        };
+        let place = self.gate.places.try_acquire().map_err(full)?;
+        let admission = self.firewall.admit(client, now).map_err(NoRoom::from)?;
+        // The connection gives it back with its admission; a permit of its own would be another 16 bytes in each.
+        place.forget();
+        Ok(admission)
     }
 }
 
@@ -149,7 +157,6 @@ impl Server {
             gate: Arc::clone(&self.gate),
             firewall: Arc::clone(&self.firewall),
             door: Arc::clone(&bound.door),
-            connections_max: self.connections_max,
         })
     }
 
@@ -180,12 +187,8 @@ impl Server {
         }
         let mut accepting = JoinSet::new();
         for bound in self.bound {
-            let entry = Entry {
-                gate: Arc::clone(&gate),
-                firewall: Arc::clone(&self.firewall),
-                door: bound.door,
-                connections_max: self.connections_max,
-            };
+            let entry =
+                Entry { gate: Arc::clone(&gate), firewall: Arc::clone(&self.firewall), door: bound.door };
             accepting.spawn(accept::accept(entry, bound.listener));
         }
 
@@ -250,12 +253,8 @@ async fn report_suppressed(observer: Observer) {
 }
 
 async fn serve_admin(listener: TcpListener, gate: Arc<Gate>, mut stopped: watch::Receiver<bool>) {
-    let buffered = gate.observer.buffered_bytes();
-    let metrics = Arc::clone(&gate);
-    let metrics = move || {
-        buffered.set(i64::try_from(metrics.facilities.budget.used()).unwrap_or(i64::MAX));
-        metrics.observer.render()
-    };
+    let observer = gate.observer.clone();
+    let metrics = move || observer.render();
     let ready = move || !*gate.draining.borrow();
     let state = AdminState::new(metrics, ready);
     admin::serve(listener, state, async move {
@@ -406,7 +405,7 @@ impl Builder {
         let facilities = Arc::new(Facilities {
             started_at: self.clock.now(),
             timers: Timers::new(self.clock.clone()),
-            budget: Arc::new(Budget::new(self.buffers_bytes_max)),
+            budget: Arc::new(Budget::new(self.buffers_bytes_max, observer.buffered_bytes())),
             clock: self.clock.clone(),
         });
         let routes = self
@@ -448,6 +447,8 @@ impl Builder {
                 observer,
                 chance,
                 live: Live::default(),
+                places_max: self.connections_max,
+                places: Arc::new(Semaphore::new(self.connections_max.min(Semaphore::MAX_PERMITS))),
                 unauthenticated: Arc::new(Semaphore::new(
                     self.unauthenticated_max.min(Semaphore::MAX_PERMITS),
                 )),
@@ -459,7 +460,6 @@ impl Builder {
             admin: admin.transpose()?,
             draining,
             drain_timeout: self.drain_timeout,
-            connections_max: self.connections_max,
         })
     }
 }

@@ -31,13 +31,13 @@ pub(crate) struct Entrance<T> {
     pub(crate) route: T,
 }
 
-/// A request that was accepted: what to answer, and where it leads.
+/// A sound request for a route: where it leads, and what it gets there.
 #[derive(Debug)]
-pub(crate) struct Accepted<T> {
+pub(crate) struct Routed<T> {
     /// The route.
     pub(crate) route: T,
-    /// The `101`.
-    pub(crate) answer: Vec<u8>,
+    /// The `101`, or why the route does not take it.
+    pub(crate) answer: Result<Vec<u8>, Refused>,
 }
 
 /// Why a request was not accepted.
@@ -47,6 +47,10 @@ pub(crate) struct Refused {
     pub(crate) reason: Reason,
     /// What exactly was wrong with the head, for the operator.
     pub(crate) cause: Option<Refusal>,
+    /// The limit that was exceeded, in its own unit.
+    pub(crate) limit: Option<u64>,
+    /// The request is a HEAD: its answer has the headers that a GET's would have, and no body.
+    pub(crate) is_bodiless: bool,
 }
 
 /// A head that has been read, and what came behind it.
@@ -84,25 +88,31 @@ impl Head {
             match scanner.scan(&bytes, &limits) {
                 Ok(None) => {}
                 Ok(Some(head_bytes)) => return Ok(Self { bytes, head_bytes }),
-                Err(fault) => return Err(HeadError::Refused(Refused::by_head(Refusal::Head(fault)))),
+                Err(fault) => {
+                    let refused = Refused::by_head(Refusal::Head(fault)).answering(&bytes);
+                    return Err(HeadError::Refused(refused));
+                }
             }
         }
     }
 
     /// Judges the head: the route that it leads to, and the answer.
-    pub(crate) fn judge<T: Clone>(&self, entrances: &Entrances<T>) -> Result<Accepted<T>, Refused> {
+    pub(crate) fn judge<T: Clone>(&self, entrances: &Entrances<T>) -> Result<Routed<T>, Refused> {
         let limits = HeadLimits::default();
-        let request = Request::parse(&self.bytes[..self.head_bytes], &limits).map_err(Refused::by_head)?;
+        let request = Request::parse(&self.bytes[..self.head_bytes], &limits)
+            .map_err(|refusal| Refused::by_head(refusal).answering(&self.bytes))?;
         let entrance = entrances.find(&request).ok_or(Refused::because(Reason::RouteNotFound))?;
-        if !entrance.admits_origin(&request) {
-            return Err(Refused::because(Reason::OriginRefused));
-        }
-        let mut answer = Vec::with_capacity(ANSWER_BYTES_TYPICAL);
-        // Nothing is chosen that the request did not offer, so nothing can be wrong with the answer.
-        SwitchingProtocols::default()
-            .write(&request, &mut answer)
-            .map_err(|_| Refused::because(Reason::InternalError))?;
-        Ok(Accepted { route: entrance.route.clone(), answer })
+        let answer = if entrance.admits_origin(&request) {
+            let mut answer = Vec::with_capacity(ANSWER_BYTES_TYPICAL);
+            // Nothing is chosen that the request did not offer, so nothing can be wrong with the answer.
+            SwitchingProtocols::default()
+                .write(&request, &mut answer)
+                .map(|()| answer)
+                .map_err(|_| Refused::because(Reason::InternalError))
+        } else {
+            Err(Refused::because(Reason::OriginRefused))
+        };
+        Ok(Routed { route: entrance.route.clone(), answer })
     }
 
     /// What came behind the head.
@@ -158,11 +168,17 @@ impl<T> Entrance<T> {
 
 impl Refused {
     pub(crate) const fn because(reason: Reason) -> Self {
-        Self { reason, cause: None }
+        Self { reason, cause: None, limit: None, is_bodiless: false }
     }
 
     fn by_head(refusal: Refusal) -> Self {
-        Self { reason: reason_of(refusal), cause: Some(refusal) }
+        let limit = limit_of(refusal, &HeadLimits::default()).and_then(|limit| u64::try_from(limit).ok());
+        Self { cause: Some(refusal), limit, ..Self::because(reason_of(refusal)) }
+    }
+
+    /// RFC 9110 §9.3.2: the answer to a HEAD, refused as it is, has no body.
+    fn answering(self, head: &[u8]) -> Self {
+        Self { is_bodiless: head.starts_with(b"HEAD "), ..self }
     }
 
     /// The whole answer: status line, headers, and the problem of RFC 9457.
@@ -185,9 +201,12 @@ impl Refused {
         let _ = write!(
             head,
             "Content-Type: application/problem+json\r\nContent-Length: {}\r\nCache-Control: no-store\r\n\
-             Connection: close\r\n\r\n{problem}",
+             Connection: close\r\n\r\n",
             problem.len(),
         );
+        if !self.is_bodiless {
+            head.push_str(&problem);
+        }
         head.into_bytes()
     }
 }
@@ -225,11 +244,11 @@ const fn reason_of(refusal: Refusal) -> Reason {
         | Refusal::QueryMalformed => Reason::RequestTargetInvalid,
         Refusal::BodyDeclared => Reason::RequestBodyRefused,
         Refusal::HostMissing | Refusal::HostMalformed => Reason::HostInvalid,
-        Refusal::UpgradeMissing | Refusal::UpgradeNotWebSocket => Reason::UpgradeRequired,
-        Refusal::ConnectionNotUpgrade | Refusal::VersionMissing | Refusal::OriginMalformed => {
-            Reason::RequestMalformed
+        Refusal::UpgradeMissing | Refusal::UpgradeNotWebSocket | Refusal::ConnectionNotUpgrade => {
+            Reason::UpgradeRequired
         }
-        Refusal::VersionUnsupported => Reason::WebSocketVersionUnsupported,
+        Refusal::OriginMalformed => Reason::RequestMalformed,
+        Refusal::VersionMissing | Refusal::VersionUnsupported => Reason::WebSocketVersionUnsupported,
         Refusal::KeyMissing | Refusal::KeyMalformed => Reason::WebSocketKeyInvalid,
         Refusal::ProtocolDuplicated => Reason::SubprotocolsInvalid,
     }
@@ -264,8 +283,40 @@ const fn reason_of_field(fault: FieldFault) -> Reason {
             Field::Extensions => Reason::ExtensionsInvalid,
             Field::Host => Reason::HostInvalid,
             Field::Key => Reason::WebSocketKeyInvalid,
-            _ => Reason::RequestMalformed,
+            Field::Accept
+            | Field::Authorization
+            | Field::Connection
+            | Field::Origin
+            | Field::Upgrade
+            | Field::Version => Reason::RequestMalformed,
         },
+    }
+}
+
+/// The limit that a head exceeds, in bytes or counts.
+fn limit_of(refusal: Refusal, limits: &HeadLimits) -> Option<usize> {
+    if let Refusal::Head(fault) = refusal {
+        return match fault {
+            HeadFault::StartLineTooLong => Some(limits.request_line_bytes_max),
+            HeadFault::HeadTooLarge => Some(limits.head_bytes_max),
+            HeadFault::HeadersTooMany => Some(limits.headers_max),
+            HeadFault::EmptyLineFirst
+            | HeadFault::LineFeedBare
+            | HeadFault::CarriageReturnBare
+            | HeadFault::ControlCharacter
+            | HeadFault::LineFolded
+            | HeadFault::HeaderNameMalformed
+            | HeadFault::StartLineMalformed
+            | HeadFault::HttpVersionAncient
+            | HeadFault::HttpVersionUnsupported
+            | HeadFault::HeadIncomplete => None,
+        };
+    }
+    let Refusal::Field(fault) = refusal else { return None };
+    match fault {
+        FieldFault::ListTooLong(_) => Some(limits.list_bytes_max),
+        FieldFault::ListEntriesTooMany(_) => Some(limits.list_entries_max),
+        FieldFault::Duplicated(_) | FieldFault::NotAscii(_) | FieldFault::ListMalformed(_) => None,
     }
 }
 
@@ -293,3 +344,125 @@ const HEAD_BYTES_TYPICAL: usize = 1024;
 const ANSWER_BYTES_TYPICAL: usize = 160;
 /// What a refused client may still send before it is cut off.
 const DISCARDED_BYTES_MAX: usize = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn what_is_told_is_what_the_protocol_says_for_every_refusal() {
+        let refusals = refusals();
+        // Were one not in the list, its place would be missing.
+        let places: BTreeSet<_> = refusals.iter().map(|refusal| place(*refusal)).collect();
+        assert!(places.into_iter().eq(0..PLAIN.len() + 2));
+        for refusal in refusals {
+            let refused = Refused::by_head(refusal);
+            assert_eq!(refused.reason.row().status, Some(refusal.status()), "{refusal}");
+            let answer = String::from_utf8(refused.answer()).unwrap();
+            assert!(answer.starts_with(&format!("HTTP/1.1 {} ", refusal.status())), "{answer}");
+            for (name, value) in refusal.answer_headers() {
+                assert!(answer.contains(&format!("\r\n{name}: {value}\r\n")), "{answer}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_status_of_the_table_has_its_reason_phrase() {
+        for status in Reason::ALL.iter().filter_map(|reason| reason.row().status) {
+            assert_ne!(reason_phrase(status), "Refused", "{status}");
+        }
+    }
+
+    #[test]
+    fn a_limit_is_named_where_one_was_exceeded() {
+        for (refusal, limit) in [
+            (Refusal::Head(HeadFault::StartLineTooLong), Some(8192)),
+            (Refusal::Head(HeadFault::HeadTooLarge), Some(16_384)),
+            (Refusal::Head(HeadFault::HeadersTooMany), Some(64)),
+            (Refusal::Field(FieldFault::ListTooLong(Field::Protocol)), Some(1024)),
+            (Refusal::Field(FieldFault::ListEntriesTooMany(Field::Extensions)), Some(16)),
+            (Refusal::Head(HeadFault::LineFolded), None),
+            (Refusal::MethodNotGet, None),
+        ] {
+            assert_eq!(Refused::by_head(refusal).limit, limit, "{refusal}");
+        }
+    }
+
+    fn refusals() -> Vec<Refusal> {
+        let heads = HeadFault::ALL.map(Refusal::Head);
+        let fields = FIELDS.into_iter().flat_map(|field| FAULTS.map(|fault| Refusal::Field(fault(field))));
+        PLAIN.into_iter().chain(heads).chain(fields).collect()
+    }
+
+    /// A number for each variant: a new one does not compile until it has its own.
+    fn place(refusal: Refusal) -> usize {
+        match refusal {
+            Refusal::MethodNotGet => 0,
+            Refusal::TargetFormUnsupported => 1,
+            Refusal::TargetNotHost => 2,
+            Refusal::PathCharacter => 3,
+            Refusal::PathEscape => 4,
+            Refusal::PathNotNormal => 5,
+            Refusal::QueryMalformed => 6,
+            Refusal::BodyDeclared => 7,
+            Refusal::HostMissing => 8,
+            Refusal::HostMalformed => 9,
+            Refusal::UpgradeMissing => 10,
+            Refusal::UpgradeNotWebSocket => 11,
+            Refusal::ConnectionNotUpgrade => 12,
+            Refusal::VersionMissing => 13,
+            Refusal::VersionUnsupported => 14,
+            Refusal::KeyMissing => 15,
+            Refusal::KeyMalformed => 16,
+            Refusal::OriginMalformed => 17,
+            Refusal::ProtocolDuplicated => 18,
+            Refusal::Head(_) => 19,
+            Refusal::Field(_) => 20,
+        }
+    }
+
+    const PLAIN: [Refusal; 19] = [
+        Refusal::MethodNotGet,
+        Refusal::TargetFormUnsupported,
+        Refusal::TargetNotHost,
+        Refusal::PathCharacter,
+        Refusal::PathEscape,
+        Refusal::PathNotNormal,
+        Refusal::QueryMalformed,
+        Refusal::BodyDeclared,
+        Refusal::HostMissing,
+        Refusal::HostMalformed,
+        Refusal::UpgradeMissing,
+        Refusal::UpgradeNotWebSocket,
+        Refusal::ConnectionNotUpgrade,
+        Refusal::VersionMissing,
+        Refusal::VersionUnsupported,
+        Refusal::KeyMissing,
+        Refusal::KeyMalformed,
+        Refusal::OriginMalformed,
+        Refusal::ProtocolDuplicated,
+    ];
+
+    const FIELDS: [Field; 10] = [
+        Field::Authorization,
+        Field::Connection,
+        Field::Host,
+        Field::Origin,
+        Field::Accept,
+        Field::Extensions,
+        Field::Key,
+        Field::Protocol,
+        Field::Version,
+        Field::Upgrade,
+    ];
+
+    const FAULTS: [fn(Field) -> FieldFault; 5] = [
+        FieldFault::Duplicated,
+        FieldFault::NotAscii,
+        FieldFault::ListMalformed,
+        FieldFault::ListTooLong,
+        FieldFault::ListEntriesTooMany,
+    ];
+}

@@ -1,5 +1,7 @@
 //! What an idle connection holds: counted, so that something that nobody needs while nothing happens is noticed.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;

@@ -7,7 +7,7 @@ use drawgate::auth::{Authenticator, TokenError, numeric_date, token};
 use drawgate::clock::UnixTime;
 use serde_json::{Map, Value};
 
-use super::{Error, KeyArgs, Outcome, World, shown};
+use super::{Error, KeyArgs, Outcome, World, print, shown};
 
 /// `drawgate token inspect …`
 #[derive(Debug, clap::Args)]
@@ -23,6 +23,9 @@ pub(super) fn run(args: &Args, world: &mut World<'_>) -> Result<Outcome, Error> 
     let authenticator = args.key.authenticator(world)?;
     let token = match args.token.as_deref() {
         None | Some("-") => {
+            if world.stdin_is_terminal {
+                writeln!(world.stderr, "paste the token, then press Enter and Ctrl-D:")?;
+            }
             let mut bytes = Vec::new();
             Read::take(&mut *world.stdin, READ_BYTES_MAX).read_to_end(&mut bytes)?;
             bytes
@@ -31,7 +34,7 @@ pub(super) fn run(args: &Args, world: &mut World<'_>) -> Result<Outcome, Error> 
             writeln!(
                 world.stderr,
                 "warning: a token in the arguments can be seen by other users of this machine; \
-                 rather write `drawgate token inspect < FILE`"
+                 better: drawgate token inspect < FILE"
             )?;
             token.as_bytes().to_vec()
         }
@@ -39,8 +42,8 @@ pub(super) fn run(args: &Args, world: &mut World<'_>) -> Result<Outcome, Error> 
     // A file or a paste often ends in a line break; a gateway would refuse it there.
     let token = token.trim_ascii();
     let verdict = authenticator.verify(token, world.now).map(|principal| principal.expires_at);
-    explain(world.stdout, token, &verdict, &authenticator, world.now)?;
-    world.stdout.flush()?;
+    let now = world.now;
+    print(world.stdout, |out| explain(out, token, &verdict, &authenticator, now))?;
     Ok(if verdict.is_ok() { Outcome::Done } else { Outcome::NotValid })
 }
 

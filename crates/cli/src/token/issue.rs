@@ -7,7 +7,7 @@ use drawgate::clock::UnixTime;
 use drawgate::json;
 use serde_json::{Map, Value};
 
-use super::{Error, KeyArgs, World};
+use super::{Error, KeyArgs, World, print};
 
 /// `drawgate token issue …`
 #[derive(Debug, clap::Args)]
@@ -39,8 +39,7 @@ pub(super) fn run(args: &Args, world: &mut World<'_>) -> Result<(), Error> {
     let token = match config.algorithms.first() {
         Some(Algorithm::Hs256) | None => token::sign_hs256(&config.key, &claims),
     };
-    writeln!(world.stdout, "{token}")?;
-    world.stdout.flush()?;
+    print(world.stdout, |out| Ok(writeln!(out, "{token}")?))?;
     match authenticator.verify(token.as_bytes(), world.now) {
         // Whoever asks for an expired token knows that it is.
         Err(error) if !error.is_expired() => {

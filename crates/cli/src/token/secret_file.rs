@@ -9,7 +9,6 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt 
 use std::path::{Path, PathBuf};
 
 use drawgate::chance::Chance;
-use drawgate::secret::Secret;
 
 use super::Error;
 
@@ -78,10 +77,10 @@ fn write_draft(draft: &Path, text: &str) -> io::Result<()> {
     file.sync_all()
 }
 
-/// The key in the file at `path`.
-pub(super) fn read(path: &Path) -> Result<Secret, Error> {
-    match fs::read(path) {
-        Ok(bytes) => Ok(Secret::from_file_bytes(&bytes)),
+/// Makes sure that there is a key at `path` and that this user may read it. What it says is the configuration's matter.
+pub(super) fn open(path: &Path) -> Result<(), Error> {
+    match File::open(path) {
+        Ok(_) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Err(Error::NoSecret(path.to_owned())),
         Err(error) => Err(Error::SecretUnreadable(path.to_owned(), error)),
     }

@@ -4,6 +4,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Barrier;
 
 use clap::Parser as _;
+use drawgate::auth::Expected;
 use drawgate::auth::token::sign_hs256;
 use drawgate::chance::Chance;
 use drawgate::secret::Secret;
@@ -38,6 +39,7 @@ fn run_with(words: &[&str], folder: Option<&Path>, stdin: &str, tables: &[(&str,
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
     let mut world = World {
         stdin: &mut stdin.as_bytes(),
+        stdin_is_terminal: false,
         stdout: &mut stdout,
         stderr: &mut stderr,
         now: UnixTime::from_seconds(NOW_SECONDS),
@@ -151,7 +153,7 @@ fn an_expiry_before_1970_is_refused() {
 #[test]
 fn inspecting_says_what_each_claim_means() {
     let folder = data_folder();
-    let secret = secret_file::read(&secret_file::path(folder.path())).unwrap();
+    let secret = demo_config(folder.path()).unwrap().auth["users"].key.clone();
     let claims = object(&json!({
         "user_id": "bob", "iat": NOW_SECONDS - 300, "nbf": NOW_SECONDS - 60, "exp": NOW_SECONDS + 720, "jti": "t-1",
         "role": "admin"
@@ -179,7 +181,7 @@ Claims
 #[test]
 fn distances_in_time_are_said_in_words() {
     let folder = data_folder();
-    let secret = secret_file::read(&secret_file::path(folder.path())).unwrap();
+    let secret = demo_config(folder.path()).unwrap().auth["users"].key.clone();
     for (seconds_ago, words) in [
         (0, "now"),
         (1, "1 second ago"),
@@ -285,17 +287,22 @@ fn a_key_that_is_too_short_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("token.secret"), "short\n").unwrap();
     let error = issue(folder.path(), &[]).result.unwrap_err().to_string();
-    assert!(error.contains("shorter than 32 bytes; remove it and run `drawgate demo`"), "{error}");
+    assert!(
+        error.contains("too short for a key, which could be guessed; remove it, and `drawgate demo`"),
+        "{error}"
+    );
     assert!(!error.contains("short\n"));
 }
 
 #[test]
 fn a_configuration_gives_key_rules_and_names() {
+    let folder = data_folder();
+    let rules = choose(demo_config(folder.path()).unwrap().auth, None).unwrap();
     let users = auth::Config {
         issuer: Expected::Exactly("issuer".to_owned()),
         audience: Expected::Exactly("chat".to_owned()),
         subject_claims: vec!["user_id".to_owned()],
-        ..demo_rules(Secret::new(KEY.as_bytes()))
+        ..rules.clone()
     };
     let words = ["issue", "--subject", "bob", "--config", "gate.toml"];
     let one = run_with(&words, None, "", &[("users", users.clone())]);
@@ -310,7 +317,7 @@ fn a_configuration_gives_key_rules_and_names() {
         run_with(&["inspect", "--config", "gate.toml"], None, &one.stdout, &[("users", users.clone())]);
     assert_eq!(inspected.result.unwrap(), Outcome::Done);
 
-    let two = [("bots", demo_rules(Secret::new(KEY.as_bytes()))), ("users", users)];
+    let two = [("bots", rules), ("users", users)];
     let unclear = run_with(&words, None, "", &two).result.unwrap_err().to_string();
     assert!(unclear.ends_with("choose with `--auth NAME` one of bots, users"), "{unclear}");
     let named = run_with(&[&words[..], &["--auth", "bots"]].concat(), None, "", &two);

@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -20,7 +21,8 @@ use crate::reason::Reason;
 /// An application in this process. One value serves all connections of its routes.
 ///
 /// Each connection has at most one call running at a time. When the connection ends the call's future is dropped where
-/// it waits. A panic closes that one connection with 1011.
+/// it waits; a client that only closes its side of the transport leaves it the route's `close_timeout` to finish. A panic
+/// closes that one connection with 1011.
 pub trait Handler: Send + Sync + 'static {
     /// A client has connected, and authenticated where the route wants it.
     fn opened(&self, session: &Session) -> impl Future<Output = ()> + Send {
@@ -154,19 +156,35 @@ pub(crate) struct Handling {
     session: Session,
     assembler: Assembler,
     call: Option<Call>,
+    /// The call has not been polled yet.
+    call_is_fresh: bool,
+    /// The application has heard that the client is there, and not yet that it has gone.
+    is_opened: bool,
+    is_stopped: bool,
+    has_panicked: bool,
 }
 
 impl Handling {
     /// Begins by telling the application that the client has connected.
     pub(crate) fn new(handler: Arc<dyn AnyHandler>, session: Session, limits: Limits) -> Self {
         let call = Some(Arc::clone(&handler).opened(session.clone()));
-        Self { handler, session, assembler: Assembler::new(limits), call }
+        Self {
+            handler,
+            session,
+            assembler: Assembler::new(limits),
+            call,
+            call_is_fresh: true,
+            is_opened: false,
+            is_stopped: false,
+            has_panicked: false,
+        }
     }
 
     /// Adds one piece, and calls the application when the message is whole.
     pub(crate) fn chunk(&mut self, chunk: &Chunk<'_>) -> Result<(), Violation> {
         if let Some(message) = self.assembler.push(chunk)? {
             self.call = Some(Arc::clone(&self.handler).message(self.session.clone(), message));
+            self.call_is_fresh = true;
         }
         Ok(())
     }
@@ -176,9 +194,16 @@ impl Handling {
         self.call.is_some()
     }
 
+    /// Whether there is work that the application has not looked at.
+    pub(crate) fn has_call_to_begin(&self) -> bool {
+        self.call.is_some() && self.call_is_fresh
+    }
+
     /// Lets the application go on. Ready when it is done, whether well or by a panic.
     pub(crate) fn poll_call(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Panicked>> {
         let Some(call) = &mut self.call else { return Poll::Ready(Ok(())) };
+        // The first call of all is the one that tells of the client.
+        (self.call_is_fresh, self.is_opened) = (false, true);
         let result = match catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(cx))) {
             Ok(Poll::Pending) => return Poll::Pending,
             Ok(Poll::Ready(())) => Ok(()),
@@ -199,15 +224,35 @@ impl Handling {
         self.call.is_none() && self.session.0.outbox.is_empty()
     }
 
-    /// Tells the application that the connection has ended.
-    pub(crate) fn end(mut self, reason: Reason) -> Result<(), Panicked> {
+    /// Takes nothing more from the application and drops its call: the connection is closing.
+    pub(crate) fn stop(&mut self) {
+        if mem::replace(&mut self.is_stopped, true) {
+            return;
+        }
         self.session.0.outbox.end();
         let call = self.call.take();
-        let tell = || {
-            drop(call);
-            self.handler.ended(&self.session, reason);
-        };
-        catch_unwind(AssertUnwindSafe(tell)).map_err(|_| Panicked)
+        self.has_panicked |= catch_unwind(AssertUnwindSafe(|| drop(call))).is_err();
+    }
+
+    /// Tells the application that the connection has ended.
+    pub(crate) fn end(mut self, reason: Reason) -> Result<(), Panicked> {
+        self.tell(reason);
+        if self.has_panicked { Err(Panicked) } else { Ok(()) }
+    }
+
+    fn tell(&mut self, reason: Reason) {
+        self.stop();
+        if mem::replace(&mut self.is_opened, false) {
+            let tell = || self.handler.ended(&self.session, reason);
+            self.has_panicked |= catch_unwind(AssertUnwindSafe(tell)).is_err();
+        }
+    }
+}
+
+impl Drop for Handling {
+    /// A connection that is dropped where it stands has ended too.
+    fn drop(&mut self) {
+        self.tell(if std::thread::panicking() { Reason::InternalError } else { Reason::Draining });
     }
 }
 

@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use super::Gate;
 use crate::pulse::{Pulse, Signal};
 
 /// The connections that live: to be told that the gateway drains or sheds load, and counted.
@@ -24,6 +23,20 @@ struct Places {
 }
 
 impl Live {
+    /// Adds a connection, and gives it a place.
+    pub(super) fn enter(&self, pulse: Arc<Pulse>) -> usize {
+        self.locked().take(pulse)
+    }
+
+    /// Takes the connection out that has this place.
+    pub(super) fn leave(&self, place: usize) {
+        let mut places = self.locked();
+        places.give_back(place);
+        if places.count() == 0 {
+            self.emptied.notify_waiters();
+        }
+    }
+
     /// How many live.
     pub(crate) fn count(&self) -> usize {
         self.locked().count()
@@ -85,30 +98,6 @@ impl Places {
         if self.count() == 0 {
             // What a flood has grown is given back.
             *self = Self::default();
-        }
-    }
-}
-
-/// One connection's place among those that live, until it is dropped.
-pub(super) struct LiveGuard {
-    pub(super) gate: Arc<Gate>,
-    place: usize,
-}
-
-impl LiveGuard {
-    pub(super) fn enter(gate: Arc<Gate>, pulse: Arc<Pulse>) -> Self {
-        let place = gate.live.locked().take(pulse);
-        Self { gate, place }
-    }
-}
-
-impl Drop for LiveGuard {
-    fn drop(&mut self) {
-        let live = &self.gate.live;
-        let mut places = live.locked();
-        places.give_back(self.place);
-        if places.count() == 0 {
-            live.emptied.notify_waiters();
         }
     }
 }

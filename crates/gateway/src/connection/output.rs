@@ -6,11 +6,11 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 
 use drawgate_protocol::frame::unmasked_frame_bytes;
-use drawgate_protocol::{SendError, Sender};
+use drawgate_protocol::{OpCode, SendError, Sender};
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::io::AsyncWrite;
 use tokio::sync::Notify;
 
@@ -19,20 +19,21 @@ use crate::clock::Instant;
 /// The bytes that wait in all connections together, and the most that may.
 #[derive(Debug)]
 pub(crate) struct Budget {
-    used: AtomicUsize,
+    /// The metric itself, so that whoever reads it reads what is so.
+    used: Gauge,
     bytes_max: usize,
     /// Told when the budget is exceeded.
     pub(crate) exceeded: Notify,
 }
 
 impl Budget {
-    pub(crate) fn new(bytes_max: usize) -> Self {
-        Self { used: AtomicUsize::new(0), bytes_max, exceeded: Notify::new() }
+    pub(crate) fn new(bytes_max: usize, used: Gauge) -> Self {
+        Self { used, bytes_max, exceeded: Notify::new() }
     }
 
     /// How many bytes wait in all.
     pub(crate) fn used(&self) -> usize {
-        self.used.load(Ordering::Relaxed)
+        usize::try_from(self.used.get()).unwrap_or(0)
     }
 
     /// How many bytes are too many.
@@ -42,12 +43,12 @@ impl Budget {
 
     fn charge(&self, before: usize, after: usize) {
         if after > before {
-            let used = self.used.fetch_add(after - before, Ordering::Relaxed) + (after - before);
-            if used > self.bytes_max {
+            self.used.inc_by(gauged(after - before));
+            if self.excess() > 0 {
                 self.exceeded.notify_one();
             }
         } else if before > after {
-            self.used.fetch_sub(before - after, Ordering::Relaxed);
+            self.used.dec_by(gauged(before - after));
         }
     }
 }
@@ -125,14 +126,13 @@ impl Output {
         Ok(())
     }
 
-    /// Gives up every frame that has not been begun, so that a Close can be the next.
-    pub(super) fn discard_unbegun(&mut self) {
-        let Some(waiting) = &mut self.waiting else { return };
-        waiting.pending.truncate(waiting.written_bytes + waiting.begun_bytes);
-        waiting.compact();
-        waiting.pending.shrink_to_fit();
-        waiting.pong = None;
+    /// Gives up every frame that has not been begun, so that a Close can be the next; one that waits already is kept.
+    /// Whether that leaves the peer within a message, whose end has been given up.
+    pub(super) fn discard_unbegun(&mut self) -> bool {
+        let Some(waiting) = &mut self.waiting else { return false };
+        let cuts_message = waiting.discard_unbegun();
         waiting.settle(&self.budget);
+        cuts_message
     }
 
     /// Writes what waits and then `fresh`; what the socket does not take is kept.
@@ -226,6 +226,26 @@ impl Waiting {
         }
     }
 
+    fn discard_unbegun(&mut self) -> bool {
+        let unbegun = self.pending.split_off(self.written_bytes + self.begun_bytes);
+        let (mut cuts_message, mut rest) = (None, &unbegun[..]);
+        while let Some((frame, behind)) =
+            unmasked_frame_bytes(rest).and_then(|bytes| rest.split_at_checked(bytes))
+        {
+            match frame.first().and_then(|first| OpCode::from_bits(first & OPCODE_BITS)) {
+                Some(OpCode::Continuation) => _ = cuts_message.get_or_insert(true),
+                Some(OpCode::Text | OpCode::Binary) => _ = cuts_message.get_or_insert(false),
+                Some(OpCode::Close) => self.pending.extend_from_slice(frame),
+                Some(OpCode::Ping | OpCode::Pong) | None => {}
+            }
+            rest = behind;
+        }
+        self.compact();
+        self.pending.shrink_to_fit();
+        self.pong = None;
+        cuts_message.unwrap_or(false)
+    }
+
     /// Gives up the space of what has been written.
     fn compact(&mut self) {
         self.pending.drain(..self.written_bytes);
@@ -242,6 +262,11 @@ impl Waiting {
     }
 }
 
+/// Sizes of vectors, which are never larger.
+fn gauged(bytes: usize) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+
 /// Closes the writing side once everything has gone.
 pub(super) fn poll_finish<S: AsyncWrite + Unpin>(
     output: &mut Output,
@@ -252,6 +277,9 @@ pub(super) fn poll_finish<S: AsyncWrite + Unpin>(
     ready!(output.poll_write(socket, cx, &mut Vec::new(), now))?;
     Pin::new(socket).poll_shutdown(cx)
 }
+
+/// Where the opcode stands in a frame's first byte (RFC 6455 §5.2).
+const OPCODE_BITS: u8 = 0x0F;
 
 /// The most bytes that may wait in one connection, beside a single message that is larger.
 const OUTPUT_BYTES_MAX: usize = 256 * 1024;
@@ -287,7 +315,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_blocked_socket_leaves_the_rest_pending_and_counted() {
-        let budget = Arc::new(Budget::new(100));
+        let budget = Arc::new(Budget::new(100, Gauge::default()));
         let mut output = Output::new(Arc::clone(&budget));
         let (mut ours, mut theirs) = tokio::io::duplex(64);
         let now = Clock::system().now();
@@ -313,7 +341,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn f15_a_new_pong_replaces_the_unsent_one_while_output_is_blocked() {
-        let mut output = Output::new(Arc::new(Budget::new(1000)));
+        let mut output = Output::new(Arc::new(Budget::new(1000, Gauge::default())));
         let mut sender = Sender::new(Role::Server);
         let (mut ours, mut theirs) = tokio::io::duplex(10);
         let now = Clock::system().now();
@@ -335,13 +363,13 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_has_not_been_begun_can_be_given_up_for_a_close() {
-        let budget = Arc::new(Budget::new(1000));
+        let budget = Arc::new(Budget::new(1000, Gauge::default()));
         let mut output = Output::new(Arc::clone(&budget));
         let (mut ours, mut theirs) = tokio::io::duplex(30);
         let now = Clock::system().now();
         let mut fresh = [binary(20), binary(20), binary(20)].concat();
         assert!(!write(&mut output, &mut ours, &mut fresh, now).await);
-        output.discard_unbegun();
+        assert!(!output.discard_unbegun(), "whole messages are given up");
         assert_eq!(output.len(), 44 - 30, "the second frame has been begun, the third has not");
         assert_eq!(budget.used(), 14);
         let mut close = Vec::new();
@@ -354,5 +382,28 @@ mod tests {
         let mut rest = Vec::new();
         theirs.read_to_end(&mut rest).await.unwrap();
         assert_eq!([&read[..], &rest].concat(), [binary(20), binary(20), close].concat());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_message_that_is_cut_is_said_to_be_and_a_close_that_waits_is_kept() {
+        let mut output = Output::new(Arc::new(Budget::new(1000, Gauge::default())));
+        let mut sender = Sender::new(Role::Server);
+        let (mut ours, _theirs) = tokio::io::duplex(5);
+        let mut fresh = Vec::new();
+        sender.data(&mut fresh, MessageKind::Text, false, &[b"begun"], None).unwrap();
+        sender.data(&mut fresh, MessageKind::Text, true, &[b"not begun"], None).unwrap();
+        sender.close(&mut fresh, None, None).unwrap();
+        assert!(!write(&mut output, &mut ours, &mut fresh, Clock::system().now()).await);
+        for _ in 0..2 {
+            output.discard_unbegun();
+            let waiting = output.waiting.as_ref().unwrap();
+            assert_eq!(waiting.pending[waiting.written_bytes..], *b"un\x88\x00");
+        }
+
+        let mut output = Output::new(Arc::new(Budget::new(1000, Gauge::default())));
+        let mut fresh = b"\x01\x05begun\x80\x01x".to_vec();
+        let (mut ours, _theirs) = tokio::io::duplex(5);
+        assert!(!write(&mut output, &mut ours, &mut fresh, Clock::system().now()).await);
+        assert!(output.discard_unbegun());
     }
 }

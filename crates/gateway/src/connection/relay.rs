@@ -42,7 +42,9 @@ pub(crate) struct Relay<S> {
     sender: Sender,
     output: Output,
     /// What was read and not yet used: an incomplete header or control frame, or what came while input stood still.
-    remainder: Box<[u8]>,
+    remainder: Vec<u8>,
+    /// How much at the front of the remainder has been used since.
+    remainder_used: usize,
     /// The remainder has not been looked at to its end.
     remainder_is_fresh: bool,
     phase: Phase,
@@ -56,6 +58,8 @@ pub(crate) struct Relay<S> {
     message_since: Option<Instant>,
     /// How much of the message that is being sent is out or waits; 0 between messages.
     sending_bytes: usize,
+    /// The client's side has ended while the application worked, which may go on until then.
+    input_until: Option<Instant>,
     /// Since when input stands still because output is full or the application is busy.
     paused_since: Option<Instant>,
     /// Few clients ping; all of them answer pings.
@@ -149,7 +153,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
             sender: Sender::new(Role::Server),
             output,
             remainder_is_fresh: !already_read.is_empty(),
-            remainder: already_read.into_boxed_slice(),
+            remainder: already_read,
+            remainder_used: 0,
             phase: Phase::Open,
             ending: None,
             timer: None,
@@ -157,6 +162,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
             pinged_at: None,
             message_since: None,
             sending_bytes: 0,
+            input_until: None,
             paused_since: None,
             pings: None,
             pongs: Gcra::default(),
@@ -186,9 +192,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
         let signals = self.pulse.listen(cx.waker());
         self.heed(signals, now);
         let outcome = self.drive(cx, now);
+        if self.phase != Phase::Open
+            && let Application::Handler(handling) = &mut self.application
+        {
+            handling.stop();
+        }
         match &outcome {
-            Poll::Pending => self.arm(now),
-            Poll::Ready(_) => self.disarm(),
+            Poll::Pending => self.arm(),
+            Poll::Ready(Outcome::FirstMessage(_)) => self.disarm(),
+            Poll::Ready(Outcome::Ended(_)) => {
+                self.disarm();
+                self.pulse.forget_waker();
+            }
         }
         let blocked_since = self.output.blocked_since().map(|since| since - self.facilities.started_at);
         self.pulse.record_blocked(self.output.len(), blocked_since);
@@ -245,23 +260,40 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
 
     /// One turn; whether anything came of it, so that another is worth while.
     fn turn(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        let was_blocked = self.output.blocked_since().is_some();
         let has_worked = self.poll_handler(cx, now);
-        let terms = Arc::clone(&self.terms);
         worker::lend(|Worker { input, output: fresh }| {
             let mut tally = TrafficDelta::default();
             let mut turn = Turn { fresh, tally: &mut tally, now };
-            let was_paused = self.is_paused(0);
             let mut has_progressed = has_worked;
             has_progressed |= self.use_remainder(&mut turn);
             has_progressed |= self.read(cx, input, &mut turn);
+            self.note_begun(now);
+            if has_progressed {
+                self.terms.metrics.add(turn.tally);
+                self.traffic.add(turn.tally);
+            }
+            if self.has_call_to_begin() && !self.output.is_full(turn.fresh.len(), 0) {
+                // A handler that answers at once answers all that one read brought, and it leaves by one write.
+                self.output.frames().append(turn.fresh);
+                return true;
+            }
             match self.output.poll_write(&mut self.socket, cx, turn.fresh, now) {
                 Poll::Ready(Ok(())) | Poll::Pending => {}
                 Poll::Ready(Err(error)) => self.fail(&error),
             }
-            terms.metrics.add(&tally);
-            self.traffic.add(&tally);
-            has_progressed || (was_paused && !self.is_paused(0))
+            // What stood still for want of room has some now, and nothing else would wake this task for it: input, and
+            // what the application has to send while it is busy.
+            let is_unblocked = was_blocked && self.output.blocked_since().is_none();
+            has_progressed || is_unblocked || (self.paused_since.is_some() && !self.is_paused(0))
         })
+    }
+
+    fn has_call_to_begin(&self) -> bool {
+        match &self.application {
+            Application::Unauthenticated { .. } | Application::Echo(_) => false,
+            Application::Handler(handling) => self.phase == Phase::Open && handling.has_call_to_begin(),
+        }
     }
 
     /// Works on what was read before and has not been looked at to its end.
@@ -270,21 +302,37 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
             return false;
         }
         let mut remainder = mem::take(&mut self.remainder);
-        let mut rest = &mut remainder[..];
+        let mut rest = &mut remainder[self.remainder_used..];
         self.process(&mut rest, turn);
-        self.remainder = (&*rest).into();
+        let left = rest.len();
+        self.remainder_used = remainder.len() - left;
+        // Moving the rest to the front after each message would cost its square.
+        if self.remainder_used > remainder.len() / 2 {
+            remainder.drain(..self.remainder_used);
+            remainder.shrink_to_fit();
+            self.remainder_used = 0;
+        }
+        self.remainder = remainder;
         true
     }
 
     /// Reads once, if input may flow, and works on what has come.
     fn read(&mut self, cx: &mut Context<'_>, input: &mut [u8], turn: &mut Turn<'_>) -> bool {
-        if self.remainder_is_fresh || self.is_paused(turn.fresh.len()) {
-            self.paused_since.get_or_insert(turn.now);
+        // The remainder may have held the peer's Close, after which nothing is read.
+        if !self.is_receiving() {
             return false;
         }
+        if self.remainder_is_fresh || self.is_paused(turn.fresh.len()) {
+            return self.read_ahead(cx, input, turn);
+        }
         self.resume(turn.now);
-        let kept = self.remainder.len();
-        input[..kept].copy_from_slice(&self.remainder);
+        if self.input_until.is_some() {
+            self.input_ended(turn.now);
+            return true;
+        }
+        let remainder = &self.remainder[self.remainder_used..];
+        let kept = remainder.len();
+        input[..kept].copy_from_slice(remainder);
         let mut buffer = ReadBuf::new(&mut input[kept..]);
         let count = match Pin::new(&mut self.socket).poll_read(cx, &mut buffer) {
             Poll::Pending => return false,
@@ -300,11 +348,40 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
         }
         self.heard_at = turn.now;
         self.pinged_at = None;
-        self.remainder = Box::default();
+        (self.remainder, self.remainder_used) = (Vec::new(), 0);
         let mut rest = &mut input[..kept + count];
         self.process(&mut rest, turn);
         if !rest.is_empty() {
             self.remainder = (&*rest).into();
+        }
+        true
+    }
+
+    /// While the application works nothing is processed; a little is read, so that a client that leaves is noticed.
+    fn read_ahead(&mut self, cx: &mut Context<'_>, input: &mut [u8], turn: &Turn<'_>) -> bool {
+        let kept = self.remainder.len() - self.remainder_used;
+        let room = READ_AHEAD_BYTES_MAX.saturating_sub(kept);
+        let is_full = self.output.is_full(turn.fresh.len(), self.sending_bytes);
+        if is_full || room == 0 || self.input_until.is_some() {
+            self.paused_since.get_or_insert(turn.now);
+            return false;
+        }
+        self.resume(turn.now);
+        let mut buffer = ReadBuf::new(&mut input[..room]);
+        match Pin::new(&mut self.socket).poll_read(cx, &mut buffer) {
+            Poll::Pending => return false,
+            Poll::Ready(Err(error)) => self.fail(&error),
+            Poll::Ready(Ok(())) if buffer.filled().is_empty() => {
+                // It may only have closed its own side: what it asked for before may still be answered, for a while.
+                self.input_until = Some(turn.now + self.terms.limits.close_timeout);
+            }
+            Poll::Ready(Ok(())) => {
+                (self.heard_at, self.pinged_at) = (turn.now, None);
+                self.remainder.drain(..self.remainder_used);
+                self.remainder_used = 0;
+                self.remainder.extend_from_slice(buffer.filled());
+                self.remainder_is_fresh = true;
+            }
         }
         true
     }
@@ -319,11 +396,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
             }
             match self.receiver.receive(input) {
                 Ok(None) => return,
-                Ok(Some(event)) => self.take_event(event, turn),
+                Ok(Some(event)) => {
+                    self.take_event(event, turn);
+                    if !self.receiver.is_within_message() {
+                        self.message_since = None;
+                    }
+                }
                 Err(violation) => self.break_off(violation, turn),
             }
         }
         *input = &mut [];
+    }
+
+    /// A message begins with the first byte of its header: that may be all that ever comes.
+    fn note_begun(&mut self, now: Instant) {
+        let is_begun = !self.remainder.is_empty() && !self.remainder_is_fresh;
+        if self.phase == Phase::Open && (is_begun || self.receiver.is_within_message()) {
+            self.message_since.get_or_insert(now);
+        }
     }
 
     fn take_event(&mut self, event: Event<'_>, turn: &mut Turn<'_>) {
@@ -357,11 +447,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
 
     fn take_chunk(&mut self, chunk: &Chunk<'_>, turn: &mut Turn<'_>) {
         turn.tally.chunk(Direction::In, kind_of(chunk.kind), chunk.payload.len(), chunk.message_end);
-        if chunk.message_end {
-            self.message_since = None;
-        } else if chunk.message_start {
-            self.message_since = Some(turn.now);
-        }
         match &mut self.application {
             Application::Unauthenticated(nobody) => {
                 if chunk.kind == MessageKind::Binary {
@@ -404,7 +489,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
                 turn.tally.chunk(Direction::Out, FrameKind::Close, answer.map_or(0, |_| 2), true);
             }
         }
-        self.phase = Phase::Finishing { until: turn.now + self.terms.limits.close_timeout };
+        self.phase = Phase::Finishing { until: self.close_until(turn.now) };
     }
 
     /// Fails the connection (RFC 6455 §7.1.7): what the peer sends can no longer be read, its Close included.
@@ -417,27 +502,31 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
         };
         let limits = if is_first { FIRST_MESSAGE_LIMITS } else { self.terms.message_limits() };
         self.close(Ending::by_violation(reason, violation, limits), turn);
-        self.phase = Phase::Finishing { until: turn.now + self.terms.limits.close_timeout };
+        self.phase = Phase::Finishing { until: self.close_until(turn.now) };
     }
 
     /// Queues the notice and our Close behind what this turn has produced.
     fn close(&mut self, ending: Ending, turn: &mut Turn<'_>) {
-        self.queue_close(ending, turn.fresh, turn.now);
+        self.queue_close(ending, self.terms.notice, turn.fresh, turn.now);
     }
 
     /// Queues the notice and our Close behind what waits, between turns.
     fn close_from_outside(&mut self, ending: Ending, now: Instant) {
+        self.close_with_notice(ending, self.terms.notice, now);
+    }
+
+    fn close_with_notice(&mut self, ending: Ending, notice: Notice, now: Instant) {
         let mut frames = mem::take(self.output.frames());
-        self.queue_close(ending, &mut frames, now);
+        self.queue_close(ending, notice, &mut frames, now);
         *self.output.frames() = frames;
     }
 
-    fn queue_close(&mut self, ending: Ending, frames: &mut Vec<u8>, now: Instant) {
+    fn queue_close(&mut self, ending: Ending, notice: Notice, frames: &mut Vec<u8>, now: Instant) {
         if self.sender.is_closed() {
             return;
         }
         let row = ending.reason.row();
-        let notice = match self.terms.notice {
+        let notice = match notice {
             Notice::Close => None,
             Notice::Json => Some(ending.reason.notice_json()),
             Notice::Text => Some(row.title.to_owned()),
@@ -450,9 +539,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
         {
             self.terms.metrics.add(&TrafficDelta::whole(Direction::Out, FrameKind::Text, notice.len()));
         }
-        let close = row.close.map(|code| CloseFrame { code, reason: row.close_reason });
-        self.queue_close_frame(close, frames, now);
+        self.queue_close_frame(Self::close_frame_of(&ending), frames, now);
         self.ending.get_or_insert_with(|| Box::new(ending));
+    }
+
+    fn close_frame_of(ending: &Ending) -> Option<CloseFrame<'static>> {
+        let row = ending.reason.row();
+        row.close.map(|code| CloseFrame { code, reason: row.close_reason })
     }
 
     fn queue_close_frame(&mut self, close: Option<CloseFrame<'_>>, frames: &mut Vec<u8>, now: Instant) {
@@ -461,7 +554,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
             self.terms.metrics.add(&TrafficDelta::whole(Direction::Out, FrameKind::Close, bytes));
         }
         self.message_since = None;
-        self.phase = Phase::Closing { until: now + self.terms.limits.close_timeout };
+        self.phase = Phase::Closing { until: self.close_until(now) };
     }
 
     /// Lets the application work, and takes what it has to send while there is room.
@@ -471,7 +564,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
             return false;
         }
         let was_busy = handling.is_busy();
-        let result = handling.poll_call(cx);
+        let result = if was_busy {
+            // What the call sends is looked for below, so it need not wake us.
+            self.pulse.hold_outbox();
+            let result = handling.poll_call(cx);
+            self.pulse.release_outbox();
+            result
+        } else {
+            Poll::Ready(Ok(()))
+        };
         let mut has_progressed = was_busy && result.is_ready();
         let mut tally = TrafficDelta::default();
         while !self.output.is_full(0, 0) {
@@ -488,8 +589,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
             }
             has_progressed = true;
         }
-        self.terms.metrics.add(&tally);
-        self.traffic.add(&tally);
+        if has_progressed {
+            self.terms.metrics.add(&tally);
+            self.traffic.add(&tally);
+        }
         if matches!(result, Poll::Ready(Err(_))) {
             self.close_from_outside(Ending::by_gate(Reason::HandlerPanicked), now);
         }
@@ -518,7 +621,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
 
     fn heed(&mut self, signals: Signals, now: Instant) {
         if signals.contains(Signal::Timer) {
-            self.timer = None;
+            // It may be one that fired while it was being put off; the one that took its place must not be forgotten.
+            self.disarm();
             self.check_deadlines(now);
         }
         if signals.contains(Signal::Drain) {
@@ -563,6 +667,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
         } else if passed(self.pong_until()) {
             let limit = limits.pong_timeout;
             self.close_from_outside(Ending::late(Reason::PongTimeout, limit), now);
+        } else if passed(self.input_until) {
+            self.input_ended(now);
         } else if passed(self.ping_at()) && self.sender.ping(self.output.frames(), &[], None).is_ok() {
             self.terms.metrics.add(&TrafficDelta::whole(Direction::Out, FrameKind::Ping, 0));
             self.pinged_at = Some(now);
@@ -571,12 +677,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
 
     /// Closes a connection whose output is stuck: what has not been begun is given up, so that a Close can be next.
     fn give_up_output(&mut self, ending: Ending, now: Instant) {
-        self.output.discard_unbegun();
-        self.close_from_outside(ending, now);
+        if self.sender.is_closed() {
+            // It has been told, and does not even take that.
+            self.ending = self.ending.take().map(|ending| Box::new(ending.unanswered()));
+            self.phase = Phase::Done;
+            return;
+        }
+        // A notice behind half a message would be taken for a part of it.
+        let cuts_message = self.output.discard_unbegun();
+        let notice = if cuts_message { Notice::Close } else { self.terms.notice };
+        self.close_with_notice(ending, notice, now);
     }
 
     fn stalls_at(&self) -> Option<Instant> {
-        Some(self.output.blocked_since()? + self.terms.limits.stall_timeout?)
+        self.output.blocked_since()?.checked_add(self.terms.limits.stall_timeout?)
     }
 
     fn first_message_until(&self) -> Option<Instant> {
@@ -590,24 +704,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
         if self.paused_since.is_some() {
             return None;
         }
-        Some(self.message_since? + self.terms.limits.message_timeout?)
+        self.message_since?.checked_add(self.terms.limits.message_timeout?)
     }
 
     fn pong_until(&self) -> Option<Instant> {
         if self.paused_since.is_some() {
             return None;
         }
-        Some(self.pinged_at? + self.terms.limits.pong_timeout?)
+        self.pinged_at?.checked_add(self.terms.limits.pong_timeout?)
     }
 
     /// Pings go out only while input and output flow: while they stand still no answer could be seen.
     fn ping_at(&self) -> Option<Instant> {
-        if self.paused_since.is_some() || self.pinged_at.is_some() || !self.output.is_empty() {
+        let is_deaf = self.paused_since.is_some() || self.input_until.is_some();
+        if is_deaf || self.pinged_at.is_some() || !self.output.is_empty() {
             return None;
         }
-        Some(self.heard_at + self.terms.limits.ping_interval?)
+        self.heard_at.checked_add(self.terms.limits.ping_interval?)
     }
 
+    fn close_until(&self, now: Instant) -> Instant {
+        now + self.terms.limits.close_timeout.min(CLOSE_TIME_MAX)
+    }
+
+    /// `None` where no limit is set, and where one lies beyond all time.
     fn next_deadline(&self) -> Option<Instant> {
         match self.phase {
             Phase::Open => [
@@ -616,6 +736,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
                 self.message_until(),
                 self.pong_until(),
                 self.ping_at(),
+                self.input_until,
             ]
             .into_iter()
             .flatten()
@@ -628,7 +749,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
     }
 
     /// Sees to it that the next deadline wakes this connection. A timer that comes too early only looks again.
-    fn arm(&mut self, _now: Instant) {
+    fn arm(&mut self) {
         let Some(deadline) = self.next_deadline() else { return };
         if self.timer.as_ref().is_some_and(|(at, _)| *at <= deadline) {
             return;
@@ -670,8 +791,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
     /// The peer's side has ended without a Close.
     fn input_ended(&mut self, now: Instant) {
         self.ending.get_or_insert_with(|| Box::new(Ending::lost())).is_clean = false;
-        // A peer that has only closed its own side still gets what it asked for before.
-        let until = now + LINGER_TIME_MAX;
+        // A peer that has only closed its own side still gets what it asked for before; one that is gone answers our
+        // next write with a reset.
+        let until = now + self.terms.limits.close_timeout;
         self.phase = Phase::Finishing { until };
     }
 
@@ -710,11 +832,17 @@ fn control_rate() -> Rate {
 pub(crate) const FIRST_MESSAGE_LIMITS: MessageLimits =
     MessageLimits { message_bytes_max: 8 * 1024, message_fragments_max: 16 };
 
+/// How much is read of a client whose messages the application has yet to get to.
+const READ_AHEAD_BYTES_MAX: usize = 16 * 1024;
+
 /// The pings that a client may send, and the pongs; a keepalive needs one in some seconds.
 const CONTROLS_PER_SECOND: u32 = 50;
 
 /// How many of them may come at once.
 const CONTROLS_BURST: u32 = 100;
+
+/// However long a route lets a peer take to answer our Close.
+const CLOSE_TIME_MAX: Duration = Duration::from_secs(3600);
 
 /// How long a peer that has nothing more to say may take to close its side of the transport: a slow path's round trip.
 const LINGER_TIME_MAX: Duration = Duration::from_millis(500);

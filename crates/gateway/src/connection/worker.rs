@@ -21,6 +21,8 @@ pub(super) fn lend<R>(use_them: impl FnOnce(&mut Worker) -> R) -> R {
         });
     }
     WORKER.with_borrow_mut(|worker| {
+        // Where a panic ended the last loan, what lies here is another connection's.
+        worker.output.clear();
         let result = use_them(worker);
         // A single large message is no reason to hold its size for ever.
         if worker.output.capacity() > OUTPUT_BYTES_KEPT {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
-use std::sync::Mutex;
+use std::sync::{Mutex, Once};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -83,6 +83,9 @@ fn captured<S>(subscriber: impl FnOnce(Mutex<Output>) -> S, body: impl FnOnce())
 where
     S: tracing::Subscriber + Send + Sync,
 {
+    // What is logged on other threads meanwhile must not settle that nobody listens here: tracing remembers that for all.
+    static LISTENING: Once = Once::new();
+    LISTENING.call_once(|| tracing::subscriber::set_global_default(tracing_subscriber::registry()).unwrap());
     let output = Output::default();
     tracing::subscriber::with_default(subscriber(Mutex::new(output.clone())), body);
     let bytes = std::mem::take(&mut *output.0.lock().unwrap());

@@ -1,7 +1,8 @@
 //! The accept loop of one listener, which survives whatever the system says.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read as _, Write as _};
+use std::net::Shutdown;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
@@ -38,17 +39,27 @@ pub(super) async fn accept(entry: Entry, listener: TcpListener) {
 async fn turn_one_away(gate: &Gate, listener: &TcpListener, reserve: &mut Reserve) {
     let had_reserve = reserve.give_up();
     if had_reserve && let Ok(Ok((socket, peer))) = timeout(TURN_AWAY_TIME_MAX, listener.accept()).await {
-        turn_away(gate, &socket, ClientAddr::from(PeerAddr(peer)));
+        turn_away(gate, socket, ClientAddr::from(PeerAddr(peer)));
     }
     if !reserve.take_back() || !had_reserve {
         sleep(ACCEPT_PAUSE).await;
     }
 }
 
-fn turn_away(gate: &Gate, socket: &TcpStream, client: ClientAddr) {
+fn turn_away(gate: &Gate, socket: TcpStream, client: ClientAddr) {
     connection::turn_away_at_once(gate, client, Reason::DescriptorsExhausted, |answer| {
-        // A socket that was just accepted has room for it; if not, closing says enough.
-        let _ = socket.try_write(answer);
+        // The runtime has yet to hear that this socket can be written to; the system knows already. One that was just
+        // accepted has room for the answer; if not, closing says enough.
+        let Ok(socket) = socket.into_std() else { return };
+        let _ = (&socket).write(answer);
+        let _ = socket.shutdown(Shutdown::Write);
+        // Bytes that were not read would turn the closing into a reset, and take the answer along.
+        let mut discarded = [0; 1024];
+        for _ in 0..DISCARDS_MAX {
+            if !matches!((&socket).read(&mut discarded), Ok(1..)) {
+                return;
+            }
+        }
     });
 }
 
@@ -88,4 +99,37 @@ const TOO_MANY_FILES_IN_SYSTEM: i32 = 23;
 const TOO_MANY_FILES_IN_PROCESS: i32 = 24;
 /// How long to wait where trying again at once could only fail again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How many reads of 1 KiB are made for a client that is turned away at once; a request seldom has more.
+const DISCARDS_MAX: usize = 16;
 const TURN_AWAY_TIME_MAX: Duration = Duration::from_millis(10);
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+    use crate::backend::handler::{Handler, Session};
+    use crate::route::Origins;
+    use crate::server::{Access, Route, Server};
+
+    struct Silent;
+
+    impl Handler for Silent {
+        async fn message(&self, _: &Session, _: drawgate_protocol::Message) {}
+    }
+
+    #[tokio::test]
+    async fn r10_a_client_for_whom_there_is_no_descriptor_is_told_so() {
+        let route = Route::new("route", "/*", Origins::Any, Access::Open, Silent).unwrap();
+        let address = "127.0.0.1:0".parse().unwrap();
+        let server = Server::builder().listen(address).route(route).bind().unwrap();
+        let listener = &server.bound[0].listener;
+        let mut client = TcpStream::connect(server.address()).await.unwrap();
+        client.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+        let (socket, peer) = listener.accept().await.unwrap();
+        turn_away(&server.gate, socket, ClientAddr::from(PeerAddr(peer)));
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 503"), "{answer:?}");
+    }
+}

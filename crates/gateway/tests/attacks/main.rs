@@ -11,9 +11,12 @@
     reason = "tests: what fails here should panic"
 )]
 
+mod exchange;
 mod framing;
 mod handshake;
 mod operations;
+mod pipelined;
 mod reasons;
 mod resources;
+mod routing;
 mod support;

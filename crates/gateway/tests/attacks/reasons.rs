@@ -39,7 +39,7 @@ async fn provoke(reason: Reason) {
             refused(reason, "", request("/", &header).as_bytes()).await;
         }
         Reason::RequestHeadersTooMany => {
-            refused(reason, "", request("/", &"A: b\r\n".repeat(65)).as_bytes()).await
+            refused(reason, "", request("/", &"A: b\r\n".repeat(65)).as_bytes()).await;
         }
         Reason::RequestTimeout => refused(reason, "", b"GET / HT").await,
         Reason::RequestIncomplete => {
@@ -51,7 +51,7 @@ async fn provoke(reason: Reason) {
             refused(reason, "", request("/", "").replace("HTTP/1.1", "HTTP/1.0").as_bytes()).await;
         }
         Reason::MethodNotAllowed => {
-            refused(reason, "", request("/", "").replace("GET", "POST").as_bytes()).await
+            refused(reason, "", request("/", "").replace("GET", "POST").as_bytes()).await;
         }
         Reason::UpgradeRequired => refused(reason, "", b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await,
         Reason::WebSocketVersionUnsupported => {
@@ -74,7 +74,7 @@ async fn provoke(reason: Reason) {
             refused_with(reason, Server::from_config(config(&toml)), sent.as_bytes()).await;
         }
         Reason::RequestBodyRefused => {
-            refused(reason, "", request("/", "Content-Length: 0\r\n").as_bytes()).await
+            refused(reason, "", request("/", "Content-Length: 0\r\n").as_bytes()).await;
         }
         Reason::SubprotocolsInvalid => {
             refused(reason, "", request("/", "Sec-WebSocket-Protocol: a, a\r\n").as_bytes()).await;
@@ -90,7 +90,7 @@ async fn provoke(reason: Reason) {
         }
         Reason::ServerFull => refused_with(reason, builder("").connections_max(1), b"").await,
         // Takes the descriptors of a whole process.
-        Reason::DescriptorsExhausted => elsewhere("../cli/tests/process.rs", "fn r10_"),
+        Reason::DescriptorsExhausted => elsewhere("../cli/tests/process/resources.rs", "fn r10_"),
         Reason::Draining => drained(Duration::from_secs(5), reason, true).await,
         Reason::UnauthenticatedFull => {
             let builder = builder(&token_route()).unauthenticated_max(0);
@@ -98,7 +98,7 @@ async fn provoke(reason: Reason) {
         }
         Reason::FirstMessageTimeout => closed(reason, "/token", &token_route(), b"").await,
         Reason::FirstMessageInvalid => {
-            closed(reason, "/token", &token_route(), &frame(0x82, b"binary")).await
+            closed(reason, "/token", &token_route(), &frame(0x82, b"binary")).await;
         }
         Reason::FirstMessageTooBig => {
             closed(reason, "/token", &token_route(), &frame(0x81, &[b'a'; 8193])).await;

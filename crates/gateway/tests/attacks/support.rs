@@ -1,19 +1,19 @@
 //! A gateway to attack, a raw client to do it with, and what must hold afterwards.
 
 use std::io::{self, Write};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Once};
 use std::time::Duration;
 
 use drawgate::config::Config;
 use drawgate::observe::Observer;
 use drawgate::reason::Reason;
-use drawgate::server::{Builder, Drained};
+use drawgate::server::{Builder, Drained, Entry};
 use drawgate::{CloseCode, Server};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
@@ -24,6 +24,8 @@ pub(crate) struct Case {
     pub(crate) address: SocketAddr,
     pub(crate) observer: Observer,
     pub(crate) admin: Option<SocketAddr>,
+    /// The first listener's way in for sockets from elsewhere.
+    pub(crate) entry: Entry,
     neighbour: Raw,
     records: Records,
     stop: Option<oneshot::Sender<()>>,
@@ -73,9 +75,16 @@ impl Case {
             .with_max_level(tracing::Level::TRACE)
             .with_writer(move || writer.clone())
             .finish();
+        // What is logged on other threads meanwhile must not settle that nobody listens here: tracing remembers that for
+        // all of them.
+        static LISTENING: Once = Once::new();
+        LISTENING
+            .call_once(|| tracing::subscriber::set_global_default(tracing_subscriber::registry()).unwrap());
         let subscriber = tracing::subscriber::set_default(subscriber);
         let server = builder.bind().unwrap_or_else(|error| panic!("{error}"));
         let (address, admin, observer) = (server.address(), server.admin_address(), server.observer());
+        let listener = server.addresses().next().map(|(name, _)| name.to_owned()).unwrap();
+        let entry = server.entry(&listener).unwrap();
         let (stop, stopped) = oneshot::channel();
         let running = tokio::spawn(server.run(async {
             let _ = stopped.await;
@@ -86,6 +95,7 @@ impl Case {
             address,
             observer,
             admin,
+            entry,
             neighbour,
             records,
             stop: Some(stop),
@@ -360,6 +370,18 @@ impl Raw {
         let read = timeout(PATIENCE, self.stream.read_buf(&mut self.unread)).await;
         read.expect("the gateway answers in time").is_ok_and(|count| count > 0)
     }
+
+    /// Sends a byte at a time, with a pause after each, until the gateway answers or ends the connection; how many were
+    /// sent.
+    pub(crate) async fn drip(&mut self, bytes: &[u8], pause: Duration) -> usize {
+        for (sent, byte) in bytes.iter().enumerate() {
+            self.send(&[*byte]).await;
+            if timeout(pause, self.stream.peek(&mut [0])).await.is_ok() {
+                return sent + 1;
+            }
+        }
+        bytes.len()
+    }
 }
 
 /// A request to open a WebSocket on `target`; `more` is further header lines, each with its line end.
@@ -414,3 +436,115 @@ impl Write for Records {
 pub(crate) const PATIENCE: Duration = Duration::from_secs(3);
 
 const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
+
+impl Raw {
+    /// A socket that takes in little before its peer's output is blocked.
+    pub(crate) async fn connect_narrow(address: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        Self { stream: socket.connect(address).await.unwrap(), unread: Vec::new() }
+    }
+
+    /// Reads one message: its frames, the last of which has FIN.
+    pub(crate) async fn read_message(&mut self) -> Vec<Frame> {
+        let mut frames = vec![self.read_frame().await];
+        while frames.last().is_some_and(|frame| frame.first & 0x80 == 0) {
+            frames.push(self.read_frame().await);
+            assert_eq!(frames.last().map(|frame| frame.first & 0x7F), Some(0), "a fragment continues");
+        }
+        frames
+    }
+
+    /// Sends `bytes` one at a time, one every `interval`, until an answer comes or none is left.
+    pub(crate) async fn trickle(&mut self, bytes: &[u8], interval: Duration) {
+        for byte in bytes {
+            if timeout(interval, self.stream.readable()).await.is_ok() {
+                return;
+            }
+            self.send(&[*byte]).await;
+        }
+    }
+}
+
+/// The payload of a message's frames.
+pub(crate) fn payload(frames: &[Frame]) -> Vec<u8> {
+    frames.iter().flat_map(|frame| frame.payload.iter().copied()).collect()
+}
+
+impl Case {
+    /// How many messages or control frames of `kind` have gone over the echo in `direction`.
+    pub(crate) fn messages(&self, direction: &str, kind: &str) -> u64 {
+        self.metric(&format!(
+            r#"drawgate_messages_total{{route="echo",direction="{direction}",kind="{kind}"}}"#
+        ))
+    }
+
+    /// How many bytes of payload have come to the echo in messages of `kind`.
+    pub(crate) fn bytes_in(&self, kind: &str) -> u64 {
+        self.metric(&format!(r#"drawgate_payload_bytes_total{{route="echo",direction="in",kind="{kind}"}}"#))
+    }
+}
+impl Case {
+    /// What the admin listener answers on `path`: the status and the body.
+    pub(crate) async fn ask_admin(&self, path: &str) -> (u16, String) {
+        let admin = self.admin.expect("the case has an admin listener");
+        let mut raw = Raw::connect(admin).await;
+        raw.send(format!("GET {path} HTTP/1.1\r\nHost: {admin}\r\n\r\n").as_bytes()).await;
+        while raw.read_more().await {}
+        let answer = String::from_utf8(raw.unread).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+    }
+
+    /// The neighbour is sent the Close of `reason`.
+    pub(crate) async fn neighbour_is_told(&mut self, reason: Reason) {
+        let (code, text) = self.neighbour.read_close().await;
+        assert_eq!((Some(code), &*text), (reason.row().close.map(CloseCode::get), reason.row().close_reason));
+    }
+
+    /// How much output waits for slow clients, as the admin listener tells it.
+    pub(crate) async fn buffered_bytes(&self) -> u64 {
+        let (_, page) = self.ask_admin("/metrics").await;
+        let line = page.lines().find_map(|line| line.strip_prefix("drawgate_buffered_bytes "));
+        line.unwrap().parse().unwrap()
+    }
+}
+
+impl Raw {
+    /// A connection from the loopback address that ends in `host`: another client than the others.
+    pub(crate) async fn connect_from(host: u8, address: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((Ipv4Addr::new(127, 0, 0, host), 0).into()).unwrap();
+        Self::over(socket, address).await
+    }
+
+    /// A connection for which the kernel keeps no more than usual that has not been read.
+    pub(crate) async fn connect_bounded(address: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(KERNEL_BYTES).unwrap();
+        Self::over(socket, address).await
+    }
+
+    async fn over(socket: TcpSocket, address: SocketAddr) -> Self {
+        let stream = socket.connect(address).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self { stream, unread: Vec::new() }
+    }
+}
+
+/// Waits until what `measure` measures has not changed for a while; returns that.
+pub(crate) async fn settled<F: Future<Output = u64>>(mut measure: impl FnMut() -> F) -> u64 {
+    let until = Instant::now() + PATIENCE;
+    let (mut last, mut since) = (measure().await, Instant::now());
+    while since.elapsed() < Duration::from_millis(100) {
+        assert!(Instant::now() < until, "{last} has not settled");
+        sleep(Duration::from_millis(5)).await;
+        let next = measure().await;
+        if next != last {
+            (last, since) = (next, Instant::now());
+        }
+    }
+    last
+}
+
+const KERNEL_BYTES: u32 = 128 * 1024;

@@ -63,9 +63,13 @@ impl Refusal {
         match self {
             Self::Head(fault) => fault.status(),
             Self::MethodNotGet => 405,
-            // RFC 6455 §4.4: a version that we do not speak is answered with the one that we do. That a version must be
-            // named at all is another rule: without one the handshake is malformed (§4.2.1).
-            Self::UpgradeMissing | Self::UpgradeNotWebSocket | Self::VersionUnsupported => 426,
+            // RFC 9110 §15.5.22: what is no handshake is told what would be. RFC 6455 §4.4: a version that we do not speak
+            // is answered with the one that we do; who names none is helped by the same answer.
+            Self::UpgradeMissing
+            | Self::UpgradeNotWebSocket
+            | Self::ConnectionNotUpgrade
+            | Self::VersionMissing
+            | Self::VersionUnsupported => 426,
             Self::Field(_)
             | Self::TargetFormUnsupported
             | Self::TargetNotHost
@@ -76,8 +80,6 @@ impl Refusal {
             | Self::BodyDeclared
             | Self::HostMissing
             | Self::HostMalformed
-            | Self::ConnectionNotUpgrade
-            | Self::VersionMissing
             | Self::KeyMissing
             | Self::KeyMalformed
             | Self::OriginMalformed

@@ -1,0 +1,90 @@
+//! The address to connect to: `ws://HOST[:PORT][/PATH][?QUERY]` (RFC 6455 §3).
+
+use std::fmt;
+use std::str::FromStr;
+
+use drawgate_protocol::handshake::Host;
+
+/// A `ws:` address, taken apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Url {
+    /// As in `Host`: the port is left out where it is the scheme's own.
+    pub(super) authority: String,
+    /// The host alone, without an IPv6 address's brackets.
+    pub(super) host: String,
+    pub(super) port: u16,
+    /// Path and query.
+    pub(super) target: String,
+}
+
+impl FromStr for Url {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let rest = match text.split_once("://") {
+            Some(("ws" | "http", rest)) => rest,
+            Some(("wss" | "https", _)) => return Err("TLS is not supported yet: use ws://".to_owned()),
+            Some((scheme, _)) => return Err(format!("{scheme}:// is not a WebSocket: write ws://HOST:PORT")),
+            None => return Err("write it as ws://HOST:PORT".to_owned()),
+        };
+        if rest.contains('#') {
+            return Err(
+                "a WebSocket address has no fragment (RFC 6455 §3): leave out # and what follows".to_owned()
+            );
+        }
+        let (authority, target) = match rest.find(['/', '?']) {
+            None => (rest, "/".to_owned()),
+            Some(at) if rest[at..].starts_with('?') => (&rest[..at], format!("/{}", &rest[at..])),
+            Some(at) => (&rest[..at], rest[at..].to_owned()),
+        };
+        let host = Host::parse(authority).ok_or("that is no host: write it as ws://HOST:PORT")?;
+        let name = host.name();
+        let name = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
+        let port = host.port().unwrap_or(DEFAULT_PORT);
+        let authority = if port == DEFAULT_PORT { host.name() } else { authority };
+        Ok(Self { authority: authority.to_owned(), host: name.to_owned(), port, target })
+    }
+}
+
+impl fmt::Display for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A query may hold a credential.
+        let path = self.target.split('?').next().unwrap_or_default();
+        write!(f, "ws://{}{path}", self.authority)
+    }
+}
+
+const DEFAULT_PORT: u16 = 80;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_taken_apart() {
+        for (text, authority, host, port, target) in [
+            ("ws://localhost", "localhost", "localhost", 80, "/"),
+            ("ws://localhost:80/a", "localhost", "localhost", 80, "/a"),
+            ("ws://127.0.0.1:8765", "127.0.0.1:8765", "127.0.0.1", 8765, "/"),
+            ("ws://[::1]:8765/chat?x=1", "[::1]:8765", "::1", 8765, "/chat?x=1"),
+            ("ws://a?x", "a", "a", 80, "/?x"),
+        ] {
+            let url: Url = text.parse().unwrap();
+            let expected =
+                Url { authority: authority.into(), host: host.into(), port, target: target.into() };
+            assert_eq!(url, expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_address_says_what_to_write() {
+        for text in ["localhost:8765", "ftp://a", "wss://a", "ws://", "ws://a:0", "ws://a#b", "ws://a b/"] {
+            assert!(text.parse::<Url>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_query_is_not_shown() {
+        assert_eq!("ws://a:1/b?token=secret".parse::<Url>().unwrap().to_string(), "ws://a:1/b");
+    }
+}

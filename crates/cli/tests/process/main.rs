@@ -1,0 +1,16 @@
+//! The program as a process: what it holds, how it ends, and what it says, by what can be seen from outside.
+//!
+//! Each test drives the real binary over loopback sockets and signals, with a configuration and a folder of its own.
+
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    reason = "tests: what fails here should panic, and numbers that were measured are told"
+)]
+
+mod ends;
+mod resources;
+mod secrets;
+mod support;

@@ -1,0 +1,334 @@
+//! Target `connection`: the whole gateway, in memory and on virtual time, with clients that do anything.
+//!
+//! The input is a [`Program`]. Promises: no panic and no spinning; every connection ends within [`END_TIME_MAX`] of the
+//! last thing that happened to it and is counted once; what a client gets is one sound HTTP response and then sound
+//! frames, with nothing behind a Close; answers are a prefix of those that the client asked for, and all of them where
+//! it did nothing to lose them; and at the end nothing is held.
+
+mod gateway;
+mod pipe;
+mod program;
+mod requests;
+mod verdict;
+
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::task::Poll;
+use std::time::Duration;
+
+use drawgate::observe::Observer;
+use drawgate::server::{Drained, Entry};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+
+use self::gateway::{DRAIN_TIMEOUT, LISTENER};
+use self::pipe::Client;
+use self::program::{Action, Program, Settings, Step, op};
+use crate::Seed;
+
+/// Checks one input.
+pub fn run(data: &[u8]) {
+    let _metrics = live(data);
+}
+
+/// Runs the program to its end; gives the gateway's metrics then.
+fn live(data: &[u8]) -> String {
+    let Program { settings, steps } = Program::decode(data);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
+    runtime.expect("there is room for a runtime").block_on(async {
+        let mut world = World::new(settings);
+        for step in &steps {
+            world.take(step).await;
+        }
+        world.end(settings).await
+    })
+}
+
+/// The program that `data` is, for people.
+#[must_use]
+pub fn describe(data: &[u8]) -> String {
+    let Program { settings, steps } = Program::decode(data);
+    let mut lines = vec![format!("{settings:?}")];
+    for Step { action, rests } in steps {
+        lines.push(format!("{action:?}{}", if rests { "" } else { " at once" }));
+    }
+    lines.join("\n")
+}
+
+/// The gateway and its clients.
+struct World {
+    entry: Entry,
+    observer: Observer,
+    shutdown: Option<oneshot::Sender<()>>,
+    running: JoinHandle<Drained>,
+    lives: Vec<Life>,
+    selected: usize,
+}
+
+/// One client, and the task that serves it.
+struct Life {
+    client: Client,
+    served: JoinHandle<()>,
+    /// How much it had sent when the drain began.
+    sent_bytes_at_drain: Option<usize>,
+}
+
+impl World {
+    fn new(settings: Settings) -> Self {
+        let server = gateway::gateway(settings);
+        let (shutdown, told) = oneshot::channel();
+        Self {
+            entry: server.entry(LISTENER).expect("there is one listener"),
+            observer: server.observer(),
+            shutdown: Some(shutdown),
+            running: tokio::spawn(server.run(async {
+                let _ = told.await;
+            })),
+            lives: Vec::new(),
+            selected: 0,
+        }
+    }
+
+    async fn take(&mut self, Step { action, rests }: &Step) {
+        match action {
+            Action::Open(number) => self.open(*number).await,
+            Action::Select(number) if !self.lives.is_empty() => {
+                self.selected = usize::from(*number) % self.lives.len();
+            }
+            Action::Wait { ms } => sleep(Duration::from_millis(*ms)).await,
+            Action::Drain => self.drain(),
+            other => {
+                if let Some(life) = self.lives.get(self.selected) {
+                    act(&life.client, other);
+                }
+            }
+        }
+        if *rests {
+            // Time passes only when nobody has anything left to do.
+            sleep(Duration::from_millis(1)).await;
+        }
+        self.lives.iter().for_each(|life| life.client.forgive_calls());
+    }
+
+    async fn open(&mut self, number: u8) {
+        let is_serving = self.shutdown.is_some() || self.lives.iter().any(|life| !life.served.is_finished());
+        if self.lives.len() == CLIENTS_MAX || !is_serving {
+            return;
+        }
+        let (socket, client) = pipe::pipe();
+        client.send(&requests::head(number));
+        let peer = SocketAddr::from(([192, 0, 2, 1], 40_000));
+        let mut serving = Box::pin(self.entry.clone().serve(socket, peer));
+        // The gateway knows of a client from the first poll on; until then a drain does not wait for it.
+        poll_fn(|cx| {
+            let _ = serving.as_mut().poll(cx);
+            Poll::Ready(())
+        })
+        .await;
+        self.selected = self.lives.len();
+        let sent_bytes_at_drain = self.shutdown.is_none().then_some(0);
+        self.lives.push(Life { client, served: tokio::spawn(serving), sent_bytes_at_drain });
+    }
+
+    fn drain(&mut self) {
+        let Some(shutdown) = self.shutdown.take() else { return };
+        for life in &mut self.lives {
+            life.sent_bytes_at_drain = Some(life.client.state().sent.len());
+        }
+        let _ = shutdown.send(());
+    }
+
+    /// Nothing more happens but time.
+    async fn end(mut self, settings: Settings) -> String {
+        sleep(Duration::from_millis(1)).await;
+        for life in &mut self.lives {
+            verdict::assert_answered(&life.client.state(), settings);
+            let ended = timeout(END_TIME_MAX, &mut life.served).await;
+            ended.expect("a connection never ends").expect("nothing panics");
+            assert!(life.client.is_dropped(), "the socket is still held");
+            verdict::assert_sound(&life.client.state(), settings, life.sent_bytes_at_drain);
+        }
+        self.drain();
+        let drained = timeout(DRAIN_TIMEOUT + Duration::from_secs(3), self.running).await;
+        drained.expect("the gateway never ends").expect("nothing panics");
+        let page = self.observer.render();
+        assert_eq!(sum(&page, "drawgate_ends_total"), self.lives.len(), "{page}");
+        assert!(!page.contains("internal_error") && !page.contains("handler_panicked"), "{page}");
+        assert_eq!(sum(&page, "drawgate_handshakes_total"), self.lives.len(), "{page}");
+        assert_eq!(sum(&page, "drawgate_connections"), 0, "{page}");
+        assert_eq!(sum(&page, "drawgate_buffered_bytes"), 0, "{page}");
+        page
+    }
+}
+
+/// What a client does.
+fn act(client: &Client, action: &Action) {
+    match action {
+        Action::Message { is_text, letter, bytes } => {
+            let first = if *is_text { 0x81 } else { 0x82 };
+            client.send(&requests::frame(first, &requests::payload(*letter, *bytes)));
+        }
+        Action::Frame { first, bytes } => {
+            client.send(&requests::frame(*first, &requests::payload(*first, *bytes)));
+        }
+        Action::Raw(bytes) => client.send(bytes),
+        Action::Controls { opcode, bytes, count } => {
+            for number in 0..*count {
+                client.send(&requests::frame(0x80 | opcode, &requests::payload(number, *bytes)));
+            }
+        }
+        Action::Close(number) => client.send(&requests::frame(0x88, &requests::close_payload(*number))),
+        Action::Token(number) => client.send(&requests::frame(0x81, &requests::token(*number))),
+        Action::Window { bytes } => client.set_window(*bytes),
+        Action::Unblock => client.set_window(usize::MAX),
+        Action::Reset => client.reset(),
+        Action::Finish => client.finish(),
+        Action::Cut { read_bytes_max, write_bytes_max, hiccup_every } => {
+            client.cut(*read_bytes_max, *write_bytes_max, *hiccup_every);
+        }
+        Action::HoldBack { bytes } => client.hold_back(*bytes),
+        Action::AnswerClose => {
+            let has_close = verdict::has_close(&client.state().written);
+            if has_close {
+                client.send(&requests::frame(0x88, &requests::close_payload(0)));
+            }
+        }
+        Action::Open(_) | Action::Select(_) | Action::Wait { .. } | Action::Drain => {}
+    }
+}
+
+/// The sum of the series of one metric.
+fn sum(page: &str, metric: &str) -> usize {
+    let series = page.lines().filter(|line| line.split(['{', ' ']).next() == Some(metric));
+    let values: Vec<usize> = series
+        .map(|line| {
+            line.rsplit(' ')
+                .next()
+                .and_then(|value| value.parse().ok())
+                .expect("a count that is not negative")
+        })
+        .collect();
+    values.iter().sum()
+}
+
+/// A life of each kind, and each fault once.
+#[must_use]
+pub fn seeds() -> Vec<Seed> {
+    PROGRAMS.iter().map(|(name, steps)| Seed { name: (*name).to_owned(), bytes: steps.concat() }).collect()
+}
+
+const ECHO: &[u8] = &[op::OPEN, 0];
+const HANDLER: &[u8] = &[op::OPEN, 5];
+const AUTHENTICATED: &[u8] = &[op::OPEN, 9, op::TOKEN, 0];
+
+/// 250 KB, some at least more than the output holds.
+const LARGE: &[u8] = &[op::BINARY, 0, 251, op::BINARY, 1, 251, op::BINARY, 2, 251, op::BINARY, 3, 251];
+
+/// The settings, then the steps.
+const PROGRAMS: &[(&str, &[&[u8]])] = &[
+    (
+        "echo-and-close",
+        &[&[0], ECHO, &[op::TEXT, 0, 5, op::BINARY, 0, 210, op::PING, 4, 0, op::CLOSE, 1, op::FINISH]],
+    ),
+    (
+        "handler-in-every-way",
+        &[
+            &[0],
+            HANDLER,
+            &[op::TEXT, 1, 5, op::TEXT, 8, 5, op::TEXT, 7, 3, op::TEXT, 9, 3, op::WAIT, 6, op::ANSWER_CLOSE],
+        ],
+    ),
+    ("token-then-echo", &[&[2], AUTHENTICATED, &[op::TEXT, 0, 9, op::CLOSE, 0]]),
+    ("token-wrong", &[&[1, op::OPEN, 9, op::TOKEN, 5, op::ANSWER_CLOSE]]),
+    ("token-never", &[&[2, op::OPEN, 9, op::PING, 0, 0, op::WAIT, 8]]),
+    ("requests-refused", &[&[0, op::OPEN, 13, op::OPEN, 16, op::FINISH, op::OPEN, 17]]),
+    (
+        "bytes-one-by-one",
+        &[&[0], ECHO, &[op::CUT, 1, 1, 2, op::TEXT, 0, 199, op::TEXT, 0, 202, op::CLOSE, 0]],
+    ),
+    ("message-that-never-ends", &[&[0], ECHO, &[op::FRAME, 1, 9, op::WAIT, 11, op::WAIT, 11]]),
+    ("frame-cut-and-reset", &[&[0], ECHO, &[op::HOLD_BACK, 50, op::TEXT, 0, 100, op::RESET]]),
+    ("frame-cut-and-finished", &[&[0], ECHO, &[op::HOLD_BACK, 50, op::TEXT, 0, 100, op::FINISH]]),
+    ("reader-stalls", &[&[2], ECHO, &[op::WINDOW, 30, op::TEXT, 0, 210, op::PING, 9, 210, op::WAIT, 10]]),
+    (
+        "reader-stalls-in-mid-message",
+        &[&[2], ECHO, &[op::WINDOW, 0x16, op::FRAME, 1, 20, op::FRAME, 0x80, 30, op::WAIT, 10, op::UNBLOCK]],
+    ),
+    (
+        "reader-pauses-under-a-burst",
+        &[
+            &[0],
+            HANDLER,
+            &[op::WINDOW, 200, op::TEXT, 7, 9, op::WAIT, 5, op::UNBLOCK, op::WAIT, 5, op::CLOSE, 0],
+        ],
+    ),
+    (
+        "reader-pauses-under-a-burst-and-is-silent",
+        &[&[0], HANDLER, &[op::WINDOW, 200, op::TEXT, 7, 9, op::UNBLOCK]],
+    ),
+    (
+        "reader-pauses-under-an-echo",
+        &[&[0], ECHO, &[op::WINDOW, 0], LARGE, LARGE, &[op::WAIT, 5, op::UNBLOCK, op::FINISH]],
+    ),
+    (
+        "load-is-shed",
+        &[&[8], ECHO, &[op::WINDOW, 30, op::BINARY, 0, 210, op::TEXT, 0, 99, op::WAIT, 2, op::UNBLOCK]],
+    ),
+    (
+        "drain-after-all-is-answered",
+        &[&[1], HANDLER, &[op::TEXT | 0x80, 8, 9, op::TEXT | 0x80, 0, 9, op::DRAIN]],
+    ),
+    (
+        "drain-with-a-late-client",
+        &[&[0], ECHO, &[op::FRAME, 1, 9, op::DRAIN | 0x80, op::OPEN, 1, op::WAIT, 11]],
+    ),
+    ("ping-flood", &[&[0], ECHO, &[op::PING | 0x80, 0, 255, op::PING, 0, 255]]),
+    (
+        "small-limits",
+        &[&[4], ECHO, &[op::FRAME, 2, 10, op::FRAME, 0, 10, op::FRAME, 0, 10, op::FRAME, 0, 10]],
+    ),
+    (
+        "no-room-for-a-third",
+        &[&[0x20], AUTHENTICATED, &[op::OPEN, 9], ECHO, &[op::SELECT, 0, op::TEXT, 0, 9]],
+    ),
+    ("no-room-for-a-second-stranger", &[&[0x40, op::OPEN, 9], AUTHENTICATED, ECHO, &[op::TEXT, 0, 9]]),
+];
+
+const CLIENTS_MAX: usize = 3;
+
+/// The longest deadlines in a row: a ping, its answer, the Close, and an application that is slow with every message.
+const END_TIME_MAX: Duration = Duration::from_secs(120);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seeds_come_to_every_kind_of_end() {
+        let pages: Vec<String> = seeds().iter().map(|seed| live(&seed.bytes)).collect();
+        for label in [
+            "route_not_found",
+            "method_not_allowed",
+            "request_head_too_large",
+            "client_connections_exceeded",
+            "unauthenticated_full",
+            "closed_by_client",
+            "closed_by_application",
+            "connection_lost",
+            "connection_reset",
+            "draining",
+            "first_message_timeout",
+            "token_invalid",
+            "fragments_too_many",
+            "message_timeout",
+            "output_stalled",
+            "overloaded",
+            "ping_rate_exceeded",
+            "pong_timeout",
+        ] {
+            let series = format!("drawgate_ends_total{{reason=\"{label}\"");
+            assert!(pages.iter().any(|page| page.contains(&series)), "no seed ends with {label}");
+        }
+    }
+}
