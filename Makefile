@@ -17,6 +17,7 @@ test:
 	$(MAKE) clients
 	$(MAKE) conformance SAMPLE=1
 	$(MAKE) newcomer
+	$(MAKE) bench-smoke
 
 # Formatting, lints and documentation, warnings denied.
 check:
@@ -65,4 +66,24 @@ newcomer:
 
 clean:
 	cargo clean
-	rm -rf conformance/.venv conformance/node_modules fuzz/target bench/target drawgate-data
+	rm -rf conformance/.venv conformance/node_modules bench/.venv bench/node_modules fuzz/target bench/target drawgate-data
+
+.PHONY: bench bench-smoke
+
+BENCH := --manifest-path bench/Cargo.toml --locked
+
+# What the data path costs beside its peers; writes docs/performance.md. WHAT is one or more of messages, handshake, many,
+# idle and instructions; without it, all of them: some twenty minutes, on a machine that does nothing else.
+bench:
+	bench/install.sh
+	cargo build --release --package drawgate-cli --locked
+	cargo build --release $(BENCH)
+	cargo run --release --quiet $(BENCH) -- --drawgate $(TARGET_DIR)/release/drawgate --page docs/performance.md $(WHAT)
+
+# Whether the bench still works: lints, tests, and a moment of it. Its figures mean nothing here.
+bench-smoke: program
+	cargo fmt --manifest-path bench/Cargo.toml --check
+	cargo clippy $(BENCH) --all-targets --quiet -- -D warnings
+	cargo test $(BENCH) --lib --quiet
+	cargo build $(BENCH) --quiet
+	cargo run --quiet $(BENCH) -- --drawgate $(BINARY) --smoke

@@ -4,24 +4,23 @@
 //! connection pays nothing for what it took to get there. [`conclude`] is the only code that logs and counts an end.
 //! Comes after the firewall; before and beside it stands the server, which accepts and drains.
 
+mod live;
 mod output;
 mod relay;
 mod worker;
 
-use std::collections::HashMap;
 use std::future::poll_fn;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use drawgate_protocol::handshake::Extension;
-use drawgate_protocol::{Assembler, Limits as MessageLimits, LocalCode, Violation};
+use drawgate_protocol::{Limits as MessageLimits, LocalCode, Violation};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Semaphore, watch};
 use tokio::time::{timeout, timeout_at};
 
 use crate::auth::Authenticator;
@@ -35,14 +34,15 @@ use crate::firewall::{Admission, Denied};
 use crate::limits::Limits;
 use crate::observe::{Ended, Observer, Opened, Phase, RouteMetrics, Side, Traffic};
 use crate::principal::{ClientAddr, ConnectionId, Principal};
-use crate::pulse::{Pulse, Signal};
+use crate::pulse::Pulse;
 use crate::reason::{Fault, Reason};
 use crate::route::Notice;
 use crate::timers::Timers;
 use crate::upgrade::{Entrances, Head, HeadError, Refused, Routed, send_refusal};
 
+pub(crate) use live::Live;
 pub(crate) use output::Budget;
-use relay::{Application, FIRST_MESSAGE_LIMITS, Outcome, Relay};
+use relay::{Application, Outcome, Relay, Unauthenticated};
 
 /// What every connection's data path shares.
 #[derive(Debug)]
@@ -127,14 +127,7 @@ pub(crate) struct Arrival<S> {
     pub(crate) socket: S,
     pub(crate) client: ClientAddr,
     pub(crate) accepted_at: Instant,
-    pub(crate) admission: Result<Place, NoRoom>,
-}
-
-/// What a connection that is let in holds until it ends.
-#[derive(Debug)]
-pub(crate) struct Place {
-    pub(crate) _admission: Admission,
-    pub(crate) _permit: OwnedSemaphorePermit,
+    pub(crate) admission: Result<Admission, NoRoom>,
 }
 
 /// Why a socket is turned away before a byte is read, and at which limit.
@@ -155,6 +148,17 @@ pub(crate) struct Ending {
     pub(crate) violation: Option<Violation>,
     pub(crate) limit: Option<u64>,
     pub(crate) detail: Option<String>,
+    /// What had gone over the connection until then.
+    pub(crate) traffic: Traffic,
+}
+
+/// What the first part of a connection's life works with.
+struct WayIn<S> {
+    door: Arc<Door>,
+    socket: S,
+    pulse: Arc<Pulse>,
+    /// Why the client is not let in.
+    no_room: Option<NoRoom>,
 }
 
 /// What is known of a connection while it lives.
@@ -165,7 +169,6 @@ struct Record {
     route: Option<Arc<Route>>,
     principal: Option<Arc<Principal>>,
     phase: Phase,
-    traffic: Traffic,
 }
 
 impl Record {
@@ -177,13 +180,15 @@ impl Record {
             route: None,
             principal: None,
             phase: Phase::Handshake,
-            traffic: Traffic::default(),
         }
     }
 }
 
 /// Lives one connection: the whole of it. It counts as live from this call on, not from the first poll, so that a drain
 /// that begins between the two does not miss it.
+///
+/// What comes before the future, and what is in boxes, is so that the future stays small: it is what every idle connection
+/// holds, and it has room for all that it is made of, used or not.
 pub(crate) fn serve<S>(
     gate: Arc<Gate>,
     door: Arc<Door>,
@@ -193,20 +198,22 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let Arrival { socket, client, accepted_at, admission } = arrival;
-    let mut life = Life::begin(gate, client, accepted_at);
+    let (admission, no_room) = match admission {
+        Ok(admission) => (Some(admission), None),
+        Err(no_room) => (None, Some(no_room)),
+    };
+    let pulse = Arc::new(Pulse::default());
+    let mut life = Life::begin(gate, &pulse, admission, client, accepted_at);
+    let way_in = Box::new(WayIn { door, socket, pulse, no_room });
     async move {
-        let ending = match admission {
-            Err(no_room) => Box::pin(turn_away(&life.gate, socket, no_room)).await,
-            Ok(_place) => {
-                let Life { gate, pulse, record, .. } = &mut life;
-                let admitted = Box::pin(admit(gate, &door, socket, pulse, record));
-                match caught(admitted).await {
-                    Ok(Ok(relay)) => match caught(Box::pin(run(relay, record))).await {
-                        Ok(ending) | Err(ending) => ending,
-                    },
-                    Ok(Err(ending)) | Err(ending) => ending,
-                }
-            }
+        let Life { gate, record, .. } = &mut life;
+        let mut relay = match caught(Box::pin(admit(gate, *way_in, record))).await {
+            Ok(Ok(relay)) => relay,
+            Ok(Err(ending)) | Err(ending) => return life.end(&ending),
+        };
+        let ending = match caught(poll_fn(|cx| relay.poll(cx))).await {
+            Ok(outcome) => end(*relay, outcome),
+            Err(ending) => ending,
         };
         life.end(&ending);
     }
@@ -215,19 +222,25 @@ where
 /// A connection from its accept to its record, whatever becomes of the future that lives it.
 struct Life {
     gate: Arc<Gate>,
-    pulse: Arc<Pulse>,
     record: Record,
-    /// Its name among the live ones.
-    key: u64,
+    /// Its place among the live ones.
+    place: usize,
+    /// What it holds if it was let in, beside one of the gate's places.
+    admission: Option<Admission>,
     is_concluded: bool,
 }
 
 impl Life {
-    fn begin(gate: Arc<Gate>, client: ClientAddr, accepted_at: Instant) -> Self {
-        let pulse = Arc::new(Pulse::default());
-        let key = gate.live.enter(Arc::clone(&pulse));
+    fn begin(
+        gate: Arc<Gate>,
+        pulse: &Arc<Pulse>,
+        admission: Option<Admission>,
+        client: ClientAddr,
+        accepted_at: Instant,
+    ) -> Self {
         let record = Record::new(&gate, client, accepted_at);
-        Self { gate, pulse, record, key, is_concluded: false }
+        let place = gate.live.enter(Arc::clone(pulse));
+        Self { gate, record, place, admission, is_concluded: false }
     }
 
     fn end(mut self, ending: &Ending) {
@@ -241,22 +254,23 @@ impl Drop for Life {
         if !self.is_concluded {
             conclude(&self.gate, &self.record, &Ending::cut());
         }
-        self.gate.live.leave(self.key);
+        if self.admission.take().is_some() {
+            self.gate.places.add_permits(1);
+        }
+        self.gate.live.leave(self.place);
     }
 }
 
 /// The first part: the request, the credential, the backend; up to a relay that only has to run.
-async fn admit<S>(
-    gate: &Arc<Gate>,
-    door: &Door,
-    mut socket: S,
-    pulse: &Arc<Pulse>,
-    record: &mut Record,
-) -> Result<Box<Relay<S>>, Ending>
+async fn admit<S>(gate: &Arc<Gate>, way_in: WayIn<S>, record: &mut Record) -> Result<Box<Relay<S>>, Ending>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let head = match read_head(gate, door, &mut socket, record).await {
+    let WayIn { door, mut socket, pulse, no_room } = way_in;
+    if let Some(no_room) = no_room {
+        return Err(turn_away(gate, socket, no_room).await);
+    }
+    let head = match read_head(gate, &door, &mut socket, record).await {
         Ok(head) => head,
         Err(HeadError::Refused(refused)) => return Err(refuse(socket, refused).await),
         Err(HeadError::Incomplete) => return Err(Ending::by_client(Reason::RequestIncomplete, None)),
@@ -303,19 +317,18 @@ where
     record.phase = Phase::Open;
     opened(gate, record, &route);
     let application = match &route.authenticator {
-        None => application(&route, record, pulse),
-        Some(authenticator) => Application::Unauthenticated {
-            until: gate.facilities.clock.now() + authenticator.config().first_message_timeout,
-            assembler: Assembler::new(FIRST_MESSAGE_LIMITS),
-            first: None,
-        },
+        None => application(&route, record, &pulse),
+        Some(authenticator) => {
+            let until = gate.facilities.clock.now() + authenticator.config().first_message_timeout;
+            Application::Unauthenticated(Box::new(Unauthenticated::new(until)))
+        }
     };
     let (facilities, terms) = (Arc::clone(&gate.facilities), Arc::clone(&route.terms));
     let mut relay =
-        Box::new(Relay::new(socket, facilities, terms, Arc::clone(pulse), application, head.into_rest()));
+        Box::new(Relay::new(socket, facilities, terms, Arc::clone(&pulse), application, head.into_rest()));
     relay.compress(compression);
     if let Some(authenticator) = &route.authenticator {
-        authenticate(gate, authenticator, &route, &mut relay, pulse, record).await?;
+        authenticate(gate, authenticator, &route, &mut relay, &pulse, record).await?;
     }
     drop(place);
     Ok(relay)
@@ -359,10 +372,7 @@ where
 {
     let message = match poll_fn(|cx| relay.poll(cx)).await {
         Outcome::FirstMessage(message) => message,
-        Outcome::Ended(ending) => {
-            record.traffic = relay.traffic;
-            return Err(ending);
-        }
+        Outcome::Ended(ending) => return Err(ending),
     };
     match authenticator.verify(message.as_bytes(), gate.facilities.clock.unix_now()) {
         Ok(principal) => {
@@ -374,9 +384,7 @@ where
         Err(error) => {
             let reason = if error.is_expired() { Reason::TokenExpired } else { Reason::TokenInvalid };
             relay.refuse(Ending { detail: Some(error.to_string()), ..Ending::by_gate(reason) });
-            let outcome = poll_fn(|cx| relay.poll(cx)).await;
-            record.traffic = relay.traffic;
-            match outcome {
+            match poll_fn(|cx| relay.poll(cx)).await {
                 Outcome::Ended(ending) => Err(ending),
                 // After our Close no message is looked at.
                 Outcome::FirstMessage(_) => Err(Ending::by_gate(Reason::InternalError)),
@@ -385,13 +393,11 @@ where
     }
 }
 
-/// The second part: the relay until it ends, and the news to the application.
-async fn run<S>(mut relay: Box<Relay<S>>, record: &mut Record) -> Ending
+/// What follows the second part, the relay: the news to the application.
+fn end<S>(relay: Relay<S>, outcome: Outcome) -> Ending
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let outcome = poll_fn(|cx| relay.poll(cx)).await;
-    record.traffic = relay.traffic;
     let mut ending = match outcome {
         Outcome::Ended(ending) => ending,
         // An authenticated relay has no first message left to give.
@@ -500,18 +506,17 @@ fn conclude(gate: &Gate, record: &Record, ending: &Ending) {
         detail: ending.detail.as_ref().map(|detail| detail as _),
         limit: ending.limit,
         observed: None,
-        traffic: record.traffic,
+        traffic: ending.traffic,
         duration,
     });
 }
 
 /// Polls `life`; a panic in it ends this connection and nothing else.
-async fn caught<F: Future + Unpin>(mut life: F) -> Result<F::Output, Ending> {
+fn caught<F: Future + Unpin>(mut life: F) -> impl Future<Output = Result<F::Output, Ending>> {
     poll_fn(move |cx| {
         let polled = catch_unwind(AssertUnwindSafe(|| Pin::new(&mut life).poll(cx)));
         polled.map_or_else(|_| Poll::Ready(Err(Ending::by_gate(Reason::InternalError))), |poll| poll.map(Ok))
     })
-    .await
 }
 
 impl Ending {
@@ -526,6 +531,7 @@ impl Ending {
             violation: None,
             limit: None,
             detail: None,
+            traffic: Traffic::default(),
         }
     }
 
@@ -614,73 +620,6 @@ impl From<Denied> for NoRoom {
             Denied::RateExceeded { limit, .. } => (Reason::HandshakeRateExceeded, limit),
         };
         Self { reason, limit: limit.into() }
-    }
-}
-
-/// The connections that live: to be told that the gateway drains or sheds load, and counted.
-#[derive(Debug, Default)]
-pub(crate) struct Live {
-    pulses: Mutex<HashMap<u64, Arc<Pulse>>>,
-    next: AtomicU64,
-    emptied: Notify,
-}
-
-impl Live {
-    /// Adds a connection, and names it.
-    fn enter(&self, pulse: Arc<Pulse>) -> u64 {
-        let key = self.next.fetch_add(1, Ordering::Relaxed);
-        self.locked().insert(key, pulse);
-        key
-    }
-
-    fn leave(&self, key: u64) {
-        let mut pulses = self.locked();
-        pulses.remove(&key);
-        if pulses.is_empty() {
-            // What a flood has grown is given back.
-            pulses.shrink_to_fit();
-            self.emptied.notify_waiters();
-        }
-    }
-
-    /// How many live.
-    pub(crate) fn count(&self) -> usize {
-        self.locked().len()
-    }
-
-    /// Those that live now.
-    pub(crate) fn pulses(&self) -> Vec<Arc<Pulse>> {
-        self.locked().values().cloned().collect()
-    }
-
-    /// Waits until none lives.
-    pub(crate) async fn until_empty(&self) {
-        loop {
-            let emptied = self.emptied.notified();
-            if self.count() == 0 {
-                return;
-            }
-            emptied.await;
-        }
-    }
-
-    /// Ends the slowest readers until `excess` bytes of waiting output will have been given up.
-    pub(crate) fn shed(&self, excess: usize) {
-        let mut blocked: Vec<_> =
-            self.pulses().into_iter().filter_map(|pulse| Some((pulse.blocked()?, pulse))).collect();
-        blocked.sort_by_key(|((since_ms, _), _)| *since_ms);
-        let mut freed = 0;
-        for ((_, bytes), pulse) in blocked {
-            if freed >= excess {
-                return;
-            }
-            freed += bytes;
-            pulse.signal(Signal::Shed);
-        }
-    }
-
-    fn locked(&self) -> MutexGuard<'_, HashMap<u64, Arc<Pulse>>> {
-        self.pulses.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -25,8 +25,8 @@ use crate::chance::Chance;
 use crate::clock::{Clock, Instant};
 use crate::compression;
 use crate::config::{Config, ListenerConfig};
-use crate::connection::{self, Arrival, Budget, Door, Facilities, Gate, Live, NoRoom, Place};
-use crate::firewall::{self, Firewall};
+use crate::connection::{self, Arrival, Budget, Door, Facilities, Gate, Live, NoRoom};
+use crate::firewall::{self, Admission, Firewall};
 use crate::observe::{ErrorFile, Observer};
 use crate::principal::{ClientAddr, PeerAddr};
 use crate::pulse::Signal;
@@ -80,14 +80,16 @@ impl Entry {
 }
 
 impl Entry {
-    fn admit(&self, client: ClientAddr, now: Instant) -> Result<Place, NoRoom> {
+    fn admit(&self, client: ClientAddr, now: Instant) -> Result<Admission, NoRoom> {
         let full = |_| {
             let limit = u64::try_from(self.gate.places_max).unwrap_or(u64::MAX);
             NoRoom { reason: Reason::ServerFull, limit }
         };
-        let permit = Arc::clone(&self.gate.places).try_acquire_owned().map_err(full)?;
+        let place = self.gate.places.try_acquire().map_err(full)?;
         let admission = self.firewall.admit(client, now).map_err(NoRoom::from)?;
-        Ok(Place { _admission: admission, _permit: permit })
+        // The connection gives it back with its admission; a permit of its own would be another 16 bytes in each.
+        place.forget();
+        Ok(admission)
     }
 }
 

@@ -56,6 +56,14 @@ impl Budget {
 /// The output of one connection.
 #[derive(Debug)]
 pub(super) struct Output {
+    /// Nothing while output flows, so that an idle connection holds none of it.
+    waiting: Option<Box<Waiting>>,
+    budget: Arc<Budget>,
+}
+
+/// What the socket has not taken.
+#[derive(Debug, Default)]
+struct Waiting {
     /// Whole frames, behind what has been written of them.
     pending: Vec<u8>,
     /// How much of `pending` has been written.
@@ -66,21 +74,13 @@ pub(super) struct Output {
     pong: Option<(usize, usize)>,
     /// When the socket last took something, if it is blocked.
     blocked_since: Option<Instant>,
-    budget: Arc<Budget>,
+    /// How much of it the budget counts.
     charged_bytes: usize,
 }
 
 impl Output {
     pub(super) const fn new(budget: Arc<Budget>) -> Self {
-        Self {
-            pending: Vec::new(),
-            written_bytes: 0,
-            begun_bytes: 0,
-            pong: None,
-            blocked_since: None,
-            budget,
-            charged_bytes: 0,
-        }
+        Self { waiting: None, budget }
     }
 
     /// Whether nothing waits.
@@ -90,12 +90,12 @@ impl Output {
 
     /// How many bytes wait.
     pub(super) fn len(&self) -> usize {
-        self.pending.len() - self.written_bytes
+        self.waiting.as_ref().map_or(0, |waiting| waiting.len())
     }
 
     /// Since when the socket has taken nothing, if it is blocked.
-    pub(super) const fn blocked_since(&self) -> Option<Instant> {
-        self.blocked_since
+    pub(super) fn blocked_since(&self) -> Option<Instant> {
+        self.waiting.as_ref()?.blocked_since
     }
 
     /// Whether `more` bytes beside those that wait would be too many: the matching input then stops.
@@ -105,48 +105,34 @@ impl Output {
     /// wait for us, and we for it.
     pub(super) fn is_full(&self, more: usize, message_bytes: usize) -> bool {
         self.len() + more >= FULL_BYTES.max(message_bytes.saturating_add(super::worker::READ_BYTES))
-            || (self.blocked_since.is_some() && self.budget.excess() > 0)
+            || (self.blocked_since().is_some() && self.budget.excess() > 0)
     }
 
     /// Where frames go that do not belong to the poll's own output: notices, pings, Close.
     pub(super) fn frames(&mut self) -> &mut Vec<u8> {
-        &mut self.pending
+        &mut self.waiting.get_or_insert_default().pending
     }
 
     /// Queues a pong behind what waits. While the socket is blocked it takes the place of one that has not been begun
     /// (RFC 6455 §5.5.3), so that pings cannot make the output grow.
     pub(super) fn pong(&mut self, sender: &mut Sender, payload: &[u8]) -> Result<(), SendError> {
-        if let Some((start, bytes)) = self.pong.take() {
-            self.pending.drain(start..start + bytes);
+        let waiting = self.waiting.get_or_insert_default();
+        if let Some((start, bytes)) = waiting.pong.take() {
+            waiting.pending.drain(start..start + bytes);
         }
-        let start = self.pending.len();
-        sender.pong(&mut self.pending, payload, None)?;
-        self.pong = Some((start, self.pending.len() - start));
+        let start = waiting.pending.len();
+        sender.pong(&mut waiting.pending, payload, None)?;
+        waiting.pong = Some((start, waiting.pending.len() - start));
         Ok(())
     }
 
     /// Gives up every frame that has not been begun, so that a Close can be the next; one that waits already is kept.
     /// Whether that leaves the peer within a message, whose end has been given up.
     pub(super) fn discard_unbegun(&mut self) -> bool {
-        let kept = self.written_bytes + self.begun_bytes;
-        let unbegun = self.pending.split_off(kept);
-        let (mut cuts_message, mut rest) = (None, &unbegun[..]);
-        while let Some((frame, behind)) =
-            unmasked_frame_bytes(rest).and_then(|bytes| rest.split_at_checked(bytes))
-        {
-            match frame.first().and_then(|first| OpCode::from_bits(first & OPCODE_BITS)) {
-                Some(OpCode::Continuation) => _ = cuts_message.get_or_insert(true),
-                Some(OpCode::Text | OpCode::Binary) => _ = cuts_message.get_or_insert(false),
-                Some(OpCode::Close) => self.pending.extend_from_slice(frame),
-                Some(OpCode::Ping | OpCode::Pong) | None => {}
-            }
-            rest = behind;
-        }
-        self.compact();
-        self.pending.shrink_to_fit();
-        self.pong = None;
-        self.settle();
-        cuts_message.unwrap_or(false)
+        let Some(waiting) = &mut self.waiting else { return false };
+        let cuts_message = waiting.discard_unbegun();
+        waiting.settle(&self.budget);
+        cuts_message
     }
 
     /// Writes what waits and then `fresh`; what the socket does not take is kept.
@@ -159,14 +145,13 @@ impl Output {
         fresh: &mut Vec<u8>,
         now: Instant,
     ) -> Poll<io::Result<()>> {
-        let is_fresh = self.is_empty();
-        if !is_fresh {
-            self.pending.append(fresh);
-        }
-        let bytes: &[u8] = if is_fresh { fresh } else { &self.pending[self.written_bytes..] };
-        if bytes.is_empty() {
-            return Poll::Ready(Ok(()));
-        }
+        let bytes: &[u8] = match &mut self.waiting {
+            Some(waiting) if !waiting.is_empty() => {
+                waiting.pending.append(fresh);
+                &waiting.pending[waiting.written_bytes..]
+            }
+            Some(_) | None => fresh,
+        };
         let mut written = 0;
         let result = loop {
             if written == bytes.len() {
@@ -179,24 +164,49 @@ impl Output {
                 Poll::Pending => break Poll::Pending,
             }
         };
-        self.advance(is_fresh, fresh, written);
-        self.blocked_since = match (result.is_pending(), self.blocked_since) {
+        if written == bytes.len() {
+            fresh.clear();
+            self.forget();
+            return result;
+        }
+        let waiting = self.waiting.get_or_insert_default();
+        waiting.advance(fresh, written);
+        waiting.blocked_since = match (result.is_pending(), waiting.blocked_since) {
             (false, _) => None,
             (true, Some(since)) if written == 0 => Some(since),
             (true, _) => Some(now),
         };
-        self.settle();
+        waiting.settle(&self.budget);
         result
     }
 
-    /// Takes `written` bytes off the front, and what is left of `fresh` over.
-    fn advance(&mut self, is_fresh: bool, fresh: &mut Vec<u8>, written: usize) {
-        let bytes: &[u8] = if is_fresh { fresh } else { &self.pending[self.written_bytes..] };
-        if written == bytes.len() {
-            fresh.clear();
-            (self.pending, self.written_bytes, self.begun_bytes, self.pong) = (Vec::new(), 0, 0, None);
-            return;
+    /// Everything has gone.
+    fn forget(&mut self) {
+        if let Some(waiting) = self.waiting.take() {
+            self.budget.charge(waiting.charged_bytes, 0);
         }
+    }
+}
+
+impl Drop for Output {
+    fn drop(&mut self) {
+        self.forget();
+    }
+}
+
+impl Waiting {
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn len(&self) -> usize {
+        self.pending.len() - self.written_bytes
+    }
+
+    /// Takes `written` bytes off the front, where that is not all; where nothing waited yet, `fresh` is what does.
+    fn advance(&mut self, fresh: &mut Vec<u8>, written: usize) {
+        let is_fresh = self.is_empty();
+        let bytes: &[u8] = if is_fresh { fresh } else { &self.pending[self.written_bytes..] };
         let mut boundary = if is_fresh { 0 } else { self.begun_bytes };
         while boundary < written {
             // What waits is whole frames of our own; a frame that cannot be measured would end with everything.
@@ -216,6 +226,26 @@ impl Output {
         }
     }
 
+    fn discard_unbegun(&mut self) -> bool {
+        let unbegun = self.pending.split_off(self.written_bytes + self.begun_bytes);
+        let (mut cuts_message, mut rest) = (None, &unbegun[..]);
+        while let Some((frame, behind)) =
+            unmasked_frame_bytes(rest).and_then(|bytes| rest.split_at_checked(bytes))
+        {
+            match frame.first().and_then(|first| OpCode::from_bits(first & OPCODE_BITS)) {
+                Some(OpCode::Continuation) => _ = cuts_message.get_or_insert(true),
+                Some(OpCode::Text | OpCode::Binary) => _ = cuts_message.get_or_insert(false),
+                Some(OpCode::Close) => self.pending.extend_from_slice(frame),
+                Some(OpCode::Ping | OpCode::Pong) | None => {}
+            }
+            rest = behind;
+        }
+        self.compact();
+        self.pending.shrink_to_fit();
+        self.pong = None;
+        cuts_message.unwrap_or(false)
+    }
+
     /// Gives up the space of what has been written.
     fn compact(&mut self) {
         self.pending.drain(..self.written_bytes);
@@ -225,16 +255,10 @@ impl Output {
     }
 
     /// Keeps the budget's count of this connection true.
-    fn settle(&mut self) {
+    fn settle(&mut self, budget: &Budget) {
         let bytes = if self.blocked_since.is_some() { self.len() } else { 0 };
-        self.budget.charge(self.charged_bytes, bytes);
+        budget.charge(self.charged_bytes, bytes);
         self.charged_bytes = bytes;
-    }
-}
-
-impl Drop for Output {
-    fn drop(&mut self) {
-        self.budget.charge(self.charged_bytes, 0);
     }
 }
 
@@ -311,7 +335,8 @@ mod tests {
         assert_eq!(output.blocked_since(), Some(later));
         theirs.read_exact(&mut read).await.unwrap();
         assert!(write(&mut output, &mut ours, &mut Vec::new(), later).await);
-        assert_eq!((output.pending.capacity(), budget.used()), (0, 0));
+        assert!(output.waiting.is_none());
+        assert_eq!(budget.used(), 0);
     }
 
     #[tokio::test(start_paused = true)]
@@ -371,7 +396,8 @@ mod tests {
         assert!(!write(&mut output, &mut ours, &mut fresh, Clock::system().now()).await);
         for _ in 0..2 {
             output.discard_unbegun();
-            assert_eq!(output.pending[output.written_bytes..], *b"un\x88\x00");
+            let waiting = output.waiting.as_ref().unwrap();
+            assert_eq!(waiting.pending[waiting.written_bytes..], *b"un\x88\x00");
         }
 
         let mut output = Output::new(Arc::new(Budget::new(1000, Gauge::default())));

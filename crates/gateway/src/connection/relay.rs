@@ -50,7 +50,7 @@ pub(crate) struct Relay<S> {
     /// The remainder has not been looked at to its end.
     remainder_is_fresh: bool,
     phase: Phase,
-    ending: Option<Ending>,
+    ending: Option<Box<Ending>>,
     timer: Option<(Instant, Timer)>,
     /// When the client was last heard of.
     heard_at: Instant,
@@ -64,22 +64,38 @@ pub(crate) struct Relay<S> {
     input_until: Option<Instant>,
     /// Since when input stands still because output is full or the application is busy.
     paused_since: Option<Instant>,
-    pings: Gcra,
+    /// Few clients ping; all of them answer pings.
+    pings: Option<Box<Gcra>>,
     pongs: Gcra,
     draining: bool,
     /// What has gone through so far.
-    pub(crate) traffic: Traffic,
+    traffic: Traffic,
 }
 
 /// Who gets the messages.
 #[derive(Debug)]
 pub(crate) enum Application {
     /// Nobody yet: the first message is a credential.
-    Unauthenticated { until: Instant, assembler: Assembler, first: Option<Message> },
+    Unauthenticated(Box<Unauthenticated>),
     /// The built-in echo.
     Echo(Echoing),
     /// The application in this process.
     Handler(Box<Handling>),
+}
+
+/// A connection that is nobody's yet.
+#[derive(Debug)]
+pub(crate) struct Unauthenticated {
+    pub(crate) until: Instant,
+    assembler: Assembler,
+    first: Option<Message>,
+}
+
+impl Unauthenticated {
+    /// One whose first message must have come at `until`.
+    pub(crate) const fn new(until: Instant) -> Self {
+        Self { until, assembler: Assembler::new(FIRST_MESSAGE_LIMITS), first: None }
+    }
 }
 
 /// What a relay comes to.
@@ -126,7 +142,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
     ) -> Self {
         let now = facilities.clock.now();
         let limits = match application {
-            Application::Unauthenticated { .. } => FIRST_MESSAGE_LIMITS,
+            Application::Unauthenticated(_) => FIRST_MESSAGE_LIMITS,
             Application::Echo(_) | Application::Handler(_) => terms.message_limits(),
         };
         let output = Output::new(Arc::clone(&facilities.budget));
@@ -152,7 +168,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
             sending_bytes: 0,
             input_until: None,
             paused_since: None,
-            pings: Gcra::default(),
+            pings: None,
             pongs: Gcra::default(),
             draining: false,
             traffic: Traffic::default(),
@@ -216,8 +232,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
             match self.phase {
                 Phase::Open | Phase::Closing { .. } => {
                     let has_progressed = self.turn(cx, now);
-                    if let Application::Unauthenticated { first, .. } = &mut self.application
-                        && let Some(message) = first.take()
+                    if let Application::Unauthenticated(nobody) = &mut self.application
+                        && let Some(message) = nobody.first.take()
                     {
                         return Poll::Ready(Outcome::FirstMessage(message));
                     }
@@ -247,7 +263,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
                     Poll::Ready(Ok(0) | Err(_)) => self.phase = Phase::Done,
                 },
                 Phase::Done => {
-                    return Poll::Ready(Outcome::Ended(self.ending.take().unwrap_or_else(Ending::lost)));
+                    let ending = self.ending.take().map_or_else(Ending::lost, |ending| *ending);
+                    return Poll::Ready(Outcome::Ended(Ending { traffic: self.traffic, ..ending }));
                 }
             }
         }
@@ -347,7 +364,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
         let mut rest = &mut input[..kept + count];
         self.process(&mut rest, turn);
         if !rest.is_empty() {
-            self.remainder = rest.to_vec();
+            self.remainder = (&*rest).into();
         }
         true
     }
@@ -435,7 +452,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
             Event::Data(chunk) => self.take_chunk(&chunk, turn),
             Event::Ping(payload) => {
                 turn.tally.chunk(Direction::In, FrameKind::Ping, payload.len(), true);
-                if self.pings.check(&control_rate(), turn.now).is_err() {
+                if self.pings.get_or_insert_default().check(&control_rate(), turn.now).is_err() {
                     return self.close(Ending::over(Reason::PingRateExceeded, CONTROLS_PER_SECOND), turn);
                 }
                 let sent = if self.output.blocked_since().is_some() {
@@ -488,12 +505,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
     fn take_chunk(&mut self, chunk: &Chunk<'_>, turn: &mut Turn<'_>) {
         turn.tally.chunk(Direction::In, kind_of(chunk.kind), chunk.payload.len(), chunk.message_end);
         match &mut self.application {
-            Application::Unauthenticated { assembler, first, .. } => {
+            Application::Unauthenticated(nobody) => {
                 if chunk.kind == MessageKind::Binary {
                     return self.close(Ending::by_gate(Reason::FirstMessageInvalid), turn);
                 }
-                match assembler.push(chunk) {
-                    Ok(message) => *first = message,
+                match nobody.assembler.push(chunk) {
+                    Ok(message) => nobody.first = message,
                     Err(violation) => self.break_off(violation, turn),
                 }
             }
@@ -532,7 +549,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
             true,
         );
         let code = close.map_or(LocalCode::NoStatus.get(), |close| close.code.get());
-        self.ending.get_or_insert(Ending::by_client(Reason::ClosedByClient, Some(code)));
+        self.ending.get_or_insert_with(|| Box::new(Ending::by_client(Reason::ClosedByClient, Some(code))));
         if !self.sender.is_closed() {
             let answer = close.map(|close| CloseFrame { code: close.code, reason: "" });
             if self.sender.close(turn.fresh, answer, None).is_ok() {
@@ -544,7 +561,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
 
     /// Fails the connection (RFC 6455 §7.1.7): what the peer sends can no longer be read, its Close included.
     fn break_off(&mut self, violation: Violation, turn: &mut Turn<'_>) {
-        let is_first = matches!(self.application, Application::Unauthenticated { .. });
+        let is_first = matches!(self.application, Application::Unauthenticated(_));
         let reason = match violation {
             Violation::MessageTooBig if is_first => Reason::FirstMessageTooBig,
             Violation::FragmentsTooMany if is_first => Reason::FirstMessageInvalid,
@@ -590,7 +607,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
             self.terms.metrics.add(&TrafficDelta::whole(Direction::Out, FrameKind::Text, notice.len()));
         }
         self.queue_close_frame(Self::close_frame_of(&ending), frames, now);
-        self.ending.get_or_insert(ending);
+        self.ending.get_or_insert_with(|| Box::new(ending));
     }
 
     fn close_frame_of(ending: &Ending) -> Option<CloseFrame<'static>> {
@@ -664,13 +681,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
         let mut frames = mem::take(self.output.frames());
         self.queue_close_frame(Some(CloseFrame { code, reason }), &mut frames, now);
         *self.output.frames() = frames;
-        self.ending.get_or_insert(Ending::by_application(code));
+        self.ending.get_or_insert_with(|| Box::new(Ending::by_application(code)));
     }
 
     /// While draining: closes once everything that has come is answered. Whether it did.
     fn drain(&mut self, now: Instant) -> bool {
         let is_answered = match &self.application {
-            Application::Unauthenticated { .. } | Application::Echo(_) => true,
+            Application::Unauthenticated(_) | Application::Echo(_) => true,
             Application::Handler(handling) => handling.is_idle(),
         };
         if !self.draining || self.phase != Phase::Open || !self.output.is_empty() || !is_answered {
@@ -693,10 +710,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
             self.give_up_output(Ending::by_gate(Reason::Overloaded), now);
         }
         if signals.contains(Signal::Abort) {
-            self.ending = Some(match self.ending.take() {
-                Some(ending) if ending.reason != Reason::Draining => Ending { is_clean: false, ..ending },
+            self.ending = Some(Box::new(match self.ending.take() {
+                Some(ending) if ending.reason != Reason::Draining => Ending { is_clean: false, ..*ending },
                 Some(_) | None => Ending::cut(),
-            });
+            }));
             self.phase = Phase::Done;
         }
     }
@@ -705,7 +722,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
         match self.phase {
             Phase::Open => {}
             Phase::Closing { until } if now >= until => {
-                self.ending = self.ending.take().map(Ending::unanswered);
+                self.ending = self.ending.take().map(|ending| Box::new(ending.unanswered()));
                 self.phase = Phase::Done;
                 return;
             }
@@ -740,7 +757,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
     fn give_up_output(&mut self, ending: Ending, now: Instant) {
         if self.sender.is_closed() {
             // It has been told, and does not even take that.
-            self.ending = self.ending.take().map(Ending::unanswered);
+            self.ending = self.ending.take().map(|ending| Box::new(ending.unanswered()));
             self.phase = Phase::Done;
             return;
         }
@@ -756,7 +773,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
 
     fn first_message_until(&self) -> Option<Instant> {
         match self.application {
-            Application::Unauthenticated { until, .. } => Some(until),
+            Application::Unauthenticated(ref nobody) => Some(nobody.until),
             Application::Echo(_) | Application::Handler(_) => None,
         }
     }
@@ -837,7 +854,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
     /// Whether input must wait, with `fresh` bytes of output beside what is pending.
     fn is_paused(&self, fresh: usize) -> bool {
         let is_busy = match &self.application {
-            Application::Unauthenticated { first, .. } => first.is_some(),
+            Application::Unauthenticated(nobody) => nobody.first.is_some(),
             Application::Echo(_) => false,
             // After our Close nothing of the application's goes out, so there is nothing to wait for.
             Application::Handler(handling) => handling.is_busy() && self.phase == Phase::Open,
@@ -851,7 +868,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
 
     /// The peer's side has ended without a Close.
     fn input_ended(&mut self, now: Instant) {
-        self.ending.get_or_insert_with(Ending::lost).is_clean = false;
+        self.ending.get_or_insert_with(|| Box::new(Ending::lost())).is_clean = false;
         // A peer that has only closed its own side still gets what it asked for before; one that is gone answers our
         // next write with a reset.
         let until = now + self.terms.limits.close_timeout;
@@ -859,7 +876,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
     }
 
     fn fail(&mut self, error: &io::Error) {
-        self.ending.get_or_insert_with(|| Ending::reset(error)).is_clean = false;
+        self.ending.get_or_insert_with(|| Box::new(Ending::reset(error))).is_clean = false;
         self.phase = Phase::Done;
     }
 

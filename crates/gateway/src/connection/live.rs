@@ -1,0 +1,125 @@
+//! The connections that live: counted, and told together that the gateway drains or sheds load.
+//!
+//! A connection has its place from its accept to its end. Nothing is decided here but who is shed first.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use crate::pulse::{Pulse, Signal};
+
+/// The connections that live: to be told that the gateway drains or sheds load, and counted.
+#[derive(Debug, Default)]
+pub(crate) struct Live {
+    places: Mutex<Places>,
+    emptied: Notify,
+}
+
+/// A place for each; those that are free are used first.
+#[derive(Debug, Default)]
+struct Places {
+    pulses: Vec<Option<Arc<Pulse>>>,
+    free: Vec<usize>,
+}
+
+impl Live {
+    /// Adds a connection, and gives it a place.
+    pub(super) fn enter(&self, pulse: Arc<Pulse>) -> usize {
+        self.locked().take(pulse)
+    }
+
+    /// Takes the connection out that has this place.
+    pub(super) fn leave(&self, place: usize) {
+        let mut places = self.locked();
+        places.give_back(place);
+        if places.count() == 0 {
+            self.emptied.notify_waiters();
+        }
+    }
+
+    /// How many live.
+    pub(crate) fn count(&self) -> usize {
+        self.locked().count()
+    }
+
+    /// Those that live now.
+    pub(crate) fn pulses(&self) -> Vec<Arc<Pulse>> {
+        self.locked().pulses.iter().flatten().cloned().collect()
+    }
+
+    /// Waits until none lives.
+    pub(crate) async fn until_empty(&self) {
+        loop {
+            let emptied = self.emptied.notified();
+            if self.count() == 0 {
+                return;
+            }
+            emptied.await;
+        }
+    }
+
+    /// Ends the slowest readers until `excess` bytes of waiting output will have been given up.
+    pub(crate) fn shed(&self, excess: usize) {
+        let mut blocked: Vec<_> =
+            self.pulses().into_iter().filter_map(|pulse| Some((pulse.blocked()?, pulse))).collect();
+        blocked.sort_by_key(|((since_ms, _), _)| *since_ms);
+        let mut freed = 0;
+        for ((_, bytes), pulse) in blocked {
+            if freed >= excess {
+                return;
+            }
+            freed += bytes;
+            pulse.signal(Signal::Shed);
+        }
+    }
+
+    fn locked(&self) -> MutexGuard<'_, Places> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Places {
+    fn count(&self) -> usize {
+        self.pulses.len() - self.free.len()
+    }
+
+    fn take(&mut self, pulse: Arc<Pulse>) -> usize {
+        if let Some(place) = self.free.pop() {
+            self.pulses[place] = Some(pulse);
+            return place;
+        }
+        self.pulses.push(Some(pulse));
+        self.pulses.len() - 1
+    }
+
+    fn give_back(&mut self, place: usize) {
+        self.pulses[place] = None;
+        self.free.push(place);
+        if self.count() == 0 {
+            // What a flood has grown is given back.
+            *self = Self::default();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_that_was_given_back_is_the_next_to_be_taken() {
+        let mut places = Places::default();
+        let taken = [(); 3].map(|()| places.take(Arc::default()));
+        assert_eq!((taken, places.count()), ([0, 1, 2], 3));
+        places.give_back(1);
+        assert_eq!((places.count(), places.take(Arc::default()), places.count()), (2, 1, 3));
+    }
+
+    #[test]
+    fn when_the_last_has_gone_nothing_is_held() {
+        let mut places = Places::default();
+        let taken = [(); 100].map(|()| places.take(Arc::default()));
+        taken.into_iter().for_each(|place| places.give_back(place));
+        assert_eq!((places.count(), places.pulses.capacity(), places.free.capacity()), (0, 0, 0));
+    }
+}
