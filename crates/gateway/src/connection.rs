@@ -4,6 +4,7 @@
 //! connection pays nothing for what it took to get there. [`conclude`] is the only code that logs and counts an end.
 //! Comes after the firewall; before and beside it stands the server, which accepts and drains.
 
+mod ending;
 mod live;
 mod output;
 mod relay;
@@ -17,8 +18,8 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use drawgate_protocol::Limits as MessageLimits;
 use drawgate_protocol::handshake::Extension;
-use drawgate_protocol::{Limits as MessageLimits, LocalCode, Violation};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{timeout, timeout_at};
@@ -32,7 +33,7 @@ use crate::clock::{Clock, Instant};
 use crate::compression::{self, Compression, Declined};
 use crate::firewall::{Admission, Denied};
 use crate::limits::Limits;
-use crate::observe::{Ended, Observer, Opened, Phase, RouteMetrics, Side, Traffic};
+use crate::observe::{Ended, Observer, Opened, Phase, RouteMetrics, Side};
 use crate::principal::{ClientAddr, ConnectionId, Principal};
 use crate::pulse::Pulse;
 use crate::reason::{Fault, Reason};
@@ -40,6 +41,8 @@ use crate::route::Notice;
 use crate::timers::Timers;
 use crate::upgrade::{Entrances, Head, HeadError, Refused, Routed, send_refusal};
 
+pub(crate) use ending::Ending;
+use ending::millis;
 pub(crate) use live::Live;
 pub(crate) use output::Budget;
 use relay::{Application, Outcome, Relay, Unauthenticated};
@@ -135,21 +138,6 @@ pub(crate) struct Arrival<S> {
 pub(crate) struct NoRoom {
     pub(crate) reason: Reason,
     pub(crate) limit: u64,
-}
-
-/// Why and how a connection ended.
-#[derive(Debug)]
-pub(crate) struct Ending {
-    pub(crate) reason: Reason,
-    pub(crate) by: Side,
-    /// Both sides said goodbye, or we told the client why.
-    pub(crate) is_clean: bool,
-    pub(crate) close_code: Option<u16>,
-    pub(crate) violation: Option<Violation>,
-    pub(crate) limit: Option<u64>,
-    pub(crate) detail: Option<String>,
-    /// What had gone over the connection until then.
-    pub(crate) traffic: Traffic,
 }
 
 /// What the first part of a connection's life works with.
@@ -351,7 +339,7 @@ async fn read_head<S: AsyncRead + Unpin>(
         }
         head = timeout_at(until, Head::read(socket)) => {
             head.unwrap_or(Err(HeadError::Refused(Refused {
-                limit: u64::try_from(door.head_timeout.as_millis()).ok(),
+                limit: Some(millis(door.head_timeout)),
                 ..Refused::because(Reason::RequestTimeout)
             })))
         }
@@ -372,6 +360,10 @@ where
 {
     let message = match poll_fn(|cx| relay.poll(cx)).await {
         Outcome::FirstMessage(message) => message,
+        Outcome::Ended(ending) if ending.reason == Reason::FirstMessageTimeout => {
+            let limit = Some(millis(authenticator.config().first_message_timeout));
+            return Err(Ending { limit, ..ending });
+        }
         Outcome::Ended(ending) => return Err(ending),
     };
     match authenticator.verify(message.as_bytes(), gate.facilities.clock.unix_now()) {
@@ -459,7 +451,7 @@ async fn turn_away<S: AsyncRead + AsyncWrite + Unpin>(gate: &Gate, socket: S, no
     let NoRoom { reason, limit } = no_room;
     let ending = match gate.turned_away.try_acquire() {
         Ok(_place) => refuse(socket, Refused::because(reason)).await,
-        Err(_) => Ending { is_clean: false, ..Ending::by_gate(reason) },
+        Err(_) => Ending::by_gate(reason),
     };
     Ending { limit: Some(limit), ..ending }
 }
@@ -473,13 +465,12 @@ pub(crate) fn turn_away_at_once(gate: &Gate, client: ClientAddr, reason: Reason,
 
 /// Answers a request that is not accepted. An answer that cannot be delivered changes nothing.
 async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(mut socket: S, refused: Refused) -> Ending {
-    let delivered = timeout(ANSWER_TIME_MAX, send_refusal(&mut socket, &refused.answer())).await;
+    let _ = timeout(ANSWER_TIME_MAX, send_refusal(&mut socket, &refused.answer())).await;
     let by = match refused.reason.row().fault {
         Fault::Client | Fault::Upstream | Fault::Gateway => Side::Gateway,
         Fault::Operator | Fault::None => Side::Operator,
     };
     Ending {
-        is_clean: matches!(delivered, Ok(Ok(()))),
         by,
         close_code: None,
         limit: refused.limit,
@@ -505,7 +496,7 @@ fn conclude(gate: &Gate, record: &Record, ending: &Ending) {
         violation: ending.violation,
         detail: ending.detail.as_ref().map(|detail| detail as _),
         limit: ending.limit,
-        observed: None,
+        observed: ending.observed,
         traffic: ending.traffic,
         duration,
     });
@@ -517,100 +508,6 @@ fn caught<F: Future + Unpin>(mut life: F) -> impl Future<Output = Result<F::Outp
         let polled = catch_unwind(AssertUnwindSafe(|| Pin::new(&mut life).poll(cx)));
         polled.map_or_else(|_| Poll::Ready(Err(Ending::by_gate(Reason::InternalError))), |poll| poll.map(Ok))
     })
-}
-
-impl Ending {
-    /// By a rule of ours: the client is told by the reason's code.
-    pub(crate) fn by_gate(reason: Reason) -> Self {
-        let close_code = reason.row().close.map(drawgate_protocol::CloseCode::get);
-        Self {
-            reason,
-            by: Side::Gateway,
-            is_clean: true,
-            close_code,
-            violation: None,
-            limit: None,
-            detail: None,
-            traffic: Traffic::default(),
-        }
-    }
-
-    /// By the client, with a code of its own.
-    fn by_client(reason: Reason, close_code: Option<u16>) -> Self {
-        Self { by: Side::Client, close_code, ..Self::by_gate(reason) }
-    }
-
-    /// By the operator's wish.
-    fn by_operator(reason: Reason) -> Self {
-        Self { by: Side::Operator, ..Self::by_gate(reason) }
-    }
-
-    /// By the end of the gateway itself, or of whoever ran the connection.
-    fn cut() -> Self {
-        let close_code = Some(LocalCode::Abnormal.get());
-        Self { is_clean: false, close_code, ..Self::by_operator(Reason::ForcedShutdown) }
-    }
-
-    /// By the application, with a code of its own.
-    fn by_application(code: drawgate_protocol::CloseCode) -> Self {
-        Self {
-            by: Side::Application,
-            close_code: Some(code.get()),
-            ..Self::by_gate(Reason::ClosedByApplication)
-        }
-    }
-
-    /// By a rule of the protocol that the client broke.
-    fn by_violation(reason: Reason, violation: Violation, limits: MessageLimits) -> Self {
-        let limit = match violation {
-            Violation::MessageTooBig => Some(limits.message_bytes_max),
-            Violation::FragmentsTooMany => Some(u64::from(limits.message_fragments_max)),
-            _ => None,
-        };
-        Self { violation: Some(violation), limit, ..Self::by_gate(reason) }
-    }
-
-    /// By a rate that the client exceeded.
-    fn over(reason: Reason, limit: impl Into<u64>) -> Self {
-        Self { limit: Some(limit.into()), ..Self::by_gate(reason) }
-    }
-
-    /// By a deadline, in milliseconds.
-    fn late(reason: Reason, limit: Option<Duration>) -> Self {
-        let limit = limit.map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
-        Self { limit, ..Self::by_gate(reason) }
-    }
-
-    /// The transport ended without a Close.
-    fn lost() -> Self {
-        let code = Some(LocalCode::Abnormal.get());
-        Self { is_clean: false, ..Self::by_client(Reason::ConnectionLost, code) }
-    }
-
-    /// The transport failed.
-    fn reset(error: &io::Error) -> Self {
-        Self { reason: Reason::ConnectionReset, detail: Some(error.to_string()), ..Self::lost() }
-    }
-
-    /// Our Close was not answered in time.
-    fn unanswered(self) -> Self {
-        let detail = Some(self.detail.unwrap_or_else(|| "our Close was not answered in time".to_owned()));
-        match self.reason {
-            // The application closed well, the client did not: that is what the record is about.
-            Reason::ClosedByApplication => {
-                let code = Some(LocalCode::Abnormal.get());
-                Self {
-                    reason: Reason::CloseTimeout,
-                    by: Side::Gateway,
-                    is_clean: false,
-                    close_code: code,
-                    detail,
-                    ..self
-                }
-            }
-            _ => Self { is_clean: false, detail, ..self },
-        }
-    }
 }
 
 impl From<Denied> for NoRoom {

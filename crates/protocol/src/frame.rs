@@ -215,17 +215,9 @@ fn decode_first(first: u8, expect: &Expectation) -> Result<(bool, bool, OpCode),
 
 /// The payload length and what follows it; `None` if it is incomplete and not provably wrong.
 fn decode_length(short: u8, rest: &[u8], bytes_left: u64) -> Result<Option<(u64, &[u8])>, Violation> {
-    let width = match short {
-        LENGTH_IN_2_BYTES => 2,
-        LENGTH_IN_8_BYTES => 8,
-        _ => 0,
-    };
+    let width = length_width(short);
     let (length_bytes, rest) = rest.split_at(rest.len().min(width));
-    // What has arrived of the length, as if the rest of it were zeros: the least it can be.
-    let mut at_least = if width == 0 { u64::from(short) } else { 0 };
-    for index in 0..width {
-        at_least = at_least << 8 | u64::from(length_bytes.get(index).copied().unwrap_or(0));
-    }
+    let at_least = length_at_least(short, width, length_bytes);
     if width == 8 && at_least >> 63 != 0 {
         return Err(Violation::LengthTopBitSet);
     }
@@ -239,6 +231,31 @@ fn decode_length(short: u8, rest: &[u8], bytes_left: u64) -> Result<Option<(u64,
         return Err(Violation::MessageTooBig);
     }
     Ok((length_bytes.len() == width).then_some((at_least, rest)))
+}
+
+/// The least that the payload can be that the beginning of a header declares.
+pub(crate) fn payload_bytes_at_least(header: &[u8]) -> u64 {
+    let [_, second, rest @ ..] = header else { return 0 };
+    let short = second & !MASK_BIT;
+    length_at_least(short, length_width(short), rest)
+}
+
+/// How many bytes of length follow the short one.
+const fn length_width(short: u8) -> usize {
+    match short {
+        LENGTH_IN_2_BYTES => 2,
+        LENGTH_IN_8_BYTES => 8,
+        _ => 0,
+    }
+}
+
+/// What has arrived of a length, as if the rest of it were zeros.
+fn length_at_least(short: u8, width: usize, length_bytes: &[u8]) -> u64 {
+    let mut at_least = if width == 0 { u64::from(short) } else { 0 };
+    for index in 0..width {
+        at_least = at_least << 8 | u64::from(length_bytes.get(index).copied().unwrap_or(0));
+    }
+    at_least
 }
 
 const FIN_BIT: u8 = 0x80;

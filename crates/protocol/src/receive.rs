@@ -140,9 +140,18 @@ impl Receiver {
             Stage::Violated(violation) => Err(violation),
         };
         if let Err(violation) = result {
+            if violation == Violation::MessageTooBig && self.stage == Stage::Header {
+                self.message_bytes = self.message_bytes.saturating_add(frame::payload_bytes_at_least(input));
+            }
             self.stage = Stage::Violated(violation);
         }
         result
+    }
+
+    /// How large the message is that was refused as too big: at least, if its header is not complete.
+    #[must_use]
+    pub fn declared_bytes(&self) -> Option<u64> {
+        (self.stage == Stage::Violated(Violation::MessageTooBig)).then_some(self.message_bytes)
     }
 
     /// Changes the limits, from the next frame on: for connections whose first message is bounded more tightly.
@@ -437,7 +446,9 @@ mod tests {
         let mut bytes = [frame(0x02, b"abc"), frame(0x80, b"de")].concat();
         let mut input = &mut bytes[..];
         assert!(matches!(receiver.receive(&mut input), Ok(Some(_))));
+        assert_eq!(receiver.declared_bytes(), None);
         assert_eq!(receiver.receive(&mut input), Err(Violation::MessageTooBig));
+        assert_eq!(receiver.declared_bytes(), Some(5));
 
         let mut receiver = Receiver::new(Role::Server, limits);
         let mut bytes = [frame(0x02, b""), frame(0x00, b""), frame(0x00, b"")].concat();

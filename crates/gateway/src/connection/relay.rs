@@ -4,19 +4,21 @@
 //! borrowed survives the poll; an idle connection holds no buffer. Input stops while output is full, and the clocks that
 //! judge the client stop with it. Comes after the upgrade; how it ended is told to [`super`], which logs and counts.
 
-use std::io;
+mod closing;
+mod deadlines;
+mod events;
+
 use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use drawgate_protocol::{
-    Assembler, Chunk, CloseCode, CloseFrame, Event, Limits as MessageLimits, LocalCode, Message, MessageKind,
-    Receiver, Role, SendError, Sender, Violation,
+    Assembler, Limits as MessageLimits, Message, MessageKind, Receiver, Role, SendError, Sender,
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use self::closing::{LINGER_BYTES_MAX, LINGER_TIME_MAX};
 use super::output::{self, Output};
 use super::worker::{self, Worker};
 use super::{Ending, Facilities, Terms};
@@ -24,12 +26,11 @@ use crate::backend::echo::Echoing;
 use crate::backend::handler::Handling;
 use crate::backend::outbox::Outgoing;
 use crate::clock::Instant;
-use crate::compression::{COMPRESSED_STEP_BYTES, Compression, Outlet, Refused, Workshop};
+use crate::compression::{COMPRESSED_STEP_BYTES, Compression, Outlet, Workshop};
 use crate::observe::{Direction, FrameKind, Traffic, TrafficDelta};
 use crate::pulse::{Pulse, Signal, Signals};
-use crate::rate::{Gcra, Rate};
+use crate::rate::Gcra;
 use crate::reason::Reason;
-use crate::route::Notice;
 use crate::timers::Timer;
 
 /// One upgraded connection.
@@ -443,187 +444,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
         }
     }
 
-    fn take_event(&mut self, event: Event<'_>, turn: &mut Turn<'_>) {
-        match event {
-            Event::Close(close) => self.take_close(close, turn),
-            // RFC 6455 §5.5.1: after our Close we need not look at data, nor answer pings.
-            Event::Data(_) | Event::Ping(_) | Event::Pong(_) if self.sender.is_closed() => {}
-            Event::Data(piece) if piece.compressed => self.take_compressed(piece, turn),
-            Event::Data(chunk) => self.take_chunk(&chunk, turn),
-            Event::Ping(payload) => {
-                turn.tally.chunk(Direction::In, FrameKind::Ping, payload.len(), true);
-                if self.pings.get_or_insert_default().check(&control_rate(), turn.now).is_err() {
-                    return self.close(Ending::over(Reason::PingRateExceeded, CONTROLS_PER_SECOND), turn);
-                }
-                let sent = if self.output.blocked_since().is_some() {
-                    self.output.pong(&mut self.sender, payload)
-                } else {
-                    self.sender.pong(turn.fresh, payload, None)
-                };
-                if sent.is_ok() {
-                    turn.tally.chunk(Direction::Out, FrameKind::Pong, payload.len(), true);
-                }
-            }
-            Event::Pong(payload) => {
-                turn.tally.chunk(Direction::In, FrameKind::Pong, payload.len(), true);
-                if self.pongs.check(&control_rate(), turn.now).is_err() {
-                    self.close(Ending::over(Reason::PongRateExceeded, CONTROLS_PER_SECOND), turn);
-                }
-            }
-        }
-    }
-
-    /// A piece of a compressed message: what it inflates to goes the way of any other.
-    fn take_compressed(&mut self, mut piece: Chunk<'_>, turn: &mut Turn<'_>) {
-        let limits = self.message_limits();
-        let mut buffer = turn.workshop.take_buffer();
-        while self.is_receiving()
-            && !self.sender.is_closed()
-            && let Some(compression) = &mut self.compression
-        {
-            match compression.inflate(&mut piece, &mut buffer, &limits, turn.workshop, turn.now) {
-                Ok(None) => break,
-                Ok(Some(chunk)) => self.take_chunk(&chunk, turn),
-                Err(Refused::Violation(violation)) => self.break_off(violation, turn),
-                Err(Refused::OverRate) => {
-                    let limit = self.terms.limits.inflated_bytes_per_second.unwrap_or(u64::MAX);
-                    self.close(Ending::over(Reason::InflationRateExceeded, limit), turn);
-                }
-            }
-        }
-        turn.workshop.return_buffer(buffer);
-    }
-
-    /// The bounds on the message that comes next.
-    fn message_limits(&self) -> MessageLimits {
-        match self.application {
-            Application::Unauthenticated { .. } => FIRST_MESSAGE_LIMITS,
-            Application::Echo(_) | Application::Handler(_) => self.terms.message_limits(),
-        }
-    }
-
-    fn take_chunk(&mut self, chunk: &Chunk<'_>, turn: &mut Turn<'_>) {
-        turn.tally.chunk(Direction::In, kind_of(chunk.kind), chunk.payload.len(), chunk.message_end);
-        match &mut self.application {
-            Application::Unauthenticated(nobody) => {
-                if chunk.kind == MessageKind::Binary {
-                    return self.close(Ending::by_gate(Reason::FirstMessageInvalid), turn);
-                }
-                match nobody.assembler.push(chunk) {
-                    Ok(message) => nobody.first = message,
-                    Err(violation) => self.break_off(violation, turn),
-                }
-            }
-            Application::Echo(echoing) => match echoing.chunk(
-                chunk,
-                &mut Outlet {
-                    sender: &mut self.sender,
-                    compression: self
-                        .compression
-                        .as_deref_mut()
-                        .map(|compression| (compression, &mut *turn.workshop)),
-                },
-                turn.fresh,
-            ) {
-                Ok(bytes) => {
-                    self.sending_bytes = if chunk.message_end { 0 } else { self.sending_bytes + bytes };
-                    turn.tally.chunk(Direction::Out, kind_of(chunk.kind), bytes, chunk.message_end);
-                }
-                // Data after our Close has been left out above, and messages are never interleaved.
-                Err(_) => self.close(Ending::by_gate(Reason::InternalError), turn),
-            },
-            Application::Handler(handling) => {
-                if let Err(violation) = handling.chunk(chunk) {
-                    self.break_off(violation, turn);
-                }
-            }
-        }
-    }
-
-    /// The peer's Close: answered with the same code (RFC 6455 §5.5.1), unless it is itself an answer.
-    fn take_close(&mut self, close: Option<CloseFrame<'_>>, turn: &mut Turn<'_>) {
-        turn.tally.chunk(
-            Direction::In,
-            FrameKind::Close,
-            close.map_or(0, |close| close.reason.len() + 2),
-            true,
-        );
-        let code = close.map_or(LocalCode::NoStatus.get(), |close| close.code.get());
-        self.ending.get_or_insert_with(|| Box::new(Ending::by_client(Reason::ClosedByClient, Some(code))));
-        if !self.sender.is_closed() {
-            let answer = close.map(|close| CloseFrame { code: close.code, reason: "" });
-            if self.sender.close(turn.fresh, answer, None).is_ok() {
-                turn.tally.chunk(Direction::Out, FrameKind::Close, answer.map_or(0, |_| 2), true);
-            }
-        }
-        self.phase = Phase::Finishing { until: self.close_until(turn.now) };
-    }
-
-    /// Fails the connection (RFC 6455 §7.1.7): what the peer sends can no longer be read, its Close included.
-    fn break_off(&mut self, violation: Violation, turn: &mut Turn<'_>) {
-        let is_first = matches!(self.application, Application::Unauthenticated(_));
-        let reason = match violation {
-            Violation::MessageTooBig if is_first => Reason::FirstMessageTooBig,
-            Violation::FragmentsTooMany if is_first => Reason::FirstMessageInvalid,
-            other => Reason::from(other),
-        };
-        let limits = self.message_limits();
-        self.close(Ending::by_violation(reason, violation, limits), turn);
-        self.phase = Phase::Finishing { until: self.close_until(turn.now) };
-    }
-
-    /// Queues the notice and our Close behind what this turn has produced.
-    fn close(&mut self, ending: Ending, turn: &mut Turn<'_>) {
-        self.queue_close(ending, self.terms.notice, turn.fresh, turn.now);
-    }
-
-    /// Queues the notice and our Close behind what waits, between turns.
-    fn close_from_outside(&mut self, ending: Ending, now: Instant) {
-        self.close_with_notice(ending, self.terms.notice, now);
-    }
-
-    fn close_with_notice(&mut self, ending: Ending, notice: Notice, now: Instant) {
-        let mut frames = mem::take(self.output.frames());
-        self.queue_close(ending, notice, &mut frames, now);
-        *self.output.frames() = frames;
-    }
-
-    fn queue_close(&mut self, ending: Ending, notice: Notice, frames: &mut Vec<u8>, now: Instant) {
-        if self.sender.is_closed() {
-            return;
-        }
-        let row = ending.reason.row();
-        let notice = match notice {
-            Notice::Close => None,
-            Notice::Json => Some(ending.reason.notice_json()),
-            Notice::Text => Some(row.title.to_owned()),
-        };
-        // A notice inside somebody's message would be taken for a part of it.
-        if let Some(notice) = notice
-            && row.close.is_some()
-            && !self.sender.is_within_message()
-            && self.sender.data(frames, MessageKind::Text, true, &[notice.as_bytes()], None).is_ok()
-        {
-            self.terms.metrics.add(&TrafficDelta::whole(Direction::Out, FrameKind::Text, notice.len()));
-        }
-        self.queue_close_frame(Self::close_frame_of(&ending), frames, now);
-        self.ending.get_or_insert_with(|| Box::new(ending));
-    }
-
-    fn close_frame_of(ending: &Ending) -> Option<CloseFrame<'static>> {
-        let row = ending.reason.row();
-        row.close.map(|code| CloseFrame { code, reason: row.close_reason })
-    }
-
-    fn queue_close_frame(&mut self, close: Option<CloseFrame<'_>>, frames: &mut Vec<u8>, now: Instant) {
-        let bytes = close.map_or(0, |close| close.reason.len() + 2);
-        if self.sender.close(frames, close, None).is_ok() {
-            self.terms.metrics.add(&TrafficDelta::whole(Direction::Out, FrameKind::Close, bytes));
-        }
-        self.message_since = None;
-        self.phase = Phase::Closing { until: self.close_until(now) };
-    }
-
     /// Lets the application work, and takes what it has to send while there is room.
     fn poll_handler(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         let Application::Handler(handling) = &mut self.application else { return false };
@@ -677,26 +497,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
         }
     }
 
-    fn close_for_application(&mut self, code: CloseCode, reason: &str, now: Instant) {
-        let mut frames = mem::take(self.output.frames());
-        self.queue_close_frame(Some(CloseFrame { code, reason }), &mut frames, now);
-        *self.output.frames() = frames;
-        self.ending.get_or_insert_with(|| Box::new(Ending::by_application(code)));
-    }
-
-    /// While draining: closes once everything that has come is answered. Whether it did.
-    fn drain(&mut self, now: Instant) -> bool {
-        let is_answered = match &self.application {
-            Application::Unauthenticated(_) | Application::Echo(_) => true,
-            Application::Handler(handling) => handling.is_idle(),
-        };
-        if !self.draining || self.phase != Phase::Open || !self.output.is_empty() || !is_answered {
-            return false;
-        }
-        self.close_from_outside(Ending::by_operator(Reason::Draining), now);
-        true
-    }
-
     fn heed(&mut self, signals: Signals, now: Instant) {
         if signals.contains(Signal::Timer) {
             // It may be one that fired while it was being put off; the one that took its place must not be forgotten.
@@ -711,144 +511,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
         }
         if signals.contains(Signal::Abort) {
             self.ending = Some(Box::new(match self.ending.take() {
-                Some(ending) if ending.reason != Reason::Draining => Ending { is_clean: false, ..*ending },
+                Some(ending) if ending.reason != Reason::Draining => *ending,
                 Some(_) | None => Ending::cut(),
             }));
             self.phase = Phase::Done;
         }
-    }
-
-    fn check_deadlines(&mut self, now: Instant) {
-        match self.phase {
-            Phase::Open => {}
-            Phase::Closing { until } if now >= until => {
-                self.ending = self.ending.take().map(|ending| Box::new(ending.unanswered()));
-                self.phase = Phase::Done;
-                return;
-            }
-            Phase::Finishing { until } | Phase::Lingering { until, .. } if now >= until => {
-                self.phase = Phase::Done;
-                return;
-            }
-            Phase::Closing { .. } | Phase::Finishing { .. } | Phase::Lingering { .. } | Phase::Done => return,
-        }
-        let passed = |deadline: Option<Instant>| deadline.is_some_and(|deadline| now >= deadline);
-        let limits = &self.terms.limits;
-        if passed(self.stalls_at()) {
-            let limit = limits.stall_timeout;
-            self.give_up_output(Ending::late(Reason::OutputStalled, limit), now);
-        } else if passed(self.first_message_until()) {
-            self.close_from_outside(Ending::by_gate(Reason::FirstMessageTimeout), now);
-        } else if passed(self.message_until()) {
-            let limit = limits.message_timeout;
-            self.close_from_outside(Ending::late(Reason::MessageTimeout, limit), now);
-        } else if passed(self.pong_until()) {
-            let limit = limits.pong_timeout;
-            self.close_from_outside(Ending::late(Reason::PongTimeout, limit), now);
-        } else if passed(self.input_until) {
-            self.input_ended(now);
-        } else if passed(self.ping_at()) && self.sender.ping(self.output.frames(), &[], None).is_ok() {
-            self.terms.metrics.add(&TrafficDelta::whole(Direction::Out, FrameKind::Ping, 0));
-            self.pinged_at = Some(now);
-        }
-    }
-
-    /// Closes a connection whose output is stuck: what has not been begun is given up, so that a Close can be next.
-    fn give_up_output(&mut self, ending: Ending, now: Instant) {
-        if self.sender.is_closed() {
-            // It has been told, and does not even take that.
-            self.ending = self.ending.take().map(|ending| Box::new(ending.unanswered()));
-            self.phase = Phase::Done;
-            return;
-        }
-        // A notice behind half a message would be taken for a part of it.
-        let cuts_message = self.output.discard_unbegun();
-        let notice = if cuts_message { Notice::Close } else { self.terms.notice };
-        self.close_with_notice(ending, notice, now);
-    }
-
-    fn stalls_at(&self) -> Option<Instant> {
-        self.output.blocked_since()?.checked_add(self.terms.limits.stall_timeout?)
-    }
-
-    fn first_message_until(&self) -> Option<Instant> {
-        match self.application {
-            Application::Unauthenticated(ref nobody) => Some(nobody.until),
-            Application::Echo(_) | Application::Handler(_) => None,
-        }
-    }
-
-    fn message_until(&self) -> Option<Instant> {
-        if self.paused_since.is_some() {
-            return None;
-        }
-        self.message_since?.checked_add(self.terms.limits.message_timeout?)
-    }
-
-    fn pong_until(&self) -> Option<Instant> {
-        if self.paused_since.is_some() {
-            return None;
-        }
-        self.pinged_at?.checked_add(self.terms.limits.pong_timeout?)
-    }
-
-    /// Pings go out only while input and output flow: while they stand still no answer could be seen.
-    fn ping_at(&self) -> Option<Instant> {
-        let is_deaf = self.paused_since.is_some() || self.input_until.is_some();
-        if is_deaf || self.pinged_at.is_some() || !self.output.is_empty() {
-            return None;
-        }
-        self.heard_at.checked_add(self.terms.limits.ping_interval?)
-    }
-
-    fn close_until(&self, now: Instant) -> Instant {
-        now + self.terms.limits.close_timeout.min(CLOSE_TIME_MAX)
-    }
-
-    /// `None` where no limit is set, and where one lies beyond all time.
-    fn next_deadline(&self) -> Option<Instant> {
-        match self.phase {
-            Phase::Open => [
-                self.stalls_at(),
-                self.first_message_until(),
-                self.message_until(),
-                self.pong_until(),
-                self.ping_at(),
-                self.input_until,
-            ]
-            .into_iter()
-            .flatten()
-            .min(),
-            Phase::Closing { until } | Phase::Finishing { until } | Phase::Lingering { until, .. } => {
-                Some(until)
-            }
-            Phase::Done => None,
-        }
-    }
-
-    /// Sees to it that the next deadline wakes this connection. A timer that comes too early only looks again.
-    fn arm(&mut self) {
-        let Some(deadline) = self.next_deadline() else { return };
-        if self.timer.as_ref().is_some_and(|(at, _)| *at <= deadline) {
-            return;
-        }
-        self.disarm();
-        self.timer = Some((deadline, self.facilities.timers.schedule(deadline, Arc::clone(&self.pulse))));
-    }
-
-    fn disarm(&mut self) {
-        if let Some((_, timer)) = self.timer.take() {
-            self.facilities.timers.cancel(timer);
-        }
-    }
-
-    /// Input flows again: the time that it stood still does not count against the client.
-    fn resume(&mut self, now: Instant) {
-        let Some(paused_since) = self.paused_since.take() else { return };
-        let pause = now.saturating_duration_since(paused_since);
-        self.message_since = self.message_since.map(|since| since + pause);
-        self.heard_at = now;
-        self.pinged_at = None;
     }
 
     /// Whether input must wait, with `fresh` bytes of output beside what is pending.
@@ -866,27 +533,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
         matches!(self.phase, Phase::Open | Phase::Closing { .. })
     }
 
-    /// The peer's side has ended without a Close.
-    fn input_ended(&mut self, now: Instant) {
-        self.ending.get_or_insert_with(|| Box::new(Ending::lost())).is_clean = false;
-        // A peer that has only closed its own side still gets what it asked for before; one that is gone answers our
-        // next write with a reset.
-        let until = now + self.terms.limits.close_timeout;
-        self.phase = Phase::Finishing { until };
-    }
-
-    fn fail(&mut self, error: &io::Error) {
-        self.ending.get_or_insert_with(|| Box::new(Ending::reset(error))).is_clean = false;
-        self.phase = Phase::Done;
-    }
-
-    fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        worker::lend(|worker| {
-            let mut buffer = ReadBuf::new(&mut worker.input[..DISCARD_BYTES]);
-            Pin::new(&mut self.socket).poll_read(cx, &mut buffer).map_ok(|()| buffer.filled().len())
-        })
-    }
-
     fn queue_text(&mut self, text: &str) {
         let sent = self.sender.data(self.output.frames(), MessageKind::Text, true, &[text.as_bytes()], None);
         if sent.is_ok() {
@@ -902,30 +548,9 @@ const fn kind_of(kind: MessageKind) -> FrameKind {
     }
 }
 
-fn control_rate() -> Rate {
-    Rate::new(CONTROLS_PER_SECOND, Duration::from_secs(1), CONTROLS_BURST)
-}
-
 /// Until it is authenticated a connection is nobody's: one text message of at most 8 KiB in at most 16 frames.
 pub(crate) const FIRST_MESSAGE_LIMITS: MessageLimits =
     MessageLimits { message_bytes_max: 8 * 1024, message_fragments_max: 16 };
 
 /// How much is read of a client whose messages the application has yet to get to.
 const READ_AHEAD_BYTES_MAX: usize = 16 * 1024;
-
-/// The pings that a client may send, and the pongs; a keepalive needs one in some seconds.
-const CONTROLS_PER_SECOND: u32 = 50;
-
-/// How many of them may come at once.
-const CONTROLS_BURST: u32 = 100;
-
-/// However long a route lets a peer take to answer our Close.
-const CLOSE_TIME_MAX: Duration = Duration::from_secs(3600);
-
-/// How long a peer that has nothing more to say may take to close its side of the transport: a slow path's round trip.
-const LINGER_TIME_MAX: Duration = Duration::from_millis(500);
-
-/// How much it may still send meanwhile.
-const LINGER_BYTES_MAX: usize = 64 * 1024;
-
-const DISCARD_BYTES: usize = 16 * 1024;

@@ -300,6 +300,23 @@ async fn closed_on(reason: Reason, target: &str, headers: &str, more: &str, sent
     drop(raw);
     let record = case.refused(reason, sent).await;
     assert_eq!(record["close_code"], reason.row().close.unwrap().get());
+    match reason {
+        Reason::MessageTooBig => {
+            assert_eq!((&record["limit"], &record["observed"]), (&(1 << 20).into(), &(1 << 30).into()));
+        }
+        Reason::FragmentsTooMany => {
+            assert_eq!((&record["limit"], &record["observed"]), (&1024.into(), &1025.into()));
+        }
+        Reason::MessageTimeout | Reason::PongTimeout => {
+            assert_eq!(record["limit"], 50);
+            assert!(
+                record["observed"].as_u64().is_some_and(|observed| (50..1000).contains(&observed)),
+                "{record}"
+            );
+        }
+        Reason::FirstMessageTimeout => assert_eq!(record["limit"], 100),
+        _ => {}
+    }
 }
 
 /// A client sends and never reads, until the gateway has had enough.
