@@ -9,7 +9,11 @@
 #![forbid(unsafe_code)]
 
 pub mod connection;
+pub mod deflate;
 pub mod handshake;
+// Shared with the protocol's tests of compression: a second inflater.
+#[path = "../../crates/protocol/tests/reference/inflate.rs"]
+mod inflate;
 pub mod receiver;
 // Shared with the protocol's property tests: one reference for both.
 #[path = "../../crates/protocol/tests/reference/mod.rs"]
@@ -41,6 +45,7 @@ pub struct Seed {
 /// All of them.
 pub const TARGETS: &[Target] = &[
     Target { name: "connection", run: connection::run, seeds: connection::seeds, damages: 200 },
+    Target { name: "deflate", run: deflate::run, seeds: deflate::seeds, damages: 10_000 },
     Target { name: "handshake", run: handshake::run, seeds: handshake::seeds, damages: 2_000 },
     Target { name: "receiver", run: receiver::run, seeds: receiver::seeds, damages: 10_000 },
     Target { name: "sender", run: sender::run, seeds: sender::seeds, damages: 10_000 },

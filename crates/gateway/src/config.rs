@@ -56,6 +56,8 @@ pub struct Config {
     pub admin: Option<admin::Config>,
     /// The most bytes that all connections' buffers may hold together.
     pub buffers_bytes_max: u64,
+    /// The most bytes that are set aside for compressed connections, all together.
+    pub compression_bytes_max: u64,
     /// What is allowed and probably not meant, a sentence each; the program shows them.
     pub warnings: Vec<String>,
 }
@@ -123,7 +125,8 @@ fn read_text(context: &mut Context<'_>, text: &str) -> Option<Config> {
 
 fn read_document(context: &mut Context<'_>, document: &DeTable<'_>) -> Option<Config> {
     let mut root = Table::root(document);
-    let (server, buffers_bytes_max) = listeners::server(context, root.take("server").as_ref());
+    let (server, buffers_bytes_max, compression_bytes_max) =
+        listeners::server(context, root.take("server").as_ref());
     let listeners_value = root.required(context, "listeners");
     let listeners =
         listeners_value.as_ref().map_or_else(Vec::new, |value| listeners::listeners(context, value));
@@ -156,6 +159,7 @@ fn read_document(context: &mut Context<'_>, document: &DeTable<'_>) -> Option<Co
         log,
         admin: admin.map(|(admin, _)| admin),
         buffers_bytes_max,
+        compression_bytes_max,
         warnings: Vec::new(),
     })
 }

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use drawgate_protocol::handshake::Extension;
 use drawgate_protocol::{Limits as MessageLimits, LocalCode, Violation};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::{Semaphore, watch};
@@ -28,6 +29,7 @@ use crate::backend::echo::Echoing;
 use crate::backend::handler::{Handling, Session};
 use crate::chance::Chance;
 use crate::clock::{Clock, Instant};
+use crate::compression::{self, Compression, Declined};
 use crate::firewall::{Admission, Denied};
 use crate::limits::Limits;
 use crate::observe::{Ended, Observer, Opened, Phase, RouteMetrics, Side, Traffic};
@@ -49,6 +51,8 @@ pub(crate) struct Facilities {
     pub(crate) started_at: Instant,
     pub(crate) timers: Timers<Arc<Pulse>>,
     pub(crate) budget: Arc<Budget>,
+    /// What is left for compressed connections.
+    pub(crate) compression: Arc<compression::Room>,
 }
 
 /// What every connection of one server shares.
@@ -85,6 +89,19 @@ impl Terms {
             message_bytes_max: self.limits.message_bytes_max.unwrap_or(u64::MAX),
             message_fragments_max: self.limits.message_fragments_max.unwrap_or(u32::MAX),
         }
+    }
+
+    /// What comes of a client's offers to compress, and how the answer says it.
+    fn negotiate_compression(
+        &self,
+        offers: &[Extension<'_>],
+        facilities: &Facilities,
+    ) -> Result<(Box<Compression>, String), Declined> {
+        if !self.limits.compression {
+            return Err(Declined::NoOffer);
+        }
+        let rate = self.limits.inflated_bytes_per_second;
+        Compression::negotiate(offers, &facilities.compression, rate, self.message_limits().message_bytes_max)
     }
 }
 
@@ -264,7 +281,22 @@ where
             });
         }
     };
-    let routed = head.judge(&door.entrances);
+    let mut compression = None;
+    let negotiate = |route: &Arc<Route>, offers: &[Extension<'_>]| match route
+        .terms
+        .negotiate_compression(offers, &gate.facilities)
+    {
+        Ok((agreed, answer)) => {
+            compression = Some(agreed);
+            Some(answer)
+        }
+        Err(Declined::NoOffer) => None,
+        Err(Declined::NoRoom) => {
+            gate.observer.compression_declined();
+            None
+        }
+    };
+    let routed = head.judge(&door.entrances, negotiate);
     // Known also where the route does not take the request.
     record.route = routed.as_ref().ok().map(|routed| Arc::clone(&routed.route));
     let (route, answer) = match routed.and_then(|Routed { route, answer }| Ok((route, answer?))) {
@@ -294,6 +326,7 @@ where
     let (facilities, terms) = (Arc::clone(&gate.facilities), Arc::clone(&route.terms));
     let mut relay =
         Box::new(Relay::new(socket, facilities, terms, Arc::clone(&pulse), application, head.into_rest()));
+    relay.compress(compression);
     if let Some(authenticator) = &route.authenticator {
         authenticate(gate, authenticator, &route, &mut relay, &pulse, record).await?;
     }
@@ -538,8 +571,8 @@ impl Ending {
     }
 
     /// By a rate that the client exceeded.
-    fn over(reason: Reason, limit: u32) -> Self {
-        Self { limit: Some(u64::from(limit)), ..Self::by_gate(reason) }
+    fn over(reason: Reason, limit: impl Into<u64>) -> Self {
+        Self { limit: Some(limit.into()), ..Self::by_gate(reason) }
     }
 
     /// By a deadline, in milliseconds.

@@ -11,8 +11,9 @@
 //! 4. `upgrade` reads the request and finds the route
 //! 5. [`auth`] turns a credential into a [`Principal`](principal::Principal)
 //! 6. [`backend`] answers: the built-in echo, or a [`Handler`]
-//! 7. [`observe`] turns the end into one log record and one counter
-//! 8. [`reason`] holds every way to end, and all that follows from it
+//! 7. `compression` stands between the answers and the frames, where a route has it on
+//! 8. [`observe`] turns the end into one log record and one counter
+//! 9. [`reason`] holds every way to end, and all that follows from it
 //!
 //! Deciding modules take `now` as an argument and do no I/O; [`clock`] is the only reader of time and [`chance`] the
 //! only source of randomness.
@@ -42,6 +43,7 @@ pub mod auth;
 pub mod backend;
 pub mod chance;
 pub mod clock;
+mod compression;
 pub mod config;
 mod connection;
 pub mod firewall;

@@ -9,6 +9,10 @@ pub struct Limits {
     pub message_bytes_max: Option<u64>,
     /// The most frames of one message; empty ones count.
     pub message_fragments_max: Option<u32>,
+    /// Whether permessage-deflate is agreed on with clients that offer it; limits and rates see inflated bytes.
+    pub compression: bool,
+    /// The most bytes that compressed messages of one connection may inflate to in a second.
+    pub inflated_bytes_per_second: Option<u64>,
     /// The time from a message's first byte to its last.
     pub message_timeout: Option<Duration>,
     /// How often a quiet connection is pinged.
@@ -27,6 +31,8 @@ impl Default for Limits {
         Self {
             message_bytes_max: Some(1024 * 1024),
             message_fragments_max: Some(1024),
+            compression: false,
+            inflated_bytes_per_second: Some(32 * 1024 * 1024),
             message_timeout: Some(Duration::from_secs(30)),
             ping_interval: Some(Duration::from_secs(20)),
             pong_timeout: Some(Duration::from_secs(10)),

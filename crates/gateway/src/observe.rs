@@ -95,6 +95,11 @@ impl Observer {
         self.0.metrics.descriptors_exhausted.inc();
     }
 
+    /// A connection goes without compression, because others hold all that is set aside for it.
+    pub fn compression_declined(&self) {
+        self.0.metrics.compression_declined.inc();
+    }
+
     /// Counts records that the program's own log had to drop.
     pub fn records_lost(&self, count: u64) {
         self.0.metrics.records_lost.log_full.inc_by(count);
@@ -128,6 +133,12 @@ impl Observer {
     #[must_use]
     pub fn buffered_bytes(&self) -> Gauge {
         self.0.metrics.buffered_bytes.clone()
+    }
+
+    /// The gauge of what is set aside for compressed connections, for those who know it to set.
+    #[must_use]
+    pub fn compression_bytes(&self) -> Gauge {
+        self.0.metrics.compression_bytes.clone()
     }
 
     /// All metrics in the OpenMetrics text format, of the type [`CONTENT_TYPE`].

@@ -39,12 +39,16 @@ impl Rate {
 
     /// The debt after one more event, or how much of it must pass before there may be one.
     fn charge(&self, debt_ns: u64) -> Result<u64, u64> {
+        self.charge_many(debt_ns, 1)
+    }
+
+    /// The same for `count` events that come together.
+    fn charge_many(&self, debt_ns: u64, count: u32) -> Result<u64, u64> {
+        let cost_ns = self.interval_ns.saturating_mul(u64::from(count));
         // A debt too large to be written down is refused too: saturating would let every later event through.
-        match debt_ns.checked_add(self.interval_ns) {
+        match debt_ns.checked_add(cost_ns) {
             Some(charged_ns) if charged_ns <= self.burst_ns => Ok(charged_ns),
-            Some(_) | None => {
-                Err(debt_ns.saturating_add(self.interval_ns).saturating_sub(self.burst_ns).max(1))
-            }
+            Some(_) | None => Err(debt_ns.saturating_add(cost_ns).saturating_sub(self.burst_ns).max(1)),
         }
     }
 }
@@ -61,8 +65,16 @@ impl Gcra {
     /// # Errors
     /// When it is over the rate: the time after which one would not be. A refused event costs nothing.
     pub(crate) fn check(&mut self, rate: &Rate, now: Instant) -> Result<(), Duration> {
+        self.check_many(rate, 1, now)
+    }
+
+    /// Counts `count` events at `now`, all or none.
+    ///
+    /// # Errors
+    /// As [`Gcra::check`].
+    pub(crate) fn check_many(&mut self, rate: &Rate, count: u32, now: Instant) -> Result<(), Duration> {
         let debt = self.whole_at.map_or(Duration::ZERO, |whole_at| whole_at.saturating_duration_since(now));
-        let charged_ns = rate.charge(nanoseconds(debt)).map_err(Duration::from_nanos)?;
+        let charged_ns = rate.charge_many(nanoseconds(debt), count).map_err(Duration::from_nanos)?;
         self.whole_at = now.checked_add(Duration::from_nanos(charged_ns)).or(self.whole_at);
         Ok(())
     }

@@ -227,7 +227,17 @@ row::reasons! {
     FragmentsTooMany "fragments_too_many" "Fragments Too Many" "the message has more fragments than allowed"
         http[] close[POLICY_VIOLATION] level Warn fault Client retry Never;
 
+    /// A compressed message is not valid deflate, or ends inside a block (RFC 7692 §7.2.2). Look for a client that keeps its
+    /// context from message to message though it was told not to.
+    DeflateInvalid "deflate_invalid" "Deflate Invalid" "a compressed message is not valid deflate"
+        http[] close[INVALID_PAYLOAD] level Warn fault Client retry Never;
+
     // Pace and patience.
+
+    /// The client's compressed messages inflated to more bytes in a second than the route's `inflated_bytes_per_second`.
+    InflationRateExceeded "inflation_rate_exceeded" "Inflation Rate Exceeded"
+        "compressed messages inflate to too many bytes a second"
+        http[] close[POLICY_VIOLATION] level Warn fault Client retry AfterSeconds(10);
 
     /// A message was not complete within the route's `message_timeout` of its first byte.
     MessageTimeout "message_timeout" "Message Timeout" "the message was not completed in time"
@@ -312,6 +322,7 @@ impl From<Violation> for Reason {
             Violation::CloseReasonNotUtf8 => Self::CloseReasonNotUtf8,
             Violation::MessageTooBig => Self::MessageTooBig,
             Violation::FragmentsTooMany => Self::FragmentsTooMany,
+            Violation::DeflateInvalid => Self::DeflateInvalid,
         }
     }
 }

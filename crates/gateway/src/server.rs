@@ -23,6 +23,7 @@ use crate::admin::{self, AdminState};
 use crate::auth;
 use crate::chance::Chance;
 use crate::clock::{Clock, Instant};
+use crate::compression;
 use crate::config::{Config, ListenerConfig};
 use crate::connection::{self, Arrival, Budget, Door, Facilities, Gate, Live, NoRoom};
 use crate::firewall::{self, Admission, Firewall};
@@ -109,8 +110,18 @@ impl Server {
     /// Begins with what a configuration says.
     #[must_use]
     pub fn from_config(config: Config) -> Builder {
-        let Config { server, listeners, routes, auth, firewall, log, admin, buffers_bytes_max, warnings: _ } =
-            config;
+        let Config {
+            server,
+            listeners,
+            routes,
+            auth,
+            firewall,
+            log,
+            admin,
+            buffers_bytes_max,
+            compression_bytes_max,
+            warnings: _,
+        } = config;
         Builder {
             listeners,
             routes: routes.into_iter().map(|route| Route::from_config(route, &auth)).collect(),
@@ -119,6 +130,7 @@ impl Server {
             error_file: log.error_file,
             admin,
             buffers_bytes_max: usize::try_from(buffers_bytes_max).unwrap_or(usize::MAX),
+            compression_bytes_max: usize::try_from(compression_bytes_max).unwrap_or(usize::MAX),
             ..Builder::default()
         }
     }
@@ -283,6 +295,7 @@ pub struct Builder {
     error_file: Option<ErrorFile>,
     admin: Option<admin::Config>,
     buffers_bytes_max: usize,
+    compression_bytes_max: usize,
     connections_max: usize,
     unauthenticated_max: usize,
     clock: Clock,
@@ -302,6 +315,7 @@ impl Default for Builder {
             error_file: None,
             admin: None,
             buffers_bytes_max: 256 * 1024 * 1024,
+            compression_bytes_max: 256 * 1024 * 1024,
             connections_max: usize::MAX,
             unauthenticated_max: 10_000,
             clock: Clock::system(),
@@ -361,6 +375,14 @@ impl Builder {
         self
     }
 
+    /// Sets at most this many bytes aside for compressed connections, all together, and declines offers beyond it; 256 MiB
+    /// by default.
+    #[must_use]
+    pub fn compression_bytes_max(mut self, compression_bytes_max: usize) -> Self {
+        self.compression_bytes_max = compression_bytes_max;
+        self
+    }
+
     /// Ends what has not ended by itself this long after the drain began; 10 s by default.
     #[must_use]
     pub fn drain_timeout(mut self, drain_timeout: Duration) -> Self {
@@ -406,6 +428,10 @@ impl Builder {
             started_at: self.clock.now(),
             timers: Timers::new(self.clock.clone()),
             budget: Arc::new(Budget::new(self.buffers_bytes_max, observer.buffered_bytes())),
+            compression: Arc::new(compression::Room::new(
+                self.compression_bytes_max,
+                observer.compression_bytes(),
+            )),
             clock: self.clock.clone(),
         });
         let routes = self

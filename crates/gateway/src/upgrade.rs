@@ -7,7 +7,7 @@
 use std::io;
 
 use drawgate_protocol::handshake::{
-    Field, FieldFault, HeadFault, HeadLimits, HeadScanner, Refusal, Request, SwitchingProtocols,
+    Extension, Field, FieldFault, HeadFault, HeadLimits, HeadScanner, Refusal, Request, SwitchingProtocols,
 };
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
@@ -96,16 +96,22 @@ impl Head {
         }
     }
 
-    /// Judges the head: the route that it leads to, and the answer.
-    pub(crate) fn judge<T: Clone>(&self, entrances: &Entrances<T>) -> Result<Routed<T>, Refused> {
+    /// Judges the head: the route that it leads to, and the answer. `negotiate` accepts of the client's extensions what
+    /// the route takes, and says how the answer puts it.
+    pub(crate) fn judge<T: Clone>(
+        &self,
+        entrances: &Entrances<T>,
+        negotiate: impl FnOnce(&T, &[Extension<'_>]) -> Option<String>,
+    ) -> Result<Routed<T>, Refused> {
         let limits = HeadLimits::default();
         let request = Request::parse(&self.bytes[..self.head_bytes], &limits)
             .map_err(|refusal| Refused::by_head(refusal).answering(&self.bytes))?;
         let entrance = entrances.find(&request).ok_or(Refused::because(Reason::RouteNotFound))?;
         let answer = if entrance.admits_origin(&request) {
             let mut answer = Vec::with_capacity(ANSWER_BYTES_TYPICAL);
+            let extensions = negotiate(&entrance.route, &request.extensions);
             // Nothing is chosen that the request did not offer, so nothing can be wrong with the answer.
-            SwitchingProtocols::default()
+            SwitchingProtocols { extensions: extensions.as_deref(), ..SwitchingProtocols::default() }
                 .write(&request, &mut answer)
                 .map(|()| answer)
                 .map_err(|_| Refused::because(Reason::InternalError))

@@ -53,7 +53,7 @@ fn open(address: SocketAddr, count: usize) -> Vec<TcpStream> {
 
 const CONNECTIONS: usize = 300;
 
-const BYTES_MAX: i64 = 1100;
+const BYTES_MAX: i64 = 1150;
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";

@@ -90,6 +90,7 @@ mod tests {
         assembler.push(&Chunk {
             kind: MessageKind::Text,
             payload: &mut payload,
+            compressed: false,
             frame_start: true,
             frame_end: true,
             message_start: false,

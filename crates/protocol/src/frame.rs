@@ -133,10 +133,14 @@ pub(crate) struct Expectation {
     pub(crate) role: Role,
     /// permessage-deflate was negotiated, so RSV1 has a meaning.
     pub(crate) compression: bool,
+    /// The message that is open is compressed.
+    pub(crate) message_compressed: bool,
     /// A fragmented message is open.
     pub(crate) message_open: bool,
     /// How many bytes the message that is open, or the next one, may still take.
     pub(crate) message_bytes_left: u64,
+    /// The same if it is compressed.
+    pub(crate) compressed_bytes_left: u64,
     /// How many frames it may still take.
     pub(crate) fragments_left: u32,
     /// How many bytes the character at the end of the open text message still lacks.
@@ -166,7 +170,13 @@ pub(crate) fn decode(bytes: &[u8], expect: &Expectation) -> Result<Option<(Heade
     if opcode == OpCode::Close && short == 1 {
         return Err(Violation::CloseBodyOneByte);
     }
-    let Some((payload_bytes, rest)) = decode_length(short, rest, opcode, expect)? else { return Ok(None) };
+    let is_compressed = compressed || expect.message_compressed;
+    let bytes_left = match opcode {
+        OpCode::Close | OpCode::Ping | OpCode::Pong => u64::MAX,
+        OpCode::Continuation | OpCode::Text | OpCode::Binary if is_compressed => expect.compressed_bytes_left,
+        OpCode::Continuation | OpCode::Text | OpCode::Binary => expect.message_bytes_left,
+    };
+    let Some((payload_bytes, rest)) = decode_length(short, rest, bytes_left)? else { return Ok(None) };
     // RFC 6455 §8.1: the last frame must be able to finish the character that an earlier one began.
     if fin && !opcode.is_control() && payload_bytes < u64::from(expect.character_bytes_lacking) {
         return Err(Violation::TextNotUtf8);
@@ -204,12 +214,7 @@ fn decode_first(first: u8, expect: &Expectation) -> Result<(bool, bool, OpCode),
 }
 
 /// The payload length and what follows it; `None` if it is incomplete and not provably wrong.
-fn decode_length<'a>(
-    short: u8,
-    rest: &'a [u8],
-    opcode: OpCode,
-    expect: &Expectation,
-) -> Result<Option<(u64, &'a [u8])>, Violation> {
+fn decode_length(short: u8, rest: &[u8], bytes_left: u64) -> Result<Option<(u64, &[u8])>, Violation> {
     let width = match short {
         LENGTH_IN_2_BYTES => 2,
         LENGTH_IN_8_BYTES => 8,
@@ -230,14 +235,14 @@ fn decode_length<'a>(
     if high_bytes_are_zero || fits_short {
         return Err(Violation::LengthNotMinimal);
     }
-    if !opcode.is_control() && at_least > expect.message_bytes_left {
+    if at_least > bytes_left {
         return Err(Violation::MessageTooBig);
     }
     Ok((length_bytes.len() == width).then_some((at_least, rest)))
 }
 
 const FIN_BIT: u8 = 0x80;
-const RSV1_BIT: u8 = 0x40;
+pub(crate) const RSV1_BIT: u8 = 0x40;
 const RSV2_BIT: u8 = 0x20;
 const RSV3_BIT: u8 = 0x10;
 const MASK_BIT: u8 = 0x80;
@@ -251,8 +256,10 @@ mod tests {
     const FROM_CLIENT: Expectation = Expectation {
         role: Role::Server,
         compression: false,
+        message_compressed: false,
         message_open: false,
         message_bytes_left: u64::MAX,
+        compressed_bytes_left: u64::MAX,
         fragments_left: u32::MAX,
         character_bytes_lacking: 0,
     };
@@ -341,5 +348,24 @@ mod tests {
         assert_eq!(decode(&[0xC9], &compression), Err(Violation::ReservedBits));
         let open = Expectation { message_open: true, ..compression };
         assert_eq!(decode(&[0xC0], &open), Err(Violation::ReservedBits));
+    }
+
+    #[test]
+    fn a_compressed_message_has_a_limit_of_its_own_in_all_its_frames() {
+        let first = Expectation {
+            compression: true,
+            message_bytes_left: 10,
+            compressed_bytes_left: 20,
+            ..FROM_CLIENT
+        };
+        let later = Expectation { message_open: true, message_compressed: true, ..first };
+        for (bytes, expect) in [([0xC1, 0x80 | 20], &first), ([0x80, 0x80 | 20], &later)] {
+            assert_eq!(decode(&bytes, expect), Ok(None));
+        }
+        for (bytes, expect) in
+            [([0xC1, 0x80 | 21], &first), ([0x80, 0x80 | 21], &later), ([0x81, 0x80 | 11], &first)]
+        {
+            assert_eq!(decode(&bytes, expect), Err(Violation::MessageTooBig));
+        }
     }
 }

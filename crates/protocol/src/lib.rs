@@ -1,4 +1,4 @@
-//! RFC 6455 without I/O: bytes in, events and bytes out, for both roles.
+//! RFC 6455 and RFC 7692 without I/O: bytes in, events and bytes out, for both roles.
 //!
 //! This crate knows no sockets, no clock, no randomness and no log. Whoever has them calls, in this order:
 //!
@@ -37,6 +37,7 @@
 
 pub mod assemble;
 pub mod close;
+pub mod deflate;
 pub mod frame;
 pub mod handshake;
 pub mod limits;

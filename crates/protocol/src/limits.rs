@@ -9,6 +9,9 @@ pub const HEADER_BYTES_MAX: usize = 14;
 /// The most bytes that [`crate::Receiver::receive`] can leave in its input: one byte less than a masked control frame.
 pub const REMAINDER_BYTES_MAX: usize = 2 + 4 + CONTROL_BYTES_MAX - 1;
 
+/// How many flushes a compressed message is given room for, beside what its size allows.
+const COMPRESSED_FLUSHES_MAX: u64 = 1024;
+
 /// Bounds on one message (§10.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -21,6 +24,15 @@ pub struct Limits {
 impl Limits {
     /// No bound but the protocol's own, 2^63 - 1 bytes a frame: for callers that pass everything on and hold nothing.
     pub const UNLIMITED: Self = Self { message_bytes_max: u64::MAX, message_fragments_max: u32::MAX };
+
+    /// The most payload bytes of a compressed message's frames: those of one that cannot be compressed, so that data which
+    /// inflates to nothing has its bound too. Deflate adds five bytes to each block that it stores, and each flush six.
+    #[must_use]
+    pub const fn compressed_bytes_max(&self) -> u64 {
+        let fragments = self.message_fragments_max as u64;
+        let flushes = if fragments < COMPRESSED_FLUSHES_MAX { fragments } else { COMPRESSED_FLUSHES_MAX };
+        self.message_bytes_max.saturating_add(self.message_bytes_max / 32).saturating_add((flushes + 1) * 8)
+    }
 }
 
 impl Default for Limits {

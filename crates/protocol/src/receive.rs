@@ -43,8 +43,10 @@ pub enum Event<'b> {
 pub struct Chunk<'b> {
     /// The kind of the message.
     pub kind: MessageKind,
-    /// The bytes, unmasked. Empty only if the whole frame is.
+    /// The bytes, unmasked. Empty only if the whole frame is, or where it ends a frame that was compressed.
     pub payload: &'b mut [u8],
+    /// The bytes are compressed: [`crate::deflate::Inflation`] gives what they stand for, and checks that instead.
+    pub compressed: bool,
     /// These are the first bytes of their frame.
     pub frame_start: bool,
     /// These are the last bytes of their frame.
@@ -76,6 +78,10 @@ pub struct Receiver {
     frame_is_last: bool,
     /// No piece of the open frame has been handed out.
     frame_is_fresh: bool,
+    /// permessage-deflate was negotiated.
+    compression: bool,
+    /// The message that is open is compressed.
+    message_is_compressed: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,7 +112,14 @@ impl Receiver {
             message: None,
             frame_is_last: false,
             frame_is_fresh: false,
+            compression: false,
+            message_is_compressed: false,
         }
+    }
+
+    /// Takes compressed messages from now on (RFC 7692 §6), after an [`Agreement`](crate::deflate::Agreement) to have them.
+    pub fn allow_compression(&mut self) {
+        self.compression = true;
     }
 
     /// The next event in `input`, which is advanced past what it took.
@@ -163,6 +176,9 @@ impl Receiver {
             OpCode::Continuation => self.message.ok_or(Violation::ContinuationUnexpected)?,
         };
         take(input, header_bytes);
+        if self.message.is_none() {
+            self.message_is_compressed = header.compressed;
+        }
         self.message = Some(kind);
         self.message_bytes = self.message_bytes.saturating_add(header.payload_bytes);
         self.fragments = self.fragments.saturating_add(1);
@@ -216,7 +232,8 @@ impl Receiver {
         let mut payload = take(input, available);
         self.mask = mask::apply(self.mask, payload);
         self.frame_bytes_left -= available as u64;
-        let valid = if kind == MessageKind::Text { self.valid_text(payload) } else { available };
+        let is_text = kind == MessageKind::Text && !self.message_is_compressed;
+        let valid = if is_text { self.valid_text(payload) } else { available };
         let is_valid = valid == available;
         if !is_valid {
             self.stage = Stage::Violated(Violation::TextNotUtf8);
@@ -232,6 +249,7 @@ impl Receiver {
         let chunk = Chunk {
             kind,
             payload,
+            compressed: self.message_is_compressed,
             frame_start,
             frame_end,
             message_start: frame_start && self.fragments == 1,
@@ -242,6 +260,7 @@ impl Receiver {
         }
         if chunk.message_end {
             (self.message, self.message_bytes, self.fragments) = (None, 0, 0);
+            self.message_is_compressed = false;
         }
         Ok(Some(Event::Data(chunk)))
     }
@@ -261,9 +280,11 @@ impl Receiver {
     fn expectation(&self) -> Expectation {
         Expectation {
             role: self.role,
-            compression: false,
+            compression: self.compression,
+            message_compressed: self.message_is_compressed,
             message_open: self.message.is_some(),
             message_bytes_left: self.limits.message_bytes_max.saturating_sub(self.message_bytes),
+            compressed_bytes_left: self.limits.compressed_bytes_max().saturating_sub(self.message_bytes),
             fragments_left: self.limits.message_fragments_max.saturating_sub(self.fragments),
             character_bytes_lacking: self.utf8.lacking(),
         }

@@ -7,7 +7,7 @@
 use core::fmt;
 
 use crate::close::{CloseFrame, REASON_BYTES_MAX};
-use crate::frame::{Header, OpCode, Role};
+use crate::frame::{Header, OpCode, RSV1_BIT, Role};
 use crate::limits::CONTROL_BYTES_MAX;
 use crate::mask::{self, MaskKey};
 use crate::receive::MessageKind;
@@ -78,6 +78,29 @@ impl Sender {
         };
         self.frame(out, opcode, last, parts, key)?;
         self.message = if last { None } else { Some(kind) };
+        Ok(())
+    }
+
+    /// The same for one frame of a message that [`Deflation`](crate::deflate::Deflation) has compressed (RFC 7692 §7.2.1):
+    /// `parts` is what came of it. All frames of such a message go through here.
+    ///
+    /// # Errors
+    /// As [`SendError`] says; nothing is appended then.
+    pub fn compressed_data(
+        &mut self,
+        out: &mut Vec<u8>,
+        kind: MessageKind,
+        last: bool,
+        parts: &[&[u8]],
+        key: Option<MaskKey>,
+    ) -> Result<(), SendError> {
+        let start = out.len();
+        let is_first = self.message.is_none();
+        self.data(out, kind, last, parts, key)?;
+        // RFC 7692 §6: RSV1 is set on the first frame of a message and on no other.
+        if is_first && let Some(first) = out.get_mut(start) {
+            *first |= RSV1_BIT;
+        }
         Ok(())
     }
 

@@ -6,7 +6,7 @@ use core::fmt;
 
 use crate::close::CloseCode;
 
-/// A rule that a peer broke. RFC 6455 is meant where no other source is named.
+/// A rule that a peer broke. RFC 6455 is meant where no other source is named; [`Violation::rfc`] names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Violation {
     /// A reserved bit is set that no negotiated extension uses (§5.2).
@@ -41,11 +41,13 @@ pub enum Violation {
     MessageTooBig,
     /// A message in more frames than the limit; empty ones count (§10.4).
     FragmentsTooMany,
+    /// A compressed message that is not valid deflate, or that ends inside a block (RFC 7692 §7.2.2).
+    DeflateInvalid,
 }
 
 impl Violation {
     /// All of them, for tables and tests.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::ReservedBits,
         Self::OpcodeUnknown,
         Self::ControlFragmented,
@@ -62,6 +64,7 @@ impl Violation {
         Self::CloseReasonNotUtf8,
         Self::MessageTooBig,
         Self::FragmentsTooMany,
+        Self::DeflateInvalid,
     ];
 
     /// The code to close with (§7.4.1).
@@ -80,13 +83,37 @@ impl Violation {
             | Self::MessageInterleaved
             | Self::CloseBodyOneByte
             | Self::CloseCodeInvalid => CloseCode::PROTOCOL_ERROR,
-            Self::TextNotUtf8 | Self::CloseReasonNotUtf8 => CloseCode::INVALID_PAYLOAD,
+            Self::TextNotUtf8 | Self::CloseReasonNotUtf8 | Self::DeflateInvalid => CloseCode::INVALID_PAYLOAD,
             Self::MessageTooBig => CloseCode::MESSAGE_TOO_BIG,
             Self::FragmentsTooMany => CloseCode::POLICY_VIOLATION,
         }
     }
 
-    /// The section of RFC 6455 that states the rule.
+    /// The number of the RFC that states the rule.
+    #[must_use]
+    pub const fn rfc(self) -> u16 {
+        match self {
+            Self::DeflateInvalid => 7692,
+            Self::ReservedBits
+            | Self::OpcodeUnknown
+            | Self::ControlFragmented
+            | Self::ControlTooLong
+            | Self::NotMasked
+            | Self::Masked
+            | Self::LengthNotMinimal
+            | Self::LengthTopBitSet
+            | Self::ContinuationUnexpected
+            | Self::MessageInterleaved
+            | Self::TextNotUtf8
+            | Self::CloseBodyOneByte
+            | Self::CloseCodeInvalid
+            | Self::CloseReasonNotUtf8
+            | Self::MessageTooBig
+            | Self::FragmentsTooMany => 6455,
+        }
+    }
+
+    /// The section of that RFC.
     #[must_use]
     pub const fn section(self) -> &'static str {
         match self {
@@ -99,6 +126,7 @@ impl Violation {
             Self::CloseBodyOneByte | Self::CloseReasonNotUtf8 => "5.5.1",
             Self::CloseCodeInvalid => "7.4",
             Self::TextNotUtf8 => "8.1",
+            Self::DeflateInvalid => "7.2.2",
             Self::MessageTooBig | Self::FragmentsTooMany => "10.4",
         }
     }
@@ -123,6 +151,7 @@ impl fmt::Display for Violation {
             Self::CloseReasonNotUtf8 => "a close reason is not UTF-8",
             Self::MessageTooBig => "a message is larger than the limit",
             Self::FragmentsTooMany => "a message has more frames than the limit",
+            Self::DeflateInvalid => "a compressed message is not valid deflate",
         })
     }
 }

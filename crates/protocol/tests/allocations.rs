@@ -1,6 +1,7 @@
 //! What the engine allocates: nothing for a frame, nothing for what a header declares.
 
 use allocation_counter::measure;
+use drawgate_protocol::deflate::{Agreement, Contexts, Deflation, INFLATER_BYTES_MAX, Inflation};
 use drawgate_protocol::{Assembler, Event, Limits, MessageKind, Receiver, Role, Sender, Violation};
 
 const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
@@ -80,4 +81,60 @@ fn sending_into_a_buffer_with_room_allocates_nothing() {
         sender.close(&mut out, None, None).unwrap();
     });
     assert_eq!(allocated.count_total, 0);
+}
+
+#[test]
+fn a_bomb_is_inflated_within_a_context_and_the_callers_buffer() {
+    let (mut contexts, mut payload, mut wire) = (Contexts::default(), Vec::new(), Vec::new());
+    let zeros = vec![0; 16 * 1024 * 1024];
+    Deflation::new(Agreement::FRUGAL.client).deflate(&[&zeros], true, &mut payload, &mut contexts);
+    assert!(payload.len() < zeros.len() / 500);
+    Sender::new(Role::Client)
+        .compressed_data(&mut wire, MessageKind::Binary, true, &[&payload], Some(KEY))
+        .unwrap();
+    let mut receiver = Receiver::new(Role::Server, Limits::UNLIMITED);
+    receiver.allow_compression();
+    let Ok(Some(Event::Data(mut piece))) = receiver.receive(&mut &mut wire[..]) else { panic!() };
+    let (mut output, mut inflated) = (vec![0; 4096], 0);
+    let mut contexts = Contexts::default();
+    let limits = Limits { message_bytes_max: 15 * 1024 * 1024, ..Limits::UNLIMITED };
+    let allocated = measure(|| {
+        let mut inflation = Inflation::new(Agreement::FRUGAL.client);
+        let end = loop {
+            match inflation.inflate(&mut piece, &mut output, &limits, &mut contexts) {
+                Ok(chunk) => inflated += chunk.map_or(0, |chunk| chunk.payload.len() as u64),
+                Err(violation) => break violation,
+            }
+        };
+        assert_eq!(end, Violation::MessageTooBig);
+    });
+    assert_eq!(inflated, limits.message_bytes_max);
+    let bytes_max = usize::try_from(allocated.bytes_max).unwrap();
+    assert!((32 * 1024..=INFLATER_BYTES_MAX).contains(&bytes_max), "{bytes_max} bytes");
+}
+
+#[test]
+fn messages_are_deflated_and_inflated_with_the_contexts_of_those_before() {
+    let (mut contexts, mut payload, mut wire) = (Contexts::default(), Vec::with_capacity(8192), Vec::new());
+    let text = "{\"kind\":\"quote\",\"symbol\":\"EXMPL\",\"price\":1.25}".repeat(20);
+    let (mut output, mut messages) = (vec![0; 4096], 0);
+    let mut run = || {
+        let mut deflation = Deflation::new(Agreement::FRUGAL.client);
+        payload.clear();
+        deflation.deflate(&[text.as_bytes()], true, &mut payload, &mut contexts);
+        wire.clear();
+        Sender::new(Role::Client)
+            .compressed_data(&mut wire, MessageKind::Text, true, &[&payload], Some(KEY))
+            .unwrap();
+        let mut receiver = Receiver::new(Role::Server, Limits::default());
+        receiver.allow_compression();
+        let Ok(Some(Event::Data(mut piece))) = receiver.receive(&mut &mut wire[..]) else { panic!() };
+        let mut inflation = Inflation::new(Agreement::FRUGAL.client);
+        let chunk = inflation.inflate(&mut piece, &mut output, &Limits::default(), &mut contexts);
+        assert!(chunk.is_ok_and(|chunk| chunk.is_some_and(|chunk| chunk.payload == text.as_bytes())));
+        messages += 1;
+    };
+    run();
+    let allocated = measure(|| (0..100).for_each(|_| run()));
+    assert_eq!((messages, allocated.count_total), (101, 0));
 }

@@ -113,6 +113,8 @@ fn the_generators_reach_every_violation() {
     use proptest::strategy::ValueTree;
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let mut missing = Violation::ALL.to_vec();
+    // Found in compressed messages, by another layer.
+    missing.retain(|violation| *violation != Violation::DeflateInvalid);
     for _ in 0..20_000 {
         let ((role, stream), limits) = (streams(), limits()).new_tree(&mut runner).unwrap().current();
         if let Some(proof) = received(&stream, &[], role, limits).proof {

@@ -48,6 +48,7 @@ pub(crate) fn gateway(settings: Settings) -> Server {
         log: observe::Config { level: LogLevel::Error, format: LogFormat::Json, error_file: None },
         admin: None,
         buffers_bytes_max: if has_small_buffers(settings) { 4096 } else { 256 * 1024 * 1024 },
+        compression_bytes_max: 256 * 1024 * 1024,
         warnings: Vec::new(),
     };
     let handler = Route::new("handler", "/handler", Origins::Any, Access::Open, Application)

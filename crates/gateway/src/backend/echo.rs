@@ -6,8 +6,9 @@
 
 use std::sync::Arc;
 
-use drawgate_protocol::{Chunk, SendError, Sender};
+use drawgate_protocol::{Chunk, SendError};
 
+use crate::compression::Outlet;
 use crate::route;
 
 /// One connection's echo.
@@ -27,7 +28,7 @@ impl Echoing {
     pub(crate) fn chunk(
         &mut self,
         chunk: &Chunk<'_>,
-        sender: &mut Sender,
+        outlet: &mut Outlet<'_>,
         out: &mut Vec<u8>,
     ) -> Result<usize, SendError> {
         if !chunk.frame_end && self.held.len() + chunk.payload.len() < FRAGMENT_BYTES_MIN {
@@ -35,9 +36,9 @@ impl Echoing {
             return Ok(0);
         }
         // The prefix opens the message, so it goes out with the first frame that does.
-        let prefix = if sender.is_within_message() { "" } else { self.echo.prefix.as_str() };
+        let prefix = if outlet.is_within_message() { "" } else { self.echo.prefix.as_str() };
         let parts: [&[u8]; 3] = [prefix.as_bytes(), &self.held, chunk.payload];
-        sender.data(out, chunk.kind, chunk.message_end, &parts, None)?;
+        outlet.data(out, chunk.kind, chunk.message_end, &parts)?;
         let bytes = parts.iter().map(|part| part.len()).sum();
         if !self.held.is_empty() {
             self.held = Vec::new();
@@ -51,7 +52,7 @@ const FRAGMENT_BYTES_MIN: usize = 1024;
 
 #[cfg(test)]
 mod tests {
-    use drawgate_protocol::{MessageKind, Role};
+    use drawgate_protocol::{MessageKind, Role, Sender};
 
     use super::*;
 
@@ -59,10 +60,15 @@ mod tests {
         (Echoing::new(Arc::new(route::Echo { prefix: "> ".into() })), Sender::new(Role::Server))
     }
 
+    fn plain(sender: &mut Sender) -> Outlet<'_> {
+        Outlet { sender, compression: None }
+    }
+
     fn piece(payload: &mut [u8], frame_start: bool, frame_end: bool, fin: bool) -> Chunk<'_> {
         Chunk {
             kind: MessageKind::Text,
             payload,
+            compressed: false,
             frame_start,
             frame_end,
             message_start: frame_start,
@@ -74,7 +80,11 @@ mod tests {
     fn a_frame_that_arrived_whole_leaves_as_one() {
         let (mut echoing, mut sender) = echoing();
         let mut out = Vec::new();
-        let bytes = echoing.chunk(&piece(&mut b"hello".to_vec(), true, true, true), &mut sender, &mut out);
+        let bytes = echoing.chunk(
+            &piece(&mut b"hello".to_vec(), true, true, true),
+            &mut plain(&mut sender),
+            &mut out,
+        );
         assert_eq!(bytes, Ok(7));
         assert_eq!(out, b"\x81\x07> hello");
     }
@@ -84,13 +94,15 @@ mod tests {
         let (mut echoing, mut sender) = echoing();
         let mut out = Vec::new();
         for index in 0..1023 {
-            echoing.chunk(&piece(&mut [b'x'], index == 0, false, true), &mut sender, &mut out).unwrap();
+            echoing
+                .chunk(&piece(&mut [b'x'], index == 0, false, true), &mut plain(&mut sender), &mut out)
+                .unwrap();
         }
         assert!(out.is_empty());
-        echoing.chunk(&piece(&mut [b'x'], false, false, true), &mut sender, &mut out).unwrap();
+        echoing.chunk(&piece(&mut [b'x'], false, false, true), &mut plain(&mut sender), &mut out).unwrap();
         assert_eq!(out[..6], *b"\x01\x7e\x04\x02> ");
         out.clear();
-        echoing.chunk(&piece(&mut [b'y'], false, true, true), &mut sender, &mut out).unwrap();
+        echoing.chunk(&piece(&mut [b'y'], false, true, true), &mut plain(&mut sender), &mut out).unwrap();
         assert_eq!(out, b"\x80\x01y");
         assert_eq!(echoing.held.capacity(), 0, "nothing is held while idle");
     }
@@ -99,9 +111,13 @@ mod tests {
     fn fragments_stay_fragments_and_the_prefix_comes_once() {
         let (mut echoing, mut sender) = echoing();
         let mut out = Vec::new();
-        echoing.chunk(&piece(&mut b"a".to_vec(), true, true, false), &mut sender, &mut out).unwrap();
-        echoing.chunk(&piece(&mut [], true, true, false), &mut sender, &mut out).unwrap();
-        echoing.chunk(&piece(&mut b"b".to_vec(), true, true, true), &mut sender, &mut out).unwrap();
+        echoing
+            .chunk(&piece(&mut b"a".to_vec(), true, true, false), &mut plain(&mut sender), &mut out)
+            .unwrap();
+        echoing.chunk(&piece(&mut [], true, true, false), &mut plain(&mut sender), &mut out).unwrap();
+        echoing
+            .chunk(&piece(&mut b"b".to_vec(), true, true, true), &mut plain(&mut sender), &mut out)
+            .unwrap();
         assert_eq!(out, b"\x01\x03> a\x00\x00\x80\x01b");
     }
 }

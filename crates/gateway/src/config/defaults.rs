@@ -143,6 +143,13 @@ pub(super) static BUFFERS_BYTES_MAX: Amount = Amount::new(
     [64 * KIB, 1024 * GIB],
     "A thousand peers that read slowly fit at 256 KiB each; beyond it the slowest are closed, before memory runs out.",
 );
+pub(super) static COMPRESSION_BYTES_MAX: Amount = Amount::new(
+    "server.compression_bytes_max",
+    Unit::Bytes,
+    256 * MIB,
+    [0, 1024 * GIB],
+    "48 KiB is set aside for each compressed connection, of which idle ones use nothing; some 5,000 fit, more go uncompressed.",
+);
 pub(super) static HEAD_TIMEOUT: Amount = Amount::new(
     "listeners.*.head_timeout",
     Unit::Milliseconds,
@@ -164,6 +171,14 @@ pub(super) static MESSAGE_FRAGMENTS_MAX: Amount = Amount::new(
     1024,
     [1, 1 << 30],
     "Real clients send a message in a handful of frames; each frame costs work however empty it is.",
+)
+.or_unlimited();
+pub(super) static INFLATED_BYTES_PER_SECOND: Amount = Amount::new(
+    "routes.*.limits.inflated_bytes_per_second",
+    Unit::Bytes,
+    32 * MIB,
+    [KIB, GIB],
+    "A kilobyte can inflate to a mebibyte; this much is a twentieth of a core's time, and more than clients send. One message may always come.",
 )
 .or_unlimited();
 pub(super) static MESSAGE_TIMEOUT: Amount = Amount::new(
@@ -259,13 +274,15 @@ pub(super) static ERROR_FILE_FILES_MAX: Amount = Amount::new(
 );
 
 /// Every [`Amount`], in the order of docs/defaults.md.
-pub(super) static AMOUNTS: [&Amount; 18] = [
+pub(super) static AMOUNTS: [&Amount; 20] = [
     &WORKERS,
     &DRAIN_TIMEOUT,
     &BUFFERS_BYTES_MAX,
+    &COMPRESSION_BYTES_MAX,
     &HEAD_TIMEOUT,
     &MESSAGE_BYTES_MAX,
     &MESSAGE_FRAGMENTS_MAX,
+    &INFLATED_BYTES_PER_SECOND,
     &MESSAGE_TIMEOUT,
     &PING_INTERVAL,
     &PONG_TIMEOUT,
@@ -313,7 +330,7 @@ pub(super) static ECHO_PREFIX: Word = Word {
 pub(super) static COMPRESSION: Word = Word {
     key: "routes.*.limits.compression",
     default: "\"off\"",
-    allowed: "\"off\"",
+    allowed: "\"off\", \"on\"",
     reason: "Compression costs memory for each connection and can leak secrets that share a message with foreign text.",
 };
 pub(super) static SUBJECT_CLAIMS: Word = Word {

@@ -48,8 +48,8 @@ impl ListenerDraft {
     }
 }
 
-/// Reads `[server]`; gives what it holds and the bound on all buffers together.
-pub(super) fn server(context: &mut Context<'_>, value: Option<&Value<'_>>) -> (ServerConfig, u64) {
+/// Reads `[server]`; gives what it holds, and the bounds on all buffers and on all compression.
+pub(super) fn server(context: &mut Context<'_>, value: Option<&Value<'_>>) -> (ServerConfig, u64, u64) {
     let empty = toml::de::DeTable::default();
     let table = value.and_then(|value| value.table(context));
     let mut table = table.unwrap_or_else(|| Table::root(&empty));
@@ -59,8 +59,9 @@ pub(super) fn server(context: &mut Context<'_>, value: Option<&Value<'_>>) -> (S
         drain_timeout: table.deadline(context, &defaults::DRAIN_TIMEOUT),
     };
     let buffers_bytes_max = table.bounded(context, &defaults::BUFFERS_BYTES_MAX);
+    let compression_bytes_max = table.bounded(context, &defaults::COMPRESSION_BYTES_MAX);
     table.finish(context);
-    (server, buffers_bytes_max)
+    (server, buffers_bytes_max, compression_bytes_max)
 }
 
 /// Reads every `[listeners.NAME]`.

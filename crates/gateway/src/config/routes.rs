@@ -102,13 +102,14 @@ pub(super) fn limits(context: &mut Context<'_>, value: Option<&Value<'_>>) -> Li
     let limits = Limits {
         message_bytes_max: table.amount(context, &defaults::MESSAGE_BYTES_MAX),
         message_fragments_max: table.count(context, &defaults::MESSAGE_FRAGMENTS_MAX),
+        compression: table.choice(context, &defaults::COMPRESSION, &[("off", false), ("on", true)], &[]),
+        inflated_bytes_per_second: table.amount(context, &defaults::INFLATED_BYTES_PER_SECOND),
         message_timeout: table.patience(context, &defaults::MESSAGE_TIMEOUT),
         ping_interval: table.patience(context, &defaults::PING_INTERVAL),
         pong_timeout: table.patience(context, &defaults::PONG_TIMEOUT),
         stall_timeout: table.patience(context, &defaults::STALL_TIMEOUT),
         close_timeout: table.deadline(context, &defaults::CLOSE_TIMEOUT),
     };
-    table.choice(context, &defaults::COMPRESSION, &[("off", ())], &["on"]);
     table.finish(context);
     limits
 }

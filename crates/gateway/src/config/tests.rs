@@ -104,6 +104,7 @@ fn what_is_left_out_has_its_default() {
     let config = read_with_secret(&with_auth(AUTH), SECRET).unwrap();
     assert_eq!(config.server, ServerConfig { workers: None, drain_timeout: Duration::from_secs(10) });
     assert_eq!(config.buffers_bytes_max, 256 * 1024 * 1024);
+    assert_eq!(config.compression_bytes_max, 256 * 1024 * 1024);
     let [listener] = &config.listeners[..] else { panic!("one listener") };
     assert_eq!((listener.name.as_str(), listener.address.port()), ("public", 8080));
     assert_eq!((listener.head_timeout, listener.required), (Duration::from_secs(5), true));
@@ -129,7 +130,7 @@ fn what_is_left_out_has_its_default() {
 fn everything() -> String {
     format!(
         r#"
-        server = {{ workers = 3, drain_timeout = "250ms", buffers_bytes_max = "1GiB" }}
+        server = {{ workers = 3, drain_timeout = "250ms", buffers_bytes_max = "1GiB", compression_bytes_max = "0B" }}
         [listeners.a]
         address = "127.0.0.1:0"
         tls = "none"
@@ -151,7 +152,8 @@ fn everything() -> String {
         limits.pong_timeout = "unlimited"
         limits.stall_timeout = "7d"
         limits.close_timeout = "100ms"
-        limits.compression = "off"
+        limits.compression = "on"
+        limits.inflated_bytes_per_second = "1MiB"
         [auth.users]
         {AUTH}
         subject_claims = ["user_id", "sub"]
@@ -176,7 +178,7 @@ fn everything_that_is_supported_is_read() {
     let folder = secret_folder(&format!("{SECRET}\n"));
     let config = Config::from_toml(&everything(), folder.path(), &no_environment).unwrap();
     assert_eq!(config.server, ServerConfig { workers: Some(3), drain_timeout: Duration::from_millis(250) });
-    assert_eq!(config.buffers_bytes_max, 1 << 30);
+    assert_eq!((config.buffers_bytes_max, config.compression_bytes_max), (1 << 30, 0));
     assert!(!config.listeners[0].required);
     let route = &config.routes[0];
     assert_eq!((route.listeners.as_slice(), route.auth.as_deref()), (&["a".to_owned()][..], Some("users")));
@@ -188,6 +190,8 @@ fn everything_that_is_supported_is_read() {
     let limits = Limits {
         message_bytes_max: Some(65_536),
         message_fragments_max: Some(7),
+        compression: true,
+        inflated_bytes_per_second: Some(1 << 20),
         message_timeout: None,
         ping_interval: Some(Duration::from_millis(10)),
         pong_timeout: None,
@@ -373,7 +377,6 @@ fn every_key_of_the_example_is_supported_or_refused_as_not_supported_yet() {
     let more = example
         .replace("# proxy_protocol", "proxy_protocol")
         .replace("refuse = \"http\"", "refuse = \"close\"")
-        .replace("compression = \"off\"", "compression = \"on\"")
         .replace("[routes.chat.inspect] ", "[routes.chat.inspect_replies]\n[routes.chat.inspect] ");
     for text in [example, &more] {
         let problems = read(text).expect_err("the example has more than this version");
@@ -389,7 +392,6 @@ fn every_key_of_the_example_is_supported_or_refused_as_not_supported_yet() {
         "routes.chat.refuse",
         "routes.chat.inspect",
         "routes.chat.inspect_replies",
-        "routes.chat.limits.compression",
         "routes.chat.limits.session_time_max",
         "auth.users.credentials[0]",
         "auth.users.algorithms[0]",

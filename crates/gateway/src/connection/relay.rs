@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use drawgate_protocol::{
     Assembler, Chunk, CloseCode, CloseFrame, Event, Limits as MessageLimits, LocalCode, Message, MessageKind,
-    Receiver, Role, Sender, Violation,
+    Receiver, Role, SendError, Sender, Violation,
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -24,6 +24,7 @@ use crate::backend::echo::Echoing;
 use crate::backend::handler::Handling;
 use crate::backend::outbox::Outgoing;
 use crate::clock::Instant;
+use crate::compression::{COMPRESSED_STEP_BYTES, Compression, Outlet, Refused, Workshop};
 use crate::observe::{Direction, FrameKind, Traffic, TrafficDelta};
 use crate::pulse::{Pulse, Signal, Signals};
 use crate::rate::{Gcra, Rate};
@@ -40,6 +41,7 @@ pub(crate) struct Relay<S> {
     application: Application,
     receiver: Receiver,
     sender: Sender,
+    compression: Option<Box<Compression>>,
     output: Output,
     /// What was read and not yet used: an incomplete header or control frame, or what came while input stood still.
     remainder: Vec<u8>,
@@ -124,6 +126,7 @@ enum Phase {
 struct Turn<'w> {
     fresh: &'w mut Vec<u8>,
     tally: &'w mut TrafficDelta,
+    workshop: &'w mut Workshop,
     now: Instant,
 }
 
@@ -151,6 +154,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
             application,
             receiver: Receiver::new(Role::Server, limits),
             sender: Sender::new(Role::Server),
+            compression: None,
             output,
             remainder_is_fresh: !already_read.is_empty(),
             remainder: already_read,
@@ -169,6 +173,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
             draining: false,
             traffic: Traffic::default(),
         }
+    }
+
+    /// Compresses from now on, if that was agreed on.
+    pub(crate) fn compress(&mut self, compression: Option<Box<Compression>>) {
+        if compression.is_some() {
+            self.receiver.allow_compression();
+        }
+        self.compression = compression;
     }
 
     /// Hands the connection, whose first message was good, to its application; `notice` tells the client.
@@ -262,9 +274,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
     fn turn(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         let was_blocked = self.output.blocked_since().is_some();
         let has_worked = self.poll_handler(cx, now);
-        worker::lend(|Worker { input, output: fresh }| {
+        worker::lend(|Worker { input, output: fresh, workshop }| {
             let mut tally = TrafficDelta::default();
-            let mut turn = Turn { fresh, tally: &mut tally, now };
+            let mut turn = Turn { fresh, tally: &mut tally, workshop, now };
             let mut has_progressed = has_worked;
             has_progressed |= self.use_remainder(&mut turn);
             has_progressed |= self.read(cx, input, &mut turn);
@@ -394,15 +406,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
                 self.remainder_is_fresh = !input.is_empty();
                 return;
             }
-            match self.receiver.receive(input) {
-                Ok(None) => return,
+            // Where little input can become much output, less of it is looked at at a time.
+            let step = if self.compression.is_some() { COMPRESSED_STEP_BYTES } else { usize::MAX };
+            let step = step.min(input.len());
+            let mut front = &mut input[..step];
+            let needs_more = match self.receiver.receive(&mut front) {
+                Ok(None) => true,
                 Ok(Some(event)) => {
                     self.take_event(event, turn);
                     if !self.receiver.is_within_message() {
                         self.message_since = None;
                     }
+                    false
                 }
-                Err(violation) => self.break_off(violation, turn),
+                Err(violation) => {
+                    self.break_off(violation, turn);
+                    false
+                }
+            };
+            let used = step - front.len();
+            let is_all = step == input.len();
+            *input = &mut mem::take(input)[used..];
+            // What is left of a step is less than a control frame; its rest may lie behind the step.
+            if needs_more && is_all {
+                return;
             }
         }
         *input = &mut [];
@@ -421,6 +448,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
             Event::Close(close) => self.take_close(close, turn),
             // RFC 6455 §5.5.1: after our Close we need not look at data, nor answer pings.
             Event::Data(_) | Event::Ping(_) | Event::Pong(_) if self.sender.is_closed() => {}
+            Event::Data(piece) if piece.compressed => self.take_compressed(piece, turn),
             Event::Data(chunk) => self.take_chunk(&chunk, turn),
             Event::Ping(payload) => {
                 turn.tally.chunk(Direction::In, FrameKind::Ping, payload.len(), true);
@@ -445,6 +473,35 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
         }
     }
 
+    /// A piece of a compressed message: what it inflates to goes the way of any other.
+    fn take_compressed(&mut self, mut piece: Chunk<'_>, turn: &mut Turn<'_>) {
+        let limits = self.message_limits();
+        let mut buffer = turn.workshop.take_buffer();
+        while self.is_receiving()
+            && !self.sender.is_closed()
+            && let Some(compression) = &mut self.compression
+        {
+            match compression.inflate(&mut piece, &mut buffer, &limits, turn.workshop, turn.now) {
+                Ok(None) => break,
+                Ok(Some(chunk)) => self.take_chunk(&chunk, turn),
+                Err(Refused::Violation(violation)) => self.break_off(violation, turn),
+                Err(Refused::OverRate) => {
+                    let limit = self.terms.limits.inflated_bytes_per_second.unwrap_or(u64::MAX);
+                    self.close(Ending::over(Reason::InflationRateExceeded, limit), turn);
+                }
+            }
+        }
+        turn.workshop.return_buffer(buffer);
+    }
+
+    /// The bounds on the message that comes next.
+    fn message_limits(&self) -> MessageLimits {
+        match self.application {
+            Application::Unauthenticated { .. } => FIRST_MESSAGE_LIMITS,
+            Application::Echo(_) | Application::Handler(_) => self.terms.message_limits(),
+        }
+    }
+
     fn take_chunk(&mut self, chunk: &Chunk<'_>, turn: &mut Turn<'_>) {
         turn.tally.chunk(Direction::In, kind_of(chunk.kind), chunk.payload.len(), chunk.message_end);
         match &mut self.application {
@@ -457,7 +514,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
                     Err(violation) => self.break_off(violation, turn),
                 }
             }
-            Application::Echo(echoing) => match echoing.chunk(chunk, &mut self.sender, turn.fresh) {
+            Application::Echo(echoing) => match echoing.chunk(
+                chunk,
+                &mut Outlet {
+                    sender: &mut self.sender,
+                    compression: self
+                        .compression
+                        .as_deref_mut()
+                        .map(|compression| (compression, &mut *turn.workshop)),
+                },
+                turn.fresh,
+            ) {
                 Ok(bytes) => {
                     self.sending_bytes = if chunk.message_end { 0 } else { self.sending_bytes + bytes };
                     turn.tally.chunk(Direction::Out, kind_of(chunk.kind), bytes, chunk.message_end);
@@ -500,7 +567,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
             Violation::FragmentsTooMany if is_first => Reason::FirstMessageInvalid,
             other => Reason::from(other),
         };
-        let limits = if is_first { FIRST_MESSAGE_LIMITS } else { self.terms.message_limits() };
+        let limits = self.message_limits();
         self.close(Ending::by_violation(reason, violation, limits), turn);
         self.phase = Phase::Finishing { until: self.close_until(turn.now) };
     }
@@ -581,7 +648,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
                 None => break,
                 Some(Outgoing::Message(message)) => {
                     let (kind, bytes) = (message.kind(), message.as_bytes());
-                    if self.sender.data(self.output.frames(), kind, true, &[bytes], None).is_ok() {
+                    if self.send_message(kind, bytes).is_ok() {
                         tally.chunk(Direction::Out, kind_of(kind), bytes.len(), true);
                     }
                 }
@@ -597,6 +664,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
             self.close_from_outside(Ending::by_gate(Reason::HandlerPanicked), now);
         }
         has_progressed
+    }
+
+    /// Queues a message of the application's.
+    fn send_message(&mut self, kind: MessageKind, bytes: &[u8]) -> Result<(), SendError> {
+        let (sender, out) = (&mut self.sender, self.output.frames());
+        match self.compression.as_deref_mut() {
+            None => sender.data(out, kind, true, &[bytes], None),
+            Some(compression) => worker::lend(|Worker { workshop, .. }| {
+                Outlet { sender, compression: Some((compression, workshop)) }.data(out, kind, true, &[bytes])
+            }),
+        }
     }
 
     fn close_for_application(&mut self, code: CloseCode, reason: &str, now: Instant) {

@@ -4,12 +4,16 @@ use std::cell::RefCell;
 
 use drawgate_protocol::limits::REMAINDER_BYTES_MAX;
 
+use crate::compression::Workshop;
+
 /// A worker's buffers.
 pub(super) struct Worker {
     /// What is read lands here, behind a remainder of the last read.
     pub(super) input: Box<[u8]>,
     /// What one poll produces gathers here and leaves by one write.
     pub(super) output: Vec<u8>,
+    /// What compressed messages need.
+    pub(super) workshop: Workshop,
 }
 
 /// Lends this thread's buffers to `use_them`, which must not call here again.
@@ -18,6 +22,7 @@ pub(super) fn lend<R>(use_them: impl FnOnce(&mut Worker) -> R) -> R {
         static WORKER: RefCell<Worker> = RefCell::new(Worker {
             input: vec![0; REMAINDER_BYTES_MAX + READ_BYTES].into_boxed_slice(),
             output: Vec::new(),
+            workshop: Workshop::default(),
         });
     }
     WORKER.with_borrow_mut(|worker| {

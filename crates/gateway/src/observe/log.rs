@@ -70,7 +70,9 @@ impl Record {
             close_code: ended.close_code,
             http_status: ended.http_status,
             rule: ended.violation.map(|violation| violation.to_string()),
-            section: ended.violation.map(|violation| format!("RFC 6455 §{}", violation.section())),
+            section: ended
+                .violation
+                .map(|violation| format!("RFC {} §{}", violation.rfc(), violation.section())),
             detail: ended.detail.map(encoded),
             limit: ended.limit,
             observed: ended.observed,

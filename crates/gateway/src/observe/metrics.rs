@@ -31,6 +31,8 @@ pub(super) struct Metrics {
     handshake_duration: Histogram,
     connection_duration: Histogram,
     pub(super) buffered_bytes: Gauge,
+    pub(super) compression_bytes: Gauge,
+    pub(super) compression_declined: Counter,
     pub(super) descriptors_exhausted: Counter,
     pub(super) records_suppressed: Counter,
     pub(super) records_lost: Lost,
@@ -77,6 +79,18 @@ impl Metrics {
                 "buffered",
                 "Output that waits for slow clients, of all connections together",
                 Gauge::default(),
+            ),
+            compression_bytes: register_bytes(
+                &mut registry,
+                "compression",
+                "Memory set aside for compressed connections, of all together",
+                Gauge::default(),
+            ),
+            compression_declined: register(
+                &mut registry,
+                "compression_declined",
+                "Connections that go without compression because all that is set aside for it is in use",
+                Counter::default(),
             ),
             descriptors_exhausted: register(
                 &mut registry,

@@ -11,6 +11,7 @@
     reason = "tests: what fails here should panic"
 )]
 
+mod compression;
 mod exchange;
 mod framing;
 mod handshake;

@@ -136,6 +136,17 @@ async fn provoke(reason: Reason) {
             let sent = [frame(0x02, b""), frame(0x00, b"").repeat(1024)].concat();
             closed(reason, "/", "", &sent).await;
         }
+        Reason::DeflateInvalid => {
+            let compressed = strict_route("compression = \"on\"");
+            closed_on(reason, "/strict", OFFER, &compressed, &frame(0xC1, b"\xff\xff")).await;
+        }
+        Reason::InflationRateExceeded => {
+            let limits =
+                "compression = \"on\"\ninflated_bytes_per_second = \"1KiB\"\nmessage_bytes_max = \"1KiB\"";
+            // 255 zeros each.
+            let sent = frame(0xC2, b"\x62\x60\x18\xd1\x00\x00").repeat(100);
+            closed_on(reason, "/strict", OFFER, &strict_route(limits), &sent).await;
+        }
         Reason::MessageTimeout => {
             closed(reason, "/strict", &strict_route("message_timeout = \"50ms\""), &frame(0x01, b"a")).await;
         }
@@ -275,9 +286,15 @@ async fn refused_with(reason: Reason, builder: Builder, sent: &[u8]) {
 
 /// What is sent on an open connection to `target` closes it.
 async fn closed(reason: Reason, target: &str, more: &str, sent: &[u8]) {
+    closed_on(reason, target, "", more, sent).await;
+}
+
+/// The same, with `headers` in the request.
+async fn closed_on(reason: Reason, target: &str, headers: &str, more: &str, sent: &[u8]) {
     let mut case = Case::start(&echo("", more)).await;
     let mut raw = case.connect().await;
-    raw.upgrade(target).await;
+    raw.send(request(target, headers).as_bytes()).await;
+    assert_eq!(raw.read_response().await.status, 101);
     raw.send(sent).await;
     raw.expect_close_then_answer(reason).await;
     drop(raw);
@@ -388,4 +405,5 @@ impl Raw {
     }
 }
 
+const OFFER: &str = "Sec-WebSocket-Extensions: permessage-deflate\r\n";
 const KEY: &str = "0123456789abcdef0123456789abcdef";
