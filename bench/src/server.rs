@@ -104,6 +104,8 @@ impl Places {
         let binaries = std::env::current_exe()?.parent().map(Path::to_owned).unwrap_or_default();
         let bench = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
         let run = binaries.join("run");
+        // What earlier runs have left.
+        let _ = fs::remove_dir_all(&run);
         fs::create_dir_all(&run)?;
         let drawgate = fs::canonicalize(drawgate).map_err(|error| {
             io::Error::other(format!("there is no drawgate program at {}: {error}", drawgate.display()))

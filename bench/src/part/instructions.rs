@@ -29,22 +29,34 @@ pub fn measure(plan: &Plan) -> io::Result<Section> {
             row.push(rounded(instructions, 0));
             figures.push((format!("{}, {}", kind.label(), case.label), instructions));
         }
-        let shaking = if kind == Kind::BareEcho { Kind::BareHandshake } else { kind };
-        let instructions = difference(plan, shaking, &HANDSHAKES, |server, count| {
-            (0..count).try_for_each(|_| handshake::shake_hands(server.port, 1))
-        })?;
-        row.push(rounded(instructions, 0));
-        figures.push((format!("{}, handshake", kind.label()), instructions));
+        if let Some(kind) = shaking(kind) {
+            let instructions = difference(plan, kind, &HANDSHAKES, |server, count| {
+                (0..count).try_for_each(|_| handshake::shake_hands(server.port, 1))
+            })?;
+            row.push(rounded(instructions, 0));
+            figures.push((format!("{}, handshake", kind.label()), instructions));
+        } else {
+            row.push("n/a".to_owned());
+        }
         table.push(row);
         eprintln!("instructions: {}", kind.label());
     }
     let body = format!(
         "Instructions in the server's own code and libraries for one message, or one connection's life, by callgrind: one \
-         connection, one write at a time; without the kernel's. The bare server's last column is the bare \
+         connection, one write at a time; without the kernel's. The bare echo's last column is the bare \
          handshake.\n\n{}",
         table.markdown()
     );
     Ok(Section { title: "Instructions", body, figures })
+}
+
+/// Who stands for `kind` where hands are shaken.
+const fn shaking(kind: Kind) -> Option<Kind> {
+    match kind {
+        Kind::BareEcho => Some(Kind::BareHandshake),
+        Kind::BareTokio => None,
+        other => Some(other),
+    }
 }
 
 fn for_message(plan: &Plan, kind: Kind, case: &Case) -> io::Result<f64> {
