@@ -2,7 +2,7 @@
 //!
 //! Writing never holds up a connection: lines wait in a bounded queue, and what does not fit is counted.
 
-use std::io::{self, Write as _};
+use std::io::{self, BufWriter, Write as _};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -44,6 +44,8 @@ impl Log {
         writer: impl io::Write + Send + 'static,
         is_apart: bool,
     ) -> Result<Self, Failure> {
+        // The thread that writes flushes when its queue is empty: lines that come together leave by one write.
+        let writer = BufWriter::new(writer);
         let (writer, guard) =
             NonBlockingBuilder::default().lossy(true).buffered_lines_limit(QUEUED_LINES_MAX).finish(writer);
         let lost = writer.error_counter();
