@@ -168,7 +168,7 @@ def end(shell):
 
 PUBLIC_ADDRESS = "https://github.com/drawgate/drawgate"
 # An optimised build of everything, on two busy cores.
-BLOCK_SECONDS_MAX = 1800
+BLOCK_SECONDS_MAX = 900
 END_SECONDS_MAX = 20
 OUTPUT_SHOWN_MAX = 4000
 

@@ -107,12 +107,12 @@ A token for \"demo\", valid for one hour:
 
 Try it in another terminal; any other WebSocket client will do as well:
 
-  npx wscat -c ws://127.0.0.1:8765
+  {program} connect ws://127.0.0.1:8765
       type a line, and it comes back
-  npx wscat -c ws://127.0.0.1:8888
-      paste the token within 5 seconds: Authenticated!
-  {program} token issue --subject alice --expires-in -1h{data}
-      prints an expired token; port 8888 answers it with: Token Expired
+  {program} token issue --subject alice{data} | {program} connect ws://127.0.0.1:8888
+      Authenticated!
+  {program} token issue --subject alice --expires-in -1h{data} | {program} connect ws://127.0.0.1:8888
+      Token Expired
 
 The key that signs tokens is {secret}; it {made}. The logs lie beside it.
 ",
@@ -146,14 +146,15 @@ mod tests {
         for line in [
             "  ws://[::1]:8765                the same, over IPv6\n",
             "\n  a.b.c\n",
-            "\n  drawgate token issue --subject alice --expires-in -1h\n",
+            "\n  drawgate connect ws://127.0.0.1:8765\n",
+            "\n  drawgate token issue --subject alice --expires-in -1h | drawgate connect ws://127.0.0.1:8888\n",
             "\nThe key that signs tokens is drawgate-data/token.secret; it was made just now. ",
         ] {
             assert!(text.contains(line), "{text}");
         }
         let text = welcome("/tmp/x", false, false);
         assert!(!text.contains("[::1]"), "{text}");
-        assert!(text.contains(" --expires-in -1h --data /tmp/x\n"), "{text}");
+        assert!(text.contains(" --expires-in -1h --data /tmp/x | drawgate connect "), "{text}");
         assert!(text.contains("token.secret; it is that of the last start."), "{text}");
         // What the welcome says is what the configuration says.
         for address in ["127.0.0.1:8765", "[::1]:8765", "127.0.0.1:8888", "127.0.0.1:9090"] {
