@@ -55,7 +55,7 @@ pub(crate) fn serve(
     let outcome = runtime.block_on(async {
         let mut signals = Signals::new()?;
         let server = Server::from_config(config)
-            .connections_max(descriptors.saturating_sub(DESCRIPTORS_RESERVED))
+            .connections_max(descriptors - DESCRIPTORS_RESERVED.min(descriptors / 2))
             .bind()
             .map_err(|error| Failure(explain(&error, if_taken)))?;
         for skipped in server.skipped() {
@@ -180,6 +180,6 @@ fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     text
 }
 
-/// Descriptors kept for the log, the admin listener and the runtime itself.
+/// Descriptors kept for the log, the admin listener and the runtime itself; never more than half of them.
 const DESCRIPTORS_RESERVED: usize = 64;
 const COUNT_INTERVAL: Duration = Duration::from_secs(1);
