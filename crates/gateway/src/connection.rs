@@ -307,7 +307,8 @@ where
     let application = match &route.authenticator {
         None => application(&route, record, &pulse),
         Some(authenticator) => {
-            let until = gate.facilities.clock.now() + authenticator.config().first_message_timeout;
+            let until =
+                gate.facilities.clock.now() + authenticator.config().first_message_timeout.min(DEADLINE_MAX);
             Application::Unauthenticated(Box::new(Unauthenticated::new(until)))
         }
     };
@@ -330,7 +331,7 @@ async fn read_head<S: AsyncRead + Unpin>(
     record: &Record,
 ) -> Result<Head, HeadError> {
     let mut draining = gate.draining.clone();
-    let until = record.accepted_at + door.head_timeout;
+    let until = record.accepted_at + door.head_timeout.min(DEADLINE_MAX);
     tokio::select! {
         biased;
         // First, because nobody tells a connection of a drain that has begun before it was upgraded.
@@ -523,6 +524,10 @@ impl From<Denied> for NoRoom {
 fn stuck() -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, "the answer could not be sent in time")
 }
+
+/// However long a program that uses the library lets a client take for its head or its first message; a configuration
+/// has the same bound.
+const DEADLINE_MAX: Duration = Duration::from_hours(1);
 
 /// How long a client may take to receive an answer to its request, and to close after a refusal.
 const ANSWER_TIME_MAX: Duration = Duration::from_millis(500);

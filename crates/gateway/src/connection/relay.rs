@@ -386,7 +386,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
             Poll::Ready(Err(error)) => self.fail(&error),
             Poll::Ready(Ok(())) if buffer.filled().is_empty() => {
                 // It may only have closed its own side: what it asked for before may still be answered, for a while.
-                self.input_until = Some(turn.now + self.terms.limits.close_timeout);
+                self.input_until = Some(self.close_until(turn.now));
             }
             Poll::Ready(Ok(())) => {
                 (self.heard_at, self.pinged_at) = (turn.now, None);

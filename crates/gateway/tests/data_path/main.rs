@@ -321,12 +321,21 @@ async fn a_time_limit_beyond_all_time_is_none() {
         ..drawgate::limits::Limits::default()
     };
     let route = Route::new("route", "/*", Origins::Any, Access::Open, Echo).unwrap().limits(limits);
-    let gateway = Gateway::route(route);
+    let gateway = Gateway::start(Gateway::builder_with(route, Duration::MAX));
     let mut client = gateway.connect(4096).await;
     client.send(&frame(MessageKind::Text, false, b"he")).await;
     client.send(&frame(MessageKind::Text, true, b"y")).await;
     // What continues a message is a continuation frame, so this is a violation that is told.
     assert_eq!(client.until_close().await.close, Some((1002, true)));
+
+    // A client that only closes its side has as long as there is, too.
+    let mut client = gateway.connect(4096).await;
+    tokio::io::AsyncWriteExt::shutdown(&mut client.socket).await.unwrap();
+    drop(client);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let page = gateway.metrics();
+    assert!(page.contains("reason=\"connection_lost\",side=\"client\"} 1\n"), "{page}");
+    assert!(!page.contains("internal_error\",side=\"gateway\"} 1"), "{page}");
 }
 
 #[tokio::test(start_paused = true)]

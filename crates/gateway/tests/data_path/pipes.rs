@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use drawgate::config::Config;
 use drawgate::observe::Observer;
@@ -101,15 +102,15 @@ impl Gateway {
         Self::build(Self::builder(route), change)
     }
 
-    pub(crate) fn route(route: Route) -> Self {
-        Self::start(Self::builder(route))
+    fn builder(route: Route) -> Builder {
+        Self::builder_with(route, Duration::from_secs(5))
     }
 
-    fn builder(route: Route) -> Builder {
+    pub(crate) fn builder_with(route: Route, head_timeout: Duration) -> Builder {
         let listener = drawgate::config::ListenerConfig {
             name: LISTENER.to_owned(),
             address: "127.0.0.1:0".parse().unwrap(),
-            head_timeout: std::time::Duration::from_secs(5),
+            head_timeout,
             required: true,
         };
         Server::builder().listener(listener).route(route)

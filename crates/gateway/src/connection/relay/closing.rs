@@ -114,7 +114,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
         self.ending.get_or_insert_with(|| Box::new(Ending::lost()));
         // A peer that has only closed its own side still gets what it asked for before; one that is gone answers our
         // next write with a reset.
-        let until = now + self.terms.limits.close_timeout;
+        let until = self.close_until(now);
         self.phase = Phase::Finishing { until };
     }
 
