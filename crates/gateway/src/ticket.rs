@@ -85,7 +85,8 @@ impl Tickets {
 
     /// Whoever shows `ticket` for `route` first: who that is. The ticket is void then, for another route too: it has been
     /// seen where it does not belong.
-    pub(crate) fn take(
+    #[must_use]
+    pub fn take(
         &self,
         ticket: &str,
         route: &str,
