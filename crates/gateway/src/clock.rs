@@ -4,6 +4,8 @@
 //! is for tokens and records only, and can be anchored to the monotonic clock so that both move together.
 
 use std::fmt;
+use std::num::NonZeroU64;
+use std::ops::Add;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub use tokio::time::Instant;
@@ -46,6 +48,47 @@ impl Clock {
             Wall::System => system(),
             Wall::Anchored { unix, at } => unix.plus(monotonic().duration_since(*at)),
         }
+    }
+}
+
+/// A moment of monotonic time, as whole nanoseconds after an epoch that all who compare such moments share: 8 bytes, also
+/// where there may be none, and half of what an [`Instant`] takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Moment(NonZeroU64);
+
+impl Moment {
+    /// The epoch itself.
+    #[cfg(test)]
+    pub(crate) const EPOCH: Self = Self(NonZeroU64::MIN);
+
+    /// What `at` is after `epoch`; the epoch itself where it is not later.
+    pub(crate) fn after(epoch: Instant, at: Instant) -> Self {
+        Self::at(at.saturating_duration_since(epoch))
+    }
+
+    /// The moment this long after the epoch; the last one, in 584 years, where that is too far.
+    fn at(offset: Duration) -> Self {
+        let offset_ns = u64::try_from(offset.as_nanos()).unwrap_or(u64::MAX);
+        Self(NonZeroU64::MIN.saturating_add(offset_ns))
+    }
+
+    /// How long after the epoch.
+    pub(crate) fn since_epoch(self) -> Duration {
+        Duration::from_nanos(self.0.get() - 1)
+    }
+
+    /// How long from `earlier` until this moment; zero if it is not later.
+    pub(crate) fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.get().saturating_sub(earlier.0.get()))
+    }
+}
+
+impl Add<Duration> for Moment {
+    type Output = Self;
+
+    /// Stops at the last moment there is.
+    fn add(self, duration: Duration) -> Self {
+        Self::at(self.since_epoch().saturating_add(duration))
     }
 }
 
@@ -133,6 +176,21 @@ fn system() -> UnixTime {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn moments_are_small_and_never_overflow() {
+        let epoch = Clock::system().now();
+        let second = Duration::from_secs(1);
+        let moment = Moment::after(epoch, epoch + second);
+        assert_eq!((moment.since_epoch(), (moment + second).since(moment)), (second, second));
+        assert_eq!(
+            (moment.since(moment + second), Moment::after(epoch + second, epoch).since_epoch()),
+            Default::default()
+        );
+        let last = moment + Duration::MAX;
+        assert!(last > moment && last + second == last);
+        assert_eq!(size_of::<Option<Moment>>(), 8);
+    }
 
     #[test]
     fn unix_times_print_as_rfc_3339() {

@@ -14,6 +14,7 @@ use std::task::{Context, Poll};
 use drawgate_protocol::{Assembler, Chunk, CloseCode, Limits, Message, Violation};
 
 use super::outbox::{Outbox, Outgoing};
+use crate::clock::Moment;
 use crate::principal::{ClientAddr, ConnectionId, Principal};
 use crate::pulse::Pulse;
 use crate::reason::Reason;
@@ -162,6 +163,8 @@ pub(crate) struct Handling {
     is_opened: bool,
     is_stopped: bool,
     has_panicked: bool,
+    /// The client's side has ended while the application worked, which may go on until then.
+    pub(crate) input_until: Option<Moment>,
 }
 
 impl Handling {
@@ -177,6 +180,7 @@ impl Handling {
             is_opened: false,
             is_stopped: false,
             has_panicked: false,
+            input_until: None,
         }
     }
 

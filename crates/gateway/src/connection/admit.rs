@@ -66,7 +66,7 @@ where
         (Standing::Known, _) | (_, None) => application(&route, record, &pulse),
         (Standing::Unknown(_) | Standing::Unwelcome(_), Some(authenticator)) => {
             let until =
-                gate.facilities.clock.now() + authenticator.config().first_message_timeout.min(DEADLINE_MAX);
+                gate.facilities.now() + authenticator.config().first_message_timeout.min(DEADLINE_MAX);
             Application::Unauthenticated(Box::new(Unauthenticated::new(until)))
         }
     };

@@ -7,6 +7,7 @@
 mod closing;
 mod deadlines;
 mod events;
+mod remainder;
 
 use std::mem;
 use std::pin::Pin;
@@ -19,13 +20,14 @@ use drawgate_protocol::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use self::closing::{LINGER_BYTES_MAX, LINGER_TIME_MAX};
+use self::remainder::Remainder;
 use super::output::{self, Output};
 use super::worker::{self, Worker};
 use super::{Ending, Facilities, Terms};
 use crate::backend::echo::Echoing;
 use crate::backend::handler::Handling;
 use crate::backend::outbox::Outgoing;
-use crate::clock::Instant;
+use crate::clock::Moment;
 use crate::compression::{COMPRESSED_STEP_BYTES, Compression, Outlet, Workshop};
 use crate::observe::{Direction, FrameKind, Traffic, TrafficDelta};
 use crate::pulse::{Pulse, Signal, Signals};
@@ -45,28 +47,23 @@ pub(crate) struct Relay<S> {
     compression: Option<Box<Compression>>,
     output: Output,
     /// What was read and not yet used: an incomplete header or control frame, or what came while input stood still.
-    remainder: Vec<u8>,
-    /// How much at the front of the remainder has been used since.
-    remainder_used: usize,
+    remainder: Remainder,
     /// The remainder has not been looked at to its end.
     remainder_is_fresh: bool,
     phase: Phase,
     ending: Option<Box<Ending>>,
-    timer: Option<(Instant, Timer)>,
+    timer: Option<Timer>,
     /// When the client was last heard of.
-    heard_at: Instant,
+    heard_at: Moment,
     /// When a ping went out that nothing has answered.
-    pinged_at: Option<Instant>,
+    pinged_at: Option<Moment>,
     /// When the message that is open began.
-    message_since: Option<Instant>,
+    message_since: Option<Moment>,
     /// How much of the message that is being sent is out or waits; 0 between messages.
     sending_bytes: usize,
-    /// The client's side has ended while the application worked, which may go on until then.
-    input_until: Option<Instant>,
     /// Since when input stands still because output is full or the application is busy.
-    paused_since: Option<Instant>,
-    /// Few clients ping; all of them answer pings.
-    pings: Option<Box<Gcra>>,
+    paused_since: Option<Moment>,
+    pings: Gcra,
     pongs: Gcra,
     draining: bool,
     /// What has gone through so far.
@@ -87,14 +84,14 @@ pub(crate) enum Application {
 /// A connection that is nobody's yet.
 #[derive(Debug)]
 pub(crate) struct Unauthenticated {
-    pub(crate) until: Instant,
+    pub(crate) until: Moment,
     assembler: Assembler,
     first: Option<Message>,
 }
 
 impl Unauthenticated {
     /// One whose first message must have come at `until`.
-    pub(crate) const fn new(until: Instant) -> Self {
+    pub(crate) const fn new(until: Moment) -> Self {
         Self { until, assembler: Assembler::new(FIRST_MESSAGE_LIMITS), first: None }
     }
 }
@@ -114,11 +111,11 @@ enum Phase {
     /// Messages flow.
     Open,
     /// Our Close is out or queued; the peer's is awaited.
-    Closing { until: Instant },
+    Closing { until: Moment },
     /// Nothing is read any more; what is queued, our Close last, goes out, then our side of the transport closes.
-    Finishing { until: Instant },
+    Finishing { until: Moment },
     /// The peer's side is awaited, so that bytes it still sends do not reset the connection under our Close.
-    Lingering { until: Instant, bytes_left: usize },
+    Lingering { until: Moment, bytes_left: u32 },
     /// Over.
     Done,
 }
@@ -128,7 +125,7 @@ struct Turn<'w> {
     fresh: &'w mut Vec<u8>,
     tally: &'w mut TrafficDelta,
     workshop: &'w mut Workshop,
-    now: Instant,
+    now: Moment,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
@@ -141,7 +138,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
         application: Application,
         already_read: Vec<u8>,
     ) -> Self {
-        let now = facilities.clock.now();
+        let now = facilities.now();
         let limits = match application {
             Application::Unauthenticated(_) => FIRST_MESSAGE_LIMITS,
             Application::Echo(_) | Application::Handler(_) => terms.message_limits(),
@@ -158,8 +155,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
             compression: None,
             output,
             remainder_is_fresh: !already_read.is_empty(),
-            remainder: already_read,
-            remainder_used: 0,
+            remainder: Remainder::new(already_read),
             phase: Phase::Open,
             ending: None,
             timer: None,
@@ -167,9 +163,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
             pinged_at: None,
             message_since: None,
             sending_bytes: 0,
-            input_until: None,
             paused_since: None,
-            pings: None,
+            pings: Gcra::default(),
             pongs: Gcra::default(),
             draining: false,
             traffic: Traffic::default(),
@@ -195,13 +190,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
 
     /// Closes the connection, and tells the client why.
     pub(crate) fn refuse(&mut self, ending: Ending) {
-        let now = self.facilities.clock.now();
+        let now = self.facilities.now();
         self.close_from_outside(ending, now);
     }
 
     /// Drives the connection on.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
-        let now = self.facilities.clock.now();
+        let now = self.facilities.now();
         let signals = self.pulse.listen(cx.waker());
         self.heed(signals, now);
         let outcome = self.drive(cx, now);
@@ -218,7 +213,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
                 self.pulse.forget_waker();
             }
         }
-        let blocked_since = self.output.blocked_since().map(|since| since - self.facilities.started_at);
+        let blocked_since = self.output.blocked_since().map(Moment::since_epoch);
         self.pulse.record_blocked(self.output.len(), blocked_since);
         outcome
     }
@@ -228,7 +223,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
         self.application
     }
 
-    fn drive(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<Outcome> {
+    fn drive(&mut self, cx: &mut Context<'_>, now: Moment) -> Poll<Outcome> {
         loop {
             match self.phase {
                 Phase::Open | Phase::Closing { .. } => {
@@ -259,6 +254,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
                     Poll::Pending => return Poll::Pending,
                     Poll::Ready(Ok(1..)) if bytes_left == 0 => self.phase = Phase::Done,
                     Poll::Ready(Ok(count @ 1..)) => {
+                        let count = u32::try_from(count).unwrap_or(u32::MAX);
                         self.phase = Phase::Lingering { until, bytes_left: bytes_left.saturating_sub(count) };
                     }
                     Poll::Ready(Ok(0) | Err(_)) => self.phase = Phase::Done,
@@ -272,7 +268,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
     }
 
     /// One turn; whether anything came of it, so that another is worth while.
-    fn turn(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+    fn turn(&mut self, cx: &mut Context<'_>, now: Moment) -> bool {
         let was_blocked = self.output.blocked_since().is_some();
         let has_worked = self.poll_handler(cx, now);
         worker::lend(|Worker { input, output: fresh, workshop }| {
@@ -315,16 +311,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
             return false;
         }
         let mut remainder = mem::take(&mut self.remainder);
-        let mut rest = &mut remainder[self.remainder_used..];
+        let mut rest = remainder.unused_mut();
         self.process(&mut rest, turn);
         let left = rest.len();
-        self.remainder_used = remainder.len() - left;
-        // Moving the rest to the front after each message would cost its square.
-        if self.remainder_used > remainder.len() / 2 {
-            remainder.drain(..self.remainder_used);
-            remainder.shrink_to_fit();
-            self.remainder_used = 0;
-        }
+        remainder.leave(left);
         self.remainder = remainder;
         true
     }
@@ -339,11 +329,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
             return self.read_ahead(cx, input, turn);
         }
         self.resume(turn.now);
-        if self.input_until.is_some() {
+        if self.input_until().is_some() {
             self.input_ended(turn.now);
             return true;
         }
-        let remainder = &self.remainder[self.remainder_used..];
+        let remainder = self.remainder.unused();
         let kept = remainder.len();
         input[..kept].copy_from_slice(remainder);
         let mut buffer = ReadBuf::new(&mut input[kept..]);
@@ -361,21 +351,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
         }
         self.heard_at = turn.now;
         self.pinged_at = None;
-        (self.remainder, self.remainder_used) = (Vec::new(), 0);
+        self.remainder = Remainder::default();
         let mut rest = &mut input[..kept + count];
         self.process(&mut rest, turn);
         if !rest.is_empty() {
-            self.remainder = (&*rest).into();
+            self.remainder = Remainder::new(rest.to_vec());
         }
         true
     }
 
     /// While the application works nothing is processed; a little is read, so that a client that leaves is noticed.
     fn read_ahead(&mut self, cx: &mut Context<'_>, input: &mut [u8], turn: &Turn<'_>) -> bool {
-        let kept = self.remainder.len() - self.remainder_used;
+        let kept = self.remainder.unused().len();
         let room = READ_AHEAD_BYTES_MAX.saturating_sub(kept);
         let is_full = self.output.is_full(turn.fresh.len(), self.sending_bytes);
-        if is_full || room == 0 || self.input_until.is_some() {
+        if is_full || room == 0 || self.input_until().is_some() {
             self.paused_since.get_or_insert(turn.now);
             return false;
         }
@@ -386,13 +376,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
             Poll::Ready(Err(error)) => self.fail(&error),
             Poll::Ready(Ok(())) if buffer.filled().is_empty() => {
                 // It may only have closed its own side: what it asked for before may still be answered, for a while.
-                self.input_until = Some(self.close_until(turn.now));
+                let until = self.close_until(turn.now);
+                if let Application::Handler(handling) = &mut self.application {
+                    handling.input_until = Some(until);
+                }
             }
             Poll::Ready(Ok(())) => {
                 (self.heard_at, self.pinged_at) = (turn.now, None);
-                self.remainder.drain(..self.remainder_used);
-                self.remainder_used = 0;
-                self.remainder.extend_from_slice(buffer.filled());
+                self.remainder.extend(buffer.filled());
                 self.remainder_is_fresh = true;
             }
         }
@@ -437,7 +428,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
     }
 
     /// A message begins with the first byte of its header: that may be all that ever comes.
-    fn note_begun(&mut self, now: Instant) {
+    fn note_begun(&mut self, now: Moment) {
         let is_begun = !self.remainder.is_empty() && !self.remainder_is_fresh;
         if self.phase == Phase::Open && (is_begun || self.receiver.is_within_message()) {
             self.message_since.get_or_insert(now);
@@ -445,7 +436,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
     }
 
     /// Lets the application work, and takes what it has to send while there is room.
-    fn poll_handler(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+    fn poll_handler(&mut self, cx: &mut Context<'_>, now: Moment) -> bool {
         let Application::Handler(handling) = &mut self.application else { return false };
         if self.phase != Phase::Open {
             return false;
@@ -497,7 +488,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
         }
     }
 
-    fn heed(&mut self, signals: Signals, now: Instant) {
+    fn heed(&mut self, signals: Signals, now: Moment) {
         if signals.contains(Signal::Timer) {
             // It may be one that fired while it was being put off; the one that took its place must not be forgotten.
             self.disarm();

@@ -23,7 +23,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
             Event::Data(chunk) => self.take_chunk(&chunk, turn),
             Event::Ping(payload) => {
                 turn.tally.chunk(Direction::In, FrameKind::Ping, payload.len(), true);
-                if self.pings.get_or_insert_default().check(&control_rate(), turn.now).is_err() {
+                if self.pings.check(&control_rate(), turn.now).is_err() {
                     return self.close(Ending::over(Reason::PingRateExceeded, CONTROLS_PER_SECOND), turn);
                 }
                 let sent = if self.output.blocked_since().is_some() {
