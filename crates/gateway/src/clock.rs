@@ -6,6 +6,7 @@
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use serde::{Deserialize, Serialize};
 pub use tokio::time::Instant;
 
 /// Reads time; handed to whatever needs it. Cheap to clone.
@@ -50,7 +51,9 @@ impl Clock {
 }
 
 /// Wall-clock time, in milliseconds since 1970-01-01 00:00 UTC.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+///
+/// Stored as that number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct UnixTime(u64);
 
 impl UnixTime {

@@ -57,6 +57,7 @@ pub mod reason;
 pub mod route;
 pub mod secret;
 pub mod server;
+pub mod session;
 mod timers;
 mod upgrade;
 
