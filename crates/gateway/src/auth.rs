@@ -6,6 +6,7 @@
 //! argument, and the same token, key and moment always give the same answer.
 
 mod claims;
+pub(crate) mod credential;
 mod jose;
 mod keys;
 pub mod token;
@@ -122,10 +123,22 @@ pub enum ConfigError {
 }
 
 /// Where a credential is read from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CredentialSource {
     /// The first message after the `101`.
     FirstMessage,
+    /// `Authorization: Bearer TOKEN` (RFC 6750 §2.1).
+    AuthorizationHeader,
+    /// The cookie of this name. Browsers add it by themselves, so an Origin that the route names is required with it.
+    Cookie(String),
+    /// An entry `drawgate.token.TOKEN` among the subprotocols, beside at least one other: for browsers, which can send no
+    /// header of their own.
+    Subprotocol,
+    /// The query parameter of this name. Addresses end up in logs and histories; this is the last choice.
+    Query(String),
+    /// A one-time ticket: the query parameter `ticket`, an entry `drawgate.ticket.TICKET` among the subprotocols, or the first
+    /// message where that is a source too.
+    Ticket,
 }
 
 /// A signature algorithm (RFC 7518 §3.1).

@@ -144,6 +144,7 @@ fn read_document(context: &mut Context<'_>, document: &DeTable<'_>) -> Option<Co
     let all_routes_read = routes_count == Some(routes.len());
     check::references(context, &listeners, &authenticators, &routes, all_routes_read);
     check::duplicate_routes(context, &routes);
+    check::cookies_from_anywhere(context, &authenticators, &routes);
     check::duplicate_addresses(context, &addresses(&listeners, admin.as_ref()));
     check::exposure(context, &listeners);
 

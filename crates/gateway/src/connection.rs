@@ -4,6 +4,7 @@
 //! connection pays nothing for what it took to get there. [`conclude`] is the only code that logs and counts an end.
 //! Comes after the firewall; before and beside it stands the server, which accepts and drains.
 
+mod admit;
 mod ending;
 mod live;
 mod output;
@@ -11,7 +12,6 @@ mod relay;
 mod worker;
 
 use std::future::poll_fn;
-use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -20,32 +20,30 @@ use std::time::Duration;
 
 use drawgate_protocol::Limits as MessageLimits;
 use drawgate_protocol::handshake::Extension;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Semaphore, watch};
-use tokio::time::{timeout, timeout_at};
 
 use crate::auth::Authenticator;
 use crate::backend::Backend;
-use crate::backend::echo::Echoing;
-use crate::backend::handler::{Handling, Session};
 use crate::chance::Chance;
 use crate::clock::{Clock, Instant};
 use crate::compression::{self, Compression, Declined};
 use crate::firewall::{Admission, Denied};
 use crate::limits::Limits;
-use crate::observe::{Ended, Observer, Opened, Phase, RouteMetrics, Side};
+use crate::observe::{Ended, Observer, Phase, RouteMetrics};
 use crate::principal::{ClientAddr, ConnectionId, Principal};
 use crate::pulse::Pulse;
-use crate::reason::{Fault, Reason};
-use crate::route::Notice;
+use crate::reason::Reason;
+use crate::route::{Notice, RefuseBy};
+use crate::ticket::Tickets;
 use crate::timers::Timers;
-use crate::upgrade::{Entrances, Head, HeadError, Refused, Routed, send_refusal};
+use crate::upgrade::{Entrances, Refused};
 
+use admit::admit;
 pub(crate) use ending::Ending;
-use ending::millis;
 pub(crate) use live::Live;
 pub(crate) use output::Budget;
-use relay::{Application, Outcome, Relay, Unauthenticated};
+use relay::{Application, Outcome, Relay};
 
 /// What every connection's data path shares.
 #[derive(Debug)]
@@ -69,6 +67,8 @@ pub(crate) struct Gate {
     pub(crate) places: Arc<Semaphore>,
     /// How many there are.
     pub(crate) places_max: usize,
+    /// What applications have vouched for and nobody has shown yet.
+    pub(crate) tickets: Arc<Tickets>,
     /// Places for connections that have yet to send their first message.
     pub(crate) unauthenticated: Arc<Semaphore>,
     /// Places for clients that are refused before a byte is read, while they are told so.
@@ -113,6 +113,7 @@ impl Terms {
 pub(crate) struct Route {
     pub(crate) name: Arc<str>,
     pub(crate) authenticator: Option<Authenticator>,
+    pub(crate) refuse: RefuseBy,
     pub(crate) backend: Backend,
     pub(crate) terms: Arc<Terms>,
 }
@@ -249,143 +250,6 @@ impl Drop for Life {
     }
 }
 
-/// The first part: the request, the credential, the backend; up to a relay that only has to run.
-async fn admit<S>(gate: &Arc<Gate>, way_in: WayIn<S>, record: &mut Record) -> Result<Box<Relay<S>>, Ending>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    let WayIn { door, mut socket, pulse, no_room } = way_in;
-    if let Some(no_room) = no_room {
-        return Err(turn_away(gate, socket, no_room).await);
-    }
-    let head = match read_head(gate, &door, &mut socket, record).await {
-        Ok(head) => head,
-        Err(HeadError::Refused(refused)) => return Err(refuse(socket, refused).await),
-        Err(HeadError::Incomplete) => return Err(Ending::by_client(Reason::RequestIncomplete, None)),
-        Err(HeadError::Transport(error)) => {
-            return Err(Ending {
-                detail: Some(error.to_string()),
-                ..Ending::by_client(Reason::RequestIncomplete, None)
-            });
-        }
-    };
-    let mut compression = None;
-    let negotiate = |route: &Arc<Route>, offers: &[Extension<'_>]| match route
-        .terms
-        .negotiate_compression(offers, &gate.facilities)
-    {
-        Ok((agreed, answer)) => {
-            compression = Some(agreed);
-            Some(answer)
-        }
-        Err(Declined::NoOffer) => None,
-        Err(Declined::NoRoom) => {
-            gate.observer.compression_declined();
-            None
-        }
-    };
-    let routed = head.judge(&door.entrances, negotiate);
-    // Known also where the route does not take the request.
-    record.route = routed.as_ref().ok().map(|routed| Arc::clone(&routed.route));
-    let (route, answer) = match routed.and_then(|Routed { route, answer }| Ok((route, answer?))) {
-        Ok(admitted) => admitted,
-        Err(refused) => return Err(refuse(socket, refused).await),
-    };
-    // Held until the first message has been judged.
-    let place = match &route.authenticator {
-        None => None,
-        Some(_) => match Arc::clone(&gate.unauthenticated).try_acquire_owned() {
-            Ok(place) => Some(place),
-            Err(_) => return Err(refuse(socket, Refused::because(Reason::UnauthenticatedFull)).await),
-        },
-    };
-    if let Err(error) = timeout(ANSWER_TIME_MAX, socket.write_all(&answer)).await.unwrap_or(Err(stuck())) {
-        return Err(Ending::reset(&error));
-    }
-    record.phase = Phase::Open;
-    opened(gate, record, &route);
-    let application = match &route.authenticator {
-        None => application(&route, record, &pulse),
-        Some(authenticator) => {
-            let until =
-                gate.facilities.clock.now() + authenticator.config().first_message_timeout.min(DEADLINE_MAX);
-            Application::Unauthenticated(Box::new(Unauthenticated::new(until)))
-        }
-    };
-    let (facilities, terms) = (Arc::clone(&gate.facilities), Arc::clone(&route.terms));
-    let mut relay =
-        Box::new(Relay::new(socket, facilities, terms, Arc::clone(&pulse), application, head.into_rest()));
-    relay.compress(compression);
-    if let Some(authenticator) = &route.authenticator {
-        authenticate(gate, authenticator, &route, &mut relay, &pulse, record).await?;
-    }
-    drop(place);
-    Ok(relay)
-}
-
-/// The request head, within its deadline, which counts from the accept and is moved by nothing.
-async fn read_head<S: AsyncRead + Unpin>(
-    gate: &Gate,
-    door: &Door,
-    socket: &mut S,
-    record: &Record,
-) -> Result<Head, HeadError> {
-    let mut draining = gate.draining.clone();
-    let until = record.accepted_at + door.head_timeout.min(DEADLINE_MAX);
-    tokio::select! {
-        biased;
-        // First, because nobody tells a connection of a drain that has begun before it was upgraded.
-        _ = draining.wait_for(|draining| *draining) => {
-            Err(HeadError::Refused(Refused::because(Reason::Draining)))
-        }
-        head = timeout_at(until, Head::read(socket)) => {
-            head.unwrap_or(Err(HeadError::Refused(Refused {
-                limit: Some(millis(door.head_timeout)),
-                ..Refused::because(Reason::RequestTimeout)
-            })))
-        }
-    }
-}
-
-/// The first message as the credential. The relay carries the connection meanwhile, pings and all.
-async fn authenticate<S>(
-    gate: &Gate,
-    authenticator: &Authenticator,
-    route: &Arc<Route>,
-    relay: &mut Relay<S>,
-    pulse: &Arc<Pulse>,
-    record: &mut Record,
-) -> Result<(), Ending>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    let message = match poll_fn(|cx| relay.poll(cx)).await {
-        Outcome::FirstMessage(message) => message,
-        Outcome::Ended(ending) if ending.reason == Reason::FirstMessageTimeout => {
-            let limit = Some(millis(authenticator.config().first_message_timeout));
-            return Err(Ending { limit, ..ending });
-        }
-        Outcome::Ended(ending) => return Err(ending),
-    };
-    match authenticator.verify(message.as_bytes(), gate.facilities.clock.unix_now()) {
-        Ok(principal) => {
-            let notice = verified_notice(route.terms.notice, &principal);
-            record.principal = Some(Arc::new(principal));
-            relay.authenticated(application(route, record, pulse), notice.as_deref());
-            Ok(())
-        }
-        Err(error) => {
-            let reason = if error.is_expired() { Reason::TokenExpired } else { Reason::TokenInvalid };
-            relay.refuse(Ending { detail: Some(error.to_string()), ..Ending::by_gate(reason) });
-            match poll_fn(|cx| relay.poll(cx)).await {
-                Outcome::Ended(ending) => Err(ending),
-                // After our Close no message is looked at.
-                Outcome::FirstMessage(_) => Err(Ending::by_gate(Reason::InternalError)),
-            }
-        }
-    }
-}
-
 /// What follows the second part, the relay: the news to the application.
 fn end<S>(relay: Relay<S>, outcome: Outcome) -> Ending
 where
@@ -404,80 +268,11 @@ where
     ending
 }
 
-/// Who gets the messages of an admitted connection.
-fn application(route: &Arc<Route>, record: &Record, pulse: &Arc<Pulse>) -> Application {
-    match &route.backend {
-        Backend::Echo(echo) => Application::Echo(Echoing::new(Arc::clone(echo))),
-        Backend::Handler(handler) => {
-            let session = Session::new(
-                record.connection,
-                record.client,
-                Arc::clone(&route.name),
-                record.principal.clone(),
-                Arc::clone(pulse),
-            );
-            let limits = route.terms.message_limits();
-            Application::Handler(Box::new(Handling::new(Arc::clone(handler), session, limits)))
-        }
-    }
-}
-
-/// What a client hears when its first message was good.
-fn verified_notice(notice: Notice, principal: &Principal) -> Option<String> {
-    match notice {
-        Notice::Close => None,
-        Notice::Text => Some("Authenticated!".to_owned()),
-        Notice::Json => Some(
-            serde_json::json!({
-                "type": "authenticated",
-                "subject": &*principal.subject,
-                "expires_at": principal.expires_at.to_string(),
-            })
-            .to_string(),
-        ),
-    }
-}
-
-fn opened(gate: &Gate, record: &Record, route: &Route) {
-    gate.observer.connection_opened(&Opened {
-        connection: record.connection,
-        client: record.client,
-        route: &route.name,
-        handshake_duration: gate.facilities.clock.now().saturating_duration_since(record.accepted_at),
-    });
-}
-
-/// Refuses before a byte is read. In a flood only some clients are given the time to hear why.
-async fn turn_away<S: AsyncRead + AsyncWrite + Unpin>(gate: &Gate, socket: S, no_room: NoRoom) -> Ending {
-    let NoRoom { reason, limit } = no_room;
-    let ending = match gate.turned_away.try_acquire() {
-        Ok(_place) => refuse(socket, Refused::because(reason)).await,
-        Err(_) => Ending::by_gate(reason),
-    };
-    Ending { limit: Some(limit), ..ending }
-}
-
 /// Refuses a client for whom there is no descriptor to spare: what `send` does not do at once is not done.
 pub(crate) fn turn_away_at_once(gate: &Gate, client: ClientAddr, reason: Reason, send: impl FnOnce(&[u8])) {
     send(&Refused::because(reason).answer());
     let record = Record::new(gate, client, gate.facilities.clock.now());
     conclude(gate, &record, &Ending::by_gate(reason));
-}
-
-/// Answers a request that is not accepted. An answer that cannot be delivered changes nothing.
-async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(mut socket: S, refused: Refused) -> Ending {
-    let _ = timeout(ANSWER_TIME_MAX, send_refusal(&mut socket, &refused.answer())).await;
-    let by = match refused.reason.row().fault {
-        Fault::Client | Fault::Upstream | Fault::Gateway => Side::Gateway,
-        Fault::Operator | Fault::None => Side::Operator,
-    };
-    Ending {
-        by,
-        close_code: None,
-        limit: refused.limit,
-        detail: refused.cause.map(|cause| cause.to_string()),
-        ..Ending::by_gate(refused.reason)
-    }
 }
 
 /// One end: one record, one counter.
@@ -520,17 +315,6 @@ impl From<Denied> for NoRoom {
         Self { reason, limit: limit.into() }
     }
 }
-
-fn stuck() -> io::Error {
-    io::Error::new(io::ErrorKind::TimedOut, "the answer could not be sent in time")
-}
-
-/// However long a program that uses the library lets a client take for its head or its first message; a configuration
-/// has the same bound.
-const DEADLINE_MAX: Duration = Duration::from_hours(1);
-
-/// How long a client may take to receive an answer to its request, and to close after a refusal.
-const ANSWER_TIME_MAX: Duration = Duration::from_millis(500);
 
 #[cfg(test)]
 mod tests {

@@ -58,6 +58,7 @@ pub mod route;
 pub mod secret;
 pub mod server;
 pub mod session;
+pub mod ticket;
 mod timers;
 mod upgrade;
 

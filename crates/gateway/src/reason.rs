@@ -149,6 +149,16 @@ row::reasons! {
     FirstMessageTooBig "first_message_too_big" "First Message Too Big" "the first message is larger than a token may be"
         http[] close[MESSAGE_TOO_BIG] level Warn fault Client retry WithNewCredential;
 
+    /// The request carries no credential in any place where the route's auth looks for one. Look at `credentials` there, and at
+    /// proxies that drop headers.
+    TokenMissing "token_missing" "Token Missing" "a token is required"
+        http[401] close[UNAUTHORIZED] level Info fault Client retry WithNewCredential;
+
+    /// The request carries two credentials, and what one allows the other may not. Send one (RFC 6750 §2).
+    CredentialsConflicting "credentials_conflicting" "Credentials Conflicting"
+        "the request carries more than one credential"
+        http[400] close[] level Warn fault Client retry Never;
+
     /// The token is malformed, not signed by the key, or its claims are not what the route's auth expects. Which of them
     /// is in the log only; `drawgate token inspect` explains a token.
     TokenInvalid "token_invalid" "Token Invalid" "the token is not valid"

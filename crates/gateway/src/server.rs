@@ -31,6 +31,7 @@ use crate::observe::{ErrorFile, Observer};
 use crate::principal::{ClientAddr, PeerAddr};
 use crate::pulse::Signal;
 use crate::reason::Reason;
+use crate::ticket::Tickets;
 use crate::timers::Timers;
 use crate::upgrade::Entrances;
 
@@ -298,6 +299,7 @@ pub struct Builder {
     compression_bytes_max: usize,
     connections_max: usize,
     unauthenticated_max: usize,
+    tickets: Arc<Tickets>,
     clock: Clock,
     chance: Option<Chance>,
 }
@@ -318,6 +320,7 @@ impl Default for Builder {
             compression_bytes_max: 256 * 1024 * 1024,
             connections_max: usize::MAX,
             unauthenticated_max: 10_000,
+            tickets: Arc::default(),
             clock: Clock::system(),
             chance: None,
         }
@@ -365,6 +368,13 @@ impl Builder {
     #[must_use]
     pub fn unauthenticated_max(mut self, unauthenticated_max: usize) -> Self {
         self.unauthenticated_max = unauthenticated_max;
+        self
+    }
+
+    /// Takes the one-time tickets that are issued here.
+    #[must_use]
+    pub fn tickets(mut self, tickets: Arc<Tickets>) -> Self {
+        self.tickets = tickets;
         self
     }
 
@@ -479,6 +489,7 @@ impl Builder {
                     self.unauthenticated_max.min(Semaphore::MAX_PERMITS),
                 )),
                 turned_away: Semaphore::new(TURNED_AWAY_MAX),
+                tickets: self.tickets,
                 draining: drain_begun,
             }),
             bound,

@@ -9,7 +9,7 @@ use drawgate::clock::{Clock, UnixTime};
 use drawgate::config::{Config, ListenerConfig, RouteConfig, ServerConfig};
 use drawgate::limits::Limits;
 use drawgate::observe::{self, LogFormat, LogLevel};
-use drawgate::route::{Echo, Notice, PathPattern};
+use drawgate::route::{Echo, Notice, PathPattern, RefuseBy};
 use drawgate::secret::Secret;
 use drawgate::{Access, CloseCode, Handler, Message, Origins, Route, Server, Session, firewall};
 
@@ -32,6 +32,7 @@ pub(crate) fn gateway(settings: Settings) -> Server {
             origins: Origins::Any,
             auth,
             notice: notice(settings),
+            refuse: RefuseBy::Http,
             limits: limits(settings),
             backend: Echo { prefix: PREFIX.to_owned() },
         })

@@ -71,16 +71,46 @@ fn authenticator(context: &mut Context<'_>, value: &Value<'_>) -> Option<Config>
 }
 
 fn credential_source(context: &mut Context<'_>, value: &Value<'_>) -> Option<CredentialSource> {
-    if let DeValue::Table(entries) = value.value {
-        if entries.contains_key("cookie") || entries.contains_key("query") {
-            let advice = "write \"first_message\"";
-            context.report_unseen(&value.place, ProblemKind::NotSupportedYet, "is not supported yet", advice);
+    if let DeValue::Table(_) = value.value {
+        return named_source(context, value);
+    }
+    let choices = [
+        ("authorization_header", CredentialSource::AuthorizationHeader),
+        ("first_message", CredentialSource::FirstMessage),
+        ("subprotocol", CredentialSource::Subprotocol),
+        ("ticket", CredentialSource::Ticket),
+    ];
+    value.choice(context, &choices, &[])
+}
+
+/// Reads `{ cookie = "NAME" }` or `{ query = "NAME" }`.
+fn named_source(context: &mut Context<'_>, value: &Value<'_>) -> Option<CredentialSource> {
+    let mut table = value.table(context)?;
+    let cookie = table.take("cookie");
+    let query = table.take("query");
+    table.finish(context);
+    let (name_value, source): (_, fn(String) -> CredentialSource) = match (&cookie, &query) {
+        (Some(name), None) => (name, CredentialSource::Cookie),
+        (None, Some(name)) => (name, CredentialSource::Query),
+        // A key that is none of these has been reported as such.
+        (None, None) if matches!(&value.value, DeValue::Table(entries) if !entries.is_empty()) => {
             return None;
         }
-        return value.wrong_type(context, "\"first_message\"");
+        (_, _) => {
+            let advice = "write { cookie = \"NAME\" } or { query = \"NAME\" }";
+            value.not_allowed(context, "names no one place", advice);
+            return None;
+        }
+    };
+    let name = name_value.text(context)?;
+    // RFC 6265 §4.1.1 has tokens; those of them that stand in a query without escapes fit both.
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    if name.is_empty() || name.len() > SOURCE_NAME_BYTES_MAX || !name.bytes().all(is_plain) {
+        let advice = "write 1 to 64 letters, digits and - . _ ~";
+        name_value.not_allowed(context, "is no name", advice);
+        return None;
     }
-    let later = ["authorization_header", "subprotocol", "ticket"];
-    value.choice(context, &[("first_message", CredentialSource::FirstMessage)], &later)
+    Some(source(name))
 }
 
 fn algorithm(context: &mut Context<'_>, value: &Value<'_>) -> Option<Algorithm> {
@@ -196,6 +226,8 @@ fn not_empty(context: &mut Context<'_>, value: &Value<'_>) -> Option<String> {
 
 /// The claim that names the subject unless others are listed.
 const DEFAULT_SUBJECT_CLAIM: &str = "sub";
+/// The most bytes of a cookie's or a parameter's name.
+const SOURCE_NAME_BYTES_MAX: usize = 64;
 /// The least bytes of an HMAC key: 256 bits.
 const SECRET_BYTES_MIN: usize = 32;
 /// The most bytes of a file with a secret.

@@ -12,7 +12,8 @@ use super::problem::ProblemKind;
 use super::read::{Context, Place};
 use super::routes::RouteDraft;
 use super::suggest;
-use crate::route::PathPattern;
+use crate::auth::CredentialSource;
+use crate::route::{Origins, PathPattern};
 
 /// Holds every route's names against what exists, and what exists against what routes name.
 pub(super) fn references(
@@ -91,6 +92,33 @@ pub(super) fn duplicate_addresses(context: &mut Context<'_>, addresses: &[(Strin
         if let Some((other, ..)) = earlier {
             let wrong = format!("is taken by {other}");
             context.report(place, ProblemKind::Duplicate, &wrong, "choose another address or port");
+        }
+    }
+}
+
+/// Reports routes that take a cookie from any page: browsers add it whichever page asks (CWE-1385).
+pub(super) fn cookies_from_anywhere(
+    context: &mut Context<'_>,
+    authenticators: &auth::Drafts,
+    routes: &[RouteDraft],
+) {
+    let takes_cookie = |name: &String| {
+        let config = authenticators.get(name).and_then(|(_, config)| config.as_ref());
+        let mut sources = config.into_iter().flat_map(|config| &config.credentials);
+        sources.any(|source| matches!(source, CredentialSource::Cookie(_)))
+    };
+    for route in routes {
+        if let Some((Origins::Any, place)) = &route.origins
+            && let Some((Some(name), _)) = &route.auth
+            && takes_cookie(name)
+        {
+            let wrong = format!("lets every page use the cookie that auth.{name} takes for a credential");
+            context.report(
+                place,
+                ProblemKind::NotAllowed,
+                &wrong,
+                "write \"same\", or list the pages' origins",
+            );
         }
     }
 }

@@ -318,8 +318,8 @@ pub(super) static NOTICE: Word = Word {
 pub(super) static REFUSE: Word = Word {
     key: "routes.*.refuse",
     default: "\"http\"",
-    allowed: "\"http\"",
-    reason: "A refusal is an HTTP status, as RFC 6455 has it.",
+    allowed: "\"http\" or \"close\"",
+    reason: "A refusal is an HTTP status, as RFC 6455 has it; browsers keep it from scripts, which \"close\" tells by code.",
 };
 pub(super) static ECHO_PREFIX: Word = Word {
     key: "routes.*.backend.echo.prefix",

@@ -11,7 +11,7 @@ use crate::config::RouteConfig;
 use crate::connection::{self, Terms};
 use crate::limits::Limits;
 use crate::observe::Observer;
-use crate::route::{Notice, Origins, PathError, PathPattern};
+use crate::route::{Notice, Origins, PathError, PathPattern, RefuseBy};
 use crate::upgrade::Entrance;
 
 /// Which requests are taken, who may speak, and what answers.
@@ -25,6 +25,7 @@ pub struct Route {
     origins: Origins,
     access: Access,
     notice: Notice,
+    refuse: RefuseBy,
     limits: Limits,
     backend: Backend,
 }
@@ -58,6 +59,7 @@ impl Route {
             origins,
             access,
             notice: Notice::default(),
+            refuse: RefuseBy::default(),
             limits: Limits { message_bytes_max: Some(WHOLE_MESSAGE_BYTES_MAX), ..Limits::default() },
             backend: Backend::Handler(Arc::new(Erased(handler))),
         })
@@ -67,6 +69,13 @@ impl Route {
     #[must_use]
     pub fn notice(mut self, notice: Notice) -> Self {
         self.notice = notice;
+        self
+    }
+
+    /// Refuses clients by `refuse`; by default with an HTTP status.
+    #[must_use]
+    pub fn refuse(mut self, refuse: RefuseBy) -> Self {
+        self.refuse = refuse;
         self
     }
 
@@ -84,8 +93,18 @@ impl Route {
     }
 
     pub(super) fn from_config(config: RouteConfig, auth: &BTreeMap<String, auth::Config>) -> Self {
-        let RouteConfig { name, listeners, path, hosts, origins, auth: auth_name, notice, limits, backend } =
-            config;
+        let RouteConfig {
+            name,
+            listeners,
+            path,
+            hosts,
+            origins,
+            auth: auth_name,
+            notice,
+            refuse,
+            limits,
+            backend,
+        } = config;
         // A configuration's references have been checked; were one wrong, nobody must get in for it.
         let access = match auth_name.map(|auth_name| auth.get(&auth_name).cloned()) {
             None => Access::Open,
@@ -94,7 +113,7 @@ impl Route {
             }
         };
         let backend = Backend::Echo(Arc::new(backend));
-        Self { name, listeners, path, hosts, origins, access, notice, limits, backend }
+        Self { name, listeners, path, hosts, origins, access, notice, refuse, limits, backend }
     }
 
     pub(super) fn prepare(self, observer: &Observer) -> Result<Prepared, auth::ConfigError> {
@@ -107,6 +126,7 @@ impl Route {
         let route = connection::Route {
             name: self.name.into(),
             authenticator,
+            refuse: self.refuse,
             backend: self.backend,
             terms: Arc::new(terms),
         };

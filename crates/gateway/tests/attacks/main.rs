@@ -12,6 +12,7 @@
 )]
 
 mod compression;
+mod credentials;
 mod exchange;
 mod framing;
 mod handshake;

@@ -103,6 +103,16 @@ async fn provoke(reason: Reason) {
         Reason::FirstMessageTooBig => {
             closed(reason, "/token", &token_route(), &frame(0x81, &[b'a'; 8193])).await;
         }
+        Reason::TokenMissing => {
+            let builder = builder(&token_route().replace("first_message\"]", "authorization_header\"]"));
+            refused_with(reason, builder, request("/token", "").as_bytes()).await;
+        }
+        Reason::CredentialsConflicting => {
+            let sources = r#"authorization_header", { query = "token" }]"#;
+            let builder = builder(&token_route().replace("first_message\"]", sources));
+            let sent = request("/token?token=a", "Authorization: Bearer a\r\n");
+            refused_with(reason, builder, sent.as_bytes()).await;
+        }
         Reason::TokenInvalid => closed(reason, "/token", &token_route(), &frame(0x81, b"no token")).await,
         Reason::TokenExpired => {
             let claims = serde_json::json!({ "sub": "alice", "exp": 1_000_000 });

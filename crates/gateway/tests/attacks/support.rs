@@ -274,8 +274,8 @@ impl Raw {
         );
     }
 
-    /// Reads an HTTP response and its body.
-    pub(crate) async fn read_response(&mut self) -> Response {
+    /// Reads the head of an HTTP response.
+    pub(crate) async fn read_head(&mut self) -> String {
         let end = loop {
             if let Some(end) = self.unread.windows(4).position(|window| window == b"\r\n\r\n") {
                 break end + 4;
@@ -286,7 +286,12 @@ impl Raw {
                 String::from_utf8_lossy(&self.unread)
             );
         };
-        let head = String::from_utf8(self.unread.drain(..end).collect()).unwrap();
+        String::from_utf8(self.unread.drain(..end).collect()).unwrap()
+    }
+
+    /// Reads an HTTP response and its body.
+    pub(crate) async fn read_response(&mut self) -> Response {
+        let head = self.read_head().await;
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
         let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: "));
         let length: usize = length.map_or(0, |length| length.parse().unwrap());
