@@ -4,6 +4,8 @@
 //! is for tokens and records only, and can be anchored to the monotonic clock so that both move together.
 
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
@@ -19,6 +21,7 @@ pub struct Clock {
 enum Wall {
     System,
     Anchored { unix: UnixTime, at: Instant },
+    Set(Arc<AtomicU64>),
 }
 
 impl Clock {
@@ -34,6 +37,12 @@ impl Clock {
         Self { wall: Wall::Anchored { unix, at: monotonic() } }
     }
 
+    /// A clock whose wall time is what is in `millis`, milliseconds since 1970: one that an operator sets, or that jumps.
+    #[must_use]
+    pub const fn set_by(millis: Arc<AtomicU64>) -> Self {
+        Self { wall: Wall::Set(millis) }
+    }
+
     /// Monotonic time.
     #[must_use]
     pub fn now(&self) -> Instant {
@@ -45,6 +54,7 @@ impl Clock {
     pub fn unix_now(&self) -> UnixTime {
         match &self.wall {
             Wall::System => system(),
+            Wall::Set(millis) => UnixTime::from_millis(millis.load(Ordering::Relaxed)),
             Wall::Anchored { unix, at } => unix.plus(monotonic().duration_since(*at)),
         }
     }

@@ -31,7 +31,8 @@ use crate::observe::{ErrorFile, Observer};
 use crate::principal::{ClientAddr, PeerAddr};
 use crate::pulse::Signal;
 use crate::reason::Reason;
-use crate::ticket::Tickets;
+use crate::session::Sessions;
+use crate::ticket::{TICKET_TIME_MAX, Tickets};
 use crate::timers::Timers;
 use crate::upgrade::Entrances;
 
@@ -179,6 +180,12 @@ impl Server {
         self.gate.observer.clone()
     }
 
+    /// The sessions of its clients: to list and end them, and to keep tokens and subjects out.
+    #[must_use]
+    pub fn sessions(&self) -> Arc<Sessions> {
+        Arc::clone(&self.gate.sessions)
+    }
+
     /// Serves until `shutdown` is ready, then drains: accepts no more, lets each connection finish what has come, closes
     /// it with 1012, and cuts what is left when the drain's time is up. Dropping the future cuts all at once.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Drained {
@@ -193,6 +200,7 @@ impl Server {
         });
         tasks.spawn(shed_load(Arc::clone(&gate)));
         tasks.spawn(report_suppressed(gate.observer.clone()));
+        tasks.spawn(forget_revocations(Arc::clone(&gate)));
         let (stop_admin, stopped) = watch::channel(false);
         let mut admin_tasks = JoinSet::new();
         if let Some(listener) = self.admin {
@@ -262,6 +270,14 @@ async fn report_suppressed(observer: Observer) {
     loop {
         sleep(REPORT_INTERVAL).await;
         observer.report_suppressed();
+    }
+}
+
+/// Gives back the memory of revocations and bans whose time is over.
+async fn forget_revocations(gate: Arc<Gate>) {
+    loop {
+        sleep(FORGET_INTERVAL).await;
+        gate.sessions.forget(gate.facilities.clock.unix_now());
     }
 }
 
@@ -444,6 +460,7 @@ impl Builder {
             )),
             clock: self.clock.clone(),
         });
+        let sessions = Arc::new(Sessions::new(chance.clone(), token_time_max(&self.routes)));
         let routes = self
             .routes
             .into_iter()
@@ -490,6 +507,7 @@ impl Builder {
                 )),
                 turned_away: Semaphore::new(TURNED_AWAY_MAX),
                 tickets: self.tickets,
+                sessions,
                 draining: drain_begun,
             }),
             bound,
@@ -499,6 +517,16 @@ impl Builder {
             drain_timeout: self.drain_timeout,
         })
     }
+}
+
+/// The longest that a token can be valid for any of `routes`, leeway included: as long as a revocation is remembered.
+fn token_time_max(routes: &[Route]) -> Option<Duration> {
+    let times = routes.iter().filter_map(Route::auth).map(|auth| {
+        let lifetime_max = auth.token_lifetime_max?;
+        Some(lifetime_max.saturating_add(auth.leeway).max(TICKET_TIME_MAX))
+    });
+    // One that has no bound leaves none for all of them.
+    times.collect::<Option<Vec<_>>>().map(|times| times.into_iter().max().unwrap_or_default())
 }
 
 fn bind(address: SocketAddr) -> io::Result<TcpListener> {
@@ -601,6 +629,7 @@ const CUT_TIME_MAX: Duration = Duration::from_secs(1);
 const ADMIN_STOP_TIME_MAX: Duration = Duration::from_millis(500);
 const SHED_INTERVAL: Duration = Duration::from_millis(10);
 const REPORT_INTERVAL: Duration = Duration::from_secs(5);
+const FORGET_INTERVAL: Duration = Duration::from_mins(1);
 /// How many clients that are refused before a byte is read are given the time to hear it.
 const TURNED_AWAY_MAX: usize = 256;
 /// Linux: `EAFNOSUPPORT`, for which the standard library has no kind.

@@ -86,13 +86,7 @@ impl Tickets {
     /// Whoever shows `ticket` for `route` first: who that is. The ticket is void then, for another route too: it has been
     /// seen where it does not belong.
     #[must_use]
-    pub fn take(
-        &self,
-        ticket: &str,
-        route: &str,
-        now: Instant,
-        unix_now: UnixTime,
-    ) -> Option<Principal> {
+    pub fn take(&self, ticket: &str, route: &str, now: Instant, unix_now: UnixTime) -> Option<Principal> {
         if !ticket.starts_with(TICKET_PREFIX) || ticket.len() != TICKET_BYTES {
             return None;
         }

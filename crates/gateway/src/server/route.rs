@@ -92,6 +92,14 @@ impl Route {
         &self.name
     }
 
+    /// How it authenticates, if it does.
+    pub(super) fn auth(&self) -> Option<&auth::Config> {
+        match &self.access {
+            Access::Open => None,
+            Access::Token(config) => Some(config),
+        }
+    }
+
     pub(super) fn from_config(config: RouteConfig, auth: &BTreeMap<String, auth::Config>) -> Self {
         let RouteConfig {
             name,
