@@ -162,16 +162,19 @@ impl Kept {
     }
 }
 
-/// The session at the identity provider that a token belongs to (OpenID Connect Front-Channel Logout 1.0 §3).
+/// The session at the identity provider that a token belongs to (`sid`; OIDC Front-Channel Logout 1.0 §3).
 pub(super) fn session_claim(principal: &Principal) -> Option<&str> {
     let claim = principal.claims.get("sid")?.as_str()?;
     (1..=NAME_BYTES_MAX).contains(&claim.len()).then_some(claim)
 }
 
+/// What a name has, and its end; `None` is never.
+type Entry<T> = (T, Option<UnixTime>);
+
 /// Names, each with something and with its end.
 #[derive(Debug)]
 struct Names<T> {
-    entries: BTreeMap<Arc<str>, (T, Option<UnixTime>)>,
+    entries: BTreeMap<Arc<str>, Entry<T>>,
     /// The same names by their ends, where they have one.
     ends: BTreeSet<(UnixTime, Arc<str>)>,
 }
@@ -220,7 +223,7 @@ impl<T> Names<T> {
         Ok(())
     }
 
-    fn remove(&mut self, name: &str) -> Option<(Arc<str>, (T, Option<UnixTime>))> {
+    fn remove(&mut self, name: &str) -> Option<(Arc<str>, Entry<T>)> {
         let (name, entry) = self.entries.remove_entry(name)?;
         let Some(until) = entry.1 else { return Some((name, entry)) };
         let end = (until, name);

@@ -466,9 +466,9 @@ impl Handler for Who {
             "subject": session.subject().as_deref(),
             "role": session.claims().map(|claims| claims["role"].clone()),
             "id": session.id().map(|id| id.to_string()),
-            "expires_at": session.expires_at().map(|at| at.seconds()),
+            "expires_at": session.expires_at().map(UnixTime::seconds),
         });
-        let _ = session.send(Message::Text(text.to_string().into())).await;
+        let _ = session.send(Message::Text(text.to_string())).await;
     }
 }
 
