@@ -207,7 +207,10 @@ where
         };
         let ending = loop {
             match caught(poll_fn(|cx| relay.poll(cx))).await {
-                Ok(Outcome::Token(token)) => identity::refresh(gate, record, &mut relay, &token),
+                // Borrowed anew: what is held across the poll is held by every idle connection.
+                Ok(Outcome::Token(token)) => {
+                    identity::refresh(&life.gate, &mut life.record, &mut relay, &token);
+                }
                 Ok(outcome) => break end(*relay, outcome),
                 Err(ending) => break ending,
             }

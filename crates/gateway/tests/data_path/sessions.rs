@@ -14,7 +14,7 @@ use drawgate::secret::Secret;
 use drawgate::{Access, Handler, Message, Origins, Route, Session, session};
 use drawgate_protocol::MessageKind;
 use serde_json::json;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 
 use crate::pipes::{Client, Gateway, frame, let_others_run};
 
@@ -75,7 +75,7 @@ async fn open(gateway: &Gateway, seconds: u64) -> Client {
 
 /// How long a client that says nothing more lasts; what it was told.
 async fn lasts(client: &mut Client) -> (Duration, Vec<String>, Option<u16>) {
-    let begun = Instant::now();
+    let begun = Clock::system().now();
     let told = client.until_close().await;
     let types = told.texts.iter().map(|text| {
         let notice: serde_json::Value = serde_json::from_str(text).unwrap();
@@ -110,7 +110,7 @@ async fn a23_the_warning_comes_its_time_before_the_token_ends_or_at_once() {
     for (seconds, warned_after) in [(600, 540), (30, 0)] {
         let gateway = gateway(&wall(), Duration::ZERO, patient());
         let mut client = open(&gateway, seconds).await;
-        let begun = Instant::now();
+        let begun = Clock::system().now();
         let mut seen = String::new();
         while !seen.contains("session_expiring") {
             seen.push(char::from(client.take(1).await[0]));
