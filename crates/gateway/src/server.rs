@@ -5,6 +5,7 @@
 
 mod accept;
 mod route;
+mod upkeep;
 
 use std::fmt;
 use std::io;
@@ -17,7 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, sleep_until, timeout_at};
+use tokio::time::{sleep_until, timeout_at};
 
 use crate::admin::{self, AdminState};
 use crate::auth;
@@ -32,7 +33,7 @@ use crate::principal::{ClientAddr, PeerAddr};
 use crate::pulse::Signal;
 use crate::reason::Reason;
 use crate::session::Sessions;
-use crate::ticket::{TICKET_TIME_MAX, Tickets};
+use crate::ticket::Tickets;
 use crate::timers::Timers;
 use crate::upgrade::Entrances;
 
@@ -198,9 +199,9 @@ impl Server {
                 facilities.timers.run(|pulse| pulse.signal(Signal::Timer)).await;
             }
         });
-        tasks.spawn(shed_load(Arc::clone(&gate)));
-        tasks.spawn(report_suppressed(gate.observer.clone()));
-        tasks.spawn(forget_revocations(Arc::clone(&gate)));
+        tasks.spawn(upkeep::shed_load(Arc::clone(&gate)));
+        tasks.spawn(upkeep::report_suppressed(gate.observer.clone()));
+        tasks.spawn(upkeep::forget_revocations(Arc::clone(&gate)));
         let (stop_admin, stopped) = watch::channel(false);
         let mut admin_tasks = JoinSet::new();
         if let Some(listener) = self.admin {
@@ -248,37 +249,6 @@ async fn drain(gate: &Gate, drain_timeout: Duration) -> Drained {
     }
     let _ = tokio::time::timeout(CUT_TIME_MAX, gate.live.until_empty()).await;
     Drained { cut: left.len() }
-}
-
-/// Keeps the bytes that wait for slow clients within their budget.
-async fn shed_load(gate: Arc<Gate>) {
-    loop {
-        gate.facilities.budget.exceeded.notified().await;
-        let excess = gate.facilities.budget.excess();
-        if excess > 0 {
-            gate.live.shed(excess);
-            // Looking at every connection costs something, and those that were told need a moment to go.
-            sleep(SHED_INTERVAL).await;
-            if gate.facilities.budget.excess() > 0 {
-                gate.facilities.budget.exceeded.notify_one();
-            }
-        }
-    }
-}
-
-async fn report_suppressed(observer: Observer) {
-    loop {
-        sleep(REPORT_INTERVAL).await;
-        observer.report_suppressed();
-    }
-}
-
-/// Gives back the memory of revocations and bans whose time is over.
-async fn forget_revocations(gate: Arc<Gate>) {
-    loop {
-        sleep(FORGET_INTERVAL).await;
-        gate.sessions.forget(gate.facilities.clock.unix_now());
-    }
 }
 
 async fn serve_admin(listener: TcpListener, gate: Arc<Gate>, mut stopped: watch::Receiver<bool>) {
@@ -460,7 +430,7 @@ impl Builder {
             )),
             clock: self.clock.clone(),
         });
-        let sessions = Arc::new(Sessions::new(chance.clone(), token_time_max(&self.routes)));
+        let sessions = Arc::new(Sessions::new(chance.clone(), route::token_time_max(&self.routes)));
         let routes = self
             .routes
             .into_iter()
@@ -517,16 +487,6 @@ impl Builder {
             drain_timeout: self.drain_timeout,
         })
     }
-}
-
-/// The longest that a token can be valid for any of `routes`, leeway included: as long as a revocation is remembered.
-fn token_time_max(routes: &[Route]) -> Option<Duration> {
-    let times = routes.iter().filter_map(Route::auth).map(|auth| {
-        let lifetime_max = auth.token_lifetime_max?;
-        Some(lifetime_max.saturating_add(auth.leeway).max(TICKET_TIME_MAX))
-    });
-    // One that has no bound leaves none for all of them.
-    times.collect::<Option<Vec<_>>>().map(|times| times.into_iter().max().unwrap_or_default())
 }
 
 fn bind(address: SocketAddr) -> io::Result<TcpListener> {
@@ -627,9 +587,6 @@ const DRAIN_JITTER_EACH: Duration = Duration::from_millis(2);
 /// How long connections that are cut may take to be gone.
 const CUT_TIME_MAX: Duration = Duration::from_secs(1);
 const ADMIN_STOP_TIME_MAX: Duration = Duration::from_millis(500);
-const SHED_INTERVAL: Duration = Duration::from_millis(10);
-const REPORT_INTERVAL: Duration = Duration::from_secs(5);
-const FORGET_INTERVAL: Duration = Duration::from_mins(1);
 /// How many clients that are refused before a byte is read are given the time to hear it.
 const TURNED_AWAY_MAX: usize = 256;
 /// Linux: `EAFNOSUPPORT`, for which the standard library has no kind.

@@ -145,7 +145,8 @@ impl Sessions {
     }
 
     /// Ends those of the sessions that are meant whose principal and route `is_to_end`: for a check that is made anew,
-    /// such as whether the key that signed a token is still there.
+    /// such as whether the key that signed a token is still there. `is_to_end` is called under the lock: it asks nothing of
+    /// these sessions.
     pub fn end_where(
         &self,
         which: Which<'_>,

@@ -195,6 +195,23 @@ impl Raw {
 }
 
 #[tokio::test]
+async fn a_revocation_is_remembered_for_as_long_as_a_token_can_be_valid() {
+    let target = Target::Token { token_id: "t1".to_owned() };
+    for (auth, expected_seconds) in [
+        ("", Some(24 * 3600)),
+        ("token_lifetime_max = \"10m\"", Some(600)),
+        // A ticket waits for 30 s, whatever tokens do.
+        ("token_lifetime_max = \"1s\"", Some(30)),
+        ("token_lifetime_max = \"unlimited\"", None),
+    ] {
+        let case = start(auth, "").await;
+        let now = UnixTime::from_seconds(1000);
+        let until = case.sessions.revocation(target.clone(), now).until;
+        assert_eq!(until.map(|until| until.since(now).as_secs()), expected_seconds, "{auth}");
+    }
+}
+
+#[tokio::test]
 async fn a22_a_logout_closes_every_connection_of_its_subject_within_100_ms_and_no_other() {
     let case = start("", "").await;
     let mut alices = Vec::new();

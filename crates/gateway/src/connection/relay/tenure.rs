@@ -180,7 +180,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
         }
     }
 
-    /// Whether `chunk` is part of another token. What was held of a message that is none goes to the application first.
+    /// Whether `chunk` is not the application's, since it is part of another token. What was held of a message that is none goes
+    /// to the application first.
     pub(super) fn takes_for_refresh(&mut self, chunk: &Chunk<'_>, turn: &mut Turn<'_>) -> bool {
         let Some(refreshing) = self.tenure.as_mut().and_then(|tenure| tenure.refreshing.as_mut()) else {
             return false;
@@ -205,7 +206,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
                     };
                     self.deliver(&held, turn);
                 }
-                false
+                // What was held may have been one piece too many.
+                self.sender.is_closed()
             }
         }
     }
@@ -316,6 +318,8 @@ const REFRESHES_BURST: u32 = 5;
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     /// What becomes of a message that arrives in these pieces: `|` ends a frame, and the last piece the message.
@@ -398,6 +402,67 @@ mod tests {
             REFRESH_BYTES_MAX - REFRESH_MARK.len()
         );
         assert_eq!(look(&[&long(REFRESH_BYTES_MAX + 1)]).0, ["the new token is too long"]);
+    }
+
+    proptest! {
+        /// Whatever is no token reaches the application whole, in order, in the frames that it came in.
+        #[test]
+        fn nothing_of_another_message_is_lost_or_moved(
+            mark_bytes in 0..=REFRESH_MARK.len(),
+            rest in "[a-z .]{0,40}",
+            cuts in prop::collection::vec((0_usize..60, any::<bool>()), 0..6),
+        ) {
+            let text = [&REFRESH_MARK[..mark_bytes], rest.as_bytes()].concat();
+            prop_assume!(!text.starts_with(REFRESH_MARK));
+            let mut cuts: Vec<_> = cuts.into_iter().filter(|(at, _)| *at < text.len()).collect();
+            cuts.sort_unstable();
+            cuts.dedup_by_key(|(at, _)| *at);
+            let mut pieces = Vec::new();
+            let mut from = 0;
+            for (at, ends_frame) in cuts {
+                pieces.push((text[from..at].to_vec(), ends_frame));
+                from = at;
+            }
+            pieces.push((text[from..].to_vec(), true));
+
+            let (mut refreshing, now) = (Refreshing::default(), crate::clock::Clock::system().now());
+            let (mut delivered, mut frame_ends, mut expected_ends) = (Vec::new(), Vec::new(), Vec::new());
+            let (mut frame_start, mut sent, count) = (true, 0, pieces.len());
+            for (index, (mut payload, frame_end)) in pieces.into_iter().enumerate() {
+                sent += payload.len();
+                if frame_end {
+                    expected_ends.push(sent);
+                }
+                let chunk = Chunk {
+                    kind: MessageKind::Text,
+                    payload: &mut payload,
+                    compressed: false,
+                    frame_start,
+                    frame_end,
+                    message_start: index == 0,
+                    message_end: index + 1 == count,
+                };
+                frame_start = frame_end;
+                match refreshing.look(&chunk, now) {
+                    Verdict::Keep => {}
+                    Verdict::Refuse(why) => prop_assert!(false, "{why}"),
+                    Verdict::Deliver { held, frame_ended } => {
+                        delivered.extend_from_slice(&held);
+                        if frame_ended {
+                            frame_ends.push(delivered.len());
+                        }
+                        delivered.extend_from_slice(chunk.payload);
+                        if frame_end {
+                            frame_ends.push(delivered.len());
+                        }
+                    }
+                }
+            }
+            prop_assert_eq!(&delivered, &text);
+            // Frames that ended inside what was held have become one.
+            prop_assert!(frame_ends.iter().all(|end| expected_ends.contains(end)), "{:?}", frame_ends);
+            prop_assert_eq!(frame_ends.last(), expected_ends.last());
+        }
     }
 
     trait MapStrings {
