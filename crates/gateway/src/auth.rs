@@ -19,6 +19,7 @@ use self::token::{Compact, Part};
 use crate::clock::UnixTime;
 use crate::principal::Principal;
 use crate::secret::Secret;
+use crate::session;
 
 /// Verifies credentials as one `[auth.NAME]` table says.
 #[derive(Debug)]
@@ -85,6 +86,8 @@ pub struct Config {
     pub token_lifetime_max: Option<Duration>,
     /// How far clocks may differ when `exp`, `nbf` and `iat` are checked.
     pub leeway: Duration,
+    /// The rules for the sessions that its credentials begin.
+    pub sessions: session::Config,
 }
 
 impl Config {

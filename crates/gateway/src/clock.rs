@@ -6,8 +6,11 @@
 use std::fmt;
 use std::num::NonZeroU64;
 use std::ops::Add;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use serde::{Deserialize, Serialize};
 pub use tokio::time::Instant;
 
 /// Reads time; handed to whatever needs it. Cheap to clone.
@@ -20,6 +23,7 @@ pub struct Clock {
 enum Wall {
     System,
     Anchored { unix: UnixTime, at: Instant },
+    Set(Arc<AtomicU64>),
 }
 
 impl Clock {
@@ -35,6 +39,12 @@ impl Clock {
         Self { wall: Wall::Anchored { unix, at: monotonic() } }
     }
 
+    /// A clock whose wall time is what is in `millis`, milliseconds since 1970: one that an operator sets, or that jumps.
+    #[must_use]
+    pub const fn set_by(millis: Arc<AtomicU64>) -> Self {
+        Self { wall: Wall::Set(millis) }
+    }
+
     /// Monotonic time.
     #[must_use]
     pub fn now(&self) -> Instant {
@@ -46,6 +56,7 @@ impl Clock {
     pub fn unix_now(&self) -> UnixTime {
         match &self.wall {
             Wall::System => system(),
+            Wall::Set(millis) => UnixTime::from_millis(millis.load(Ordering::Relaxed)),
             Wall::Anchored { unix, at } => unix.plus(monotonic().duration_since(*at)),
         }
     }
@@ -93,7 +104,9 @@ impl Add<Duration> for Moment {
 }
 
 /// Wall-clock time, in milliseconds since 1970-01-01 00:00 UTC.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+///
+/// Stored as that number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct UnixTime(u64);
 
 impl UnixTime {

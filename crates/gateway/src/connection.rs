@@ -6,6 +6,7 @@
 
 mod admit;
 mod ending;
+mod identity;
 mod live;
 mod output;
 mod relay;
@@ -31,16 +32,18 @@ use crate::compression::{self, Compression, Declined};
 use crate::firewall::{Admission, Denied};
 use crate::limits::Limits;
 use crate::observe::{Ended, Observer, Phase, RouteMetrics};
-use crate::principal::{ClientAddr, ConnectionId, Principal};
+use crate::principal::{ClientAddr, ConnectionId};
 use crate::pulse::Pulse;
 use crate::reason::Reason;
 use crate::route::{Notice, RefuseBy};
+use crate::session::Sessions;
 use crate::ticket::Tickets;
 use crate::timers::Timers;
 use crate::upgrade::{Entrances, Refused};
 
 use admit::admit;
 pub(crate) use ending::Ending;
+use identity::Identity;
 pub(crate) use live::Live;
 pub(crate) use output::Budget;
 use relay::{Application, Outcome, Relay};
@@ -85,6 +88,8 @@ pub(crate) struct Gate {
     pub(crate) unauthenticated: Arc<Semaphore>,
     /// Places for clients that are refused before a byte is read, while they are told so.
     pub(crate) turned_away: Semaphore,
+    /// The sessions that live, and what keeps tokens and subjects out.
+    pub(crate) sessions: Arc<Sessions>,
     /// Turns true when the drain begins.
     pub(crate) draining: watch::Receiver<bool>,
 }
@@ -168,7 +173,7 @@ struct Record {
     client: ClientAddr,
     accepted_at: Instant,
     route: Option<Arc<Route>>,
-    principal: Option<Arc<Principal>>,
+    identity: Option<Box<Identity>>,
     phase: Phase,
 }
 
@@ -179,7 +184,7 @@ impl Record {
             client,
             accepted_at,
             route: None,
-            principal: None,
+            identity: None,
             phase: Phase::Handshake,
         }
     }
@@ -212,9 +217,15 @@ where
             Ok(Ok(relay)) => relay,
             Ok(Err(ending)) | Err(ending) => return life.end(&ending),
         };
-        let ending = match caught(poll_fn(|cx| relay.poll(cx))).await {
-            Ok(outcome) => end(*relay, outcome),
-            Err(ending) => ending,
+        let ending = loop {
+            match caught(poll_fn(|cx| relay.poll(cx))).await {
+                // Borrowed anew: what is held across the poll is held by every idle connection.
+                Ok(Outcome::Token(token)) => {
+                    identity::refresh(&life.gate, &mut life.record, &mut relay, &token);
+                }
+                Ok(outcome) => break end(*relay, outcome),
+                Err(ending) => break ending,
+            }
         };
         life.end(&ending);
     }
@@ -269,8 +280,8 @@ where
 {
     let mut ending = match outcome {
         Outcome::Ended(ending) => ending,
-        // An authenticated relay has no first message left to give.
-        Outcome::FirstMessage(_) => Ending::by_gate(Reason::InternalError),
+        // An authenticated relay has no first message left to give, and a token is not the end.
+        Outcome::FirstMessage(_) | Outcome::Token(_) => Ending::by_gate(Reason::InternalError),
     };
     if let Application::Handler(handling) = relay.into_application()
         && handling.end(ending.reason).is_err()
@@ -295,7 +306,8 @@ fn conclude(gate: &Gate, record: &Record, ending: &Ending) {
         connection: record.connection,
         client: record.client,
         route: record.route.as_ref().map(|route| &*route.name),
-        subject: record.principal.as_ref().map(|principal| &*principal.subject),
+        subject: record.principal().map(|principal| &*principal.subject),
+        session: record.session().map(|session| session.id()),
         phase: record.phase,
         reason: ending.reason,
         ended_by: ending.by,

@@ -29,6 +29,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use crate::clock::Clock;
 use crate::principal::{ClientAddr, ConnectionId};
 use crate::reason::{Fault, Reason};
+use crate::session::SessionId;
 use log::Record;
 use metrics::Metrics;
 use suppress::{RecordKind, Suppressor};
@@ -93,6 +94,11 @@ impl Observer {
     /// The process has no file descriptor left for a connection that waits to be accepted.
     pub fn descriptors_exhausted(&self) {
         self.0.metrics.descriptors_exhausted.inc();
+    }
+
+    /// Another token was taken for a session.
+    pub fn session_refreshed(&self) {
+        self.0.metrics.sessions_refreshed.inc();
     }
 
     /// A connection goes without compression, because others hold all that is set aside for it.
@@ -168,6 +174,8 @@ pub struct Opened<'a> {
     pub client: ClientAddr,
     /// The name of the route that took it.
     pub route: &'a str,
+    /// The session that has begun, where the request had a credential.
+    pub session: Option<SessionId>,
     /// From the accept to the `101`.
     pub handshake_duration: Duration,
 }
@@ -183,6 +191,8 @@ pub struct Ended<'a> {
     pub route: Option<&'a str>,
     /// Who spoke on it, once that was known. Chosen by a peer: it is encoded before it is logged.
     pub subject: Option<&'a str>,
+    /// The session, where one had begun.
+    pub session: Option<SessionId>,
     /// How far it had come.
     pub phase: Phase,
     /// Why it ended.

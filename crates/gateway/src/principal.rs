@@ -56,7 +56,7 @@ impl fmt::Display for ClientAddr {
 }
 
 /// The key that a client is counted by; made only by [`ClientAddr::key`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClientKey(IpAddr);
 
 impl Default for ClientKey {

@@ -168,6 +168,44 @@ row::reasons! {
     TokenExpired "token_expired" "Token Expired" "the token has expired"
         http[401] close[UNAUTHORIZED] level Info fault Client retry WithNewCredential;
 
+    /// The token is good and was revoked: by its id, by its session's, by a logout of its subject, or together with all that
+    /// were issued until then; or the key that had signed it was withdrawn. Sign in again for a new one.
+    TokenRevoked "token_revoked" "Token Revoked" "the token has been revoked"
+        http[401] close[UNAUTHORIZED] level Info fault Client retry WithNewCredential;
+
+    // Sessions.
+
+    /// The subject is banned, whatever token it shows. `drawgate unban` lets it in again.
+    SubjectBanned "subject_banned" "Subject Banned" "this user may not connect"
+        http[403] close[FORBIDDEN] level Warn fault Client retry Never;
+
+    /// The subject has as many sessions on the route as `sessions_per_subject_max` of its auth allows. Close one of them; or
+    /// set `sessions_at_limit = "end_oldest"`.
+    SessionsExceeded "sessions_exceeded" "Sessions Exceeded" "this user has too many sessions"
+        http[429] close[POLICY_VIOLATION] level Warn fault Client retry AfterSeconds(10);
+
+    /// The subject opened another session at its limit, and `sessions_at_limit` is `"end_oldest"`. A client that comes back
+    /// at once would end the next one: let a person decide.
+    SessionReplaced "session_replaced" "Session Replaced" "a newer session of this user took the place of this one"
+        http[] close[POLICY_VIOLATION] level Info fault None retry Never;
+
+    /// An operator ended the session. Its token is still good.
+    SessionEnded "session_ended" "Session Ended" "the session was ended by an operator"
+        http[] close[POLICY_VIOLATION] level Info fault Operator retry AtOnce;
+
+    /// The session lasted for the route's `session_time_max`. Sign in again.
+    SessionTimeExceeded "session_time_exceeded" "Session Time Exceeded" "the session has lasted as long as it may"
+        http[] close[TIMEOUT] level Info fault None retry AtOnce;
+
+    /// No message went either way for the route's `idle_timeout`; pings do not count.
+    IdleTimeout "idle_timeout" "Idle Timeout" "no message was sent or received for too long"
+        http[] close[TIMEOUT] level Info fault None retry AtOnce;
+
+    /// A token that was sent to refresh a session is another subject's, is not valid, or came too often or too long. What
+    /// it was is in the log.
+    RefreshRefused "refresh_refused" "Refresh Refused" "the new token does not fit this session"
+        http[] close[UNAUTHORIZED] level Warn fault Client retry WithNewCredential;
+
     // Rules of RFC 6455 that the client broke; one for each `Violation`.
 
     /// A reserved bit is set although no extension that uses it was negotiated (RFC 6455 §5.2). A client that compresses

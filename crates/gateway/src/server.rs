@@ -5,6 +5,7 @@
 
 mod accept;
 mod route;
+mod upkeep;
 
 use std::fmt;
 use std::io;
@@ -17,7 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, sleep_until, timeout_at};
+use tokio::time::{sleep_until, timeout_at};
 
 use crate::admin::{self, AdminState};
 use crate::auth;
@@ -31,6 +32,7 @@ use crate::observe::{ErrorFile, Observer};
 use crate::principal::{ClientAddr, PeerAddr};
 use crate::pulse::Signal;
 use crate::reason::Reason;
+use crate::session::Sessions;
 use crate::ticket::Tickets;
 use crate::timers::Timers;
 use crate::upgrade::Entrances;
@@ -179,6 +181,12 @@ impl Server {
         self.gate.observer.clone()
     }
 
+    /// The sessions of its clients: to list and end them, and to keep tokens and subjects out.
+    #[must_use]
+    pub fn sessions(&self) -> Arc<Sessions> {
+        Arc::clone(&self.gate.sessions)
+    }
+
     /// Serves until `shutdown` is ready, then drains: accepts no more, lets each connection finish what has come, closes
     /// it with 1012, and cuts what is left when the drain's time is up. Dropping the future cuts all at once.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Drained {
@@ -191,8 +199,9 @@ impl Server {
                 facilities.timers.run(|pulse| pulse.signal(Signal::Timer)).await;
             }
         });
-        tasks.spawn(shed_load(Arc::clone(&gate)));
-        tasks.spawn(report_suppressed(gate.observer.clone()));
+        tasks.spawn(upkeep::shed_load(Arc::clone(&gate)));
+        tasks.spawn(upkeep::report_suppressed(gate.observer.clone()));
+        tasks.spawn(upkeep::forget_revocations(Arc::clone(&gate)));
         let (stop_admin, stopped) = watch::channel(false);
         let mut admin_tasks = JoinSet::new();
         if let Some(listener) = self.admin {
@@ -240,29 +249,6 @@ async fn drain(gate: &Gate, drain_timeout: Duration) -> Drained {
     }
     let _ = tokio::time::timeout(CUT_TIME_MAX, gate.live.until_empty()).await;
     Drained { cut: left.len() }
-}
-
-/// Keeps the bytes that wait for slow clients within their budget.
-async fn shed_load(gate: Arc<Gate>) {
-    loop {
-        gate.facilities.budget.exceeded.notified().await;
-        let excess = gate.facilities.budget.excess();
-        if excess > 0 {
-            gate.live.shed(excess);
-            // Looking at every connection costs something, and those that were told need a moment to go.
-            sleep(SHED_INTERVAL).await;
-            if gate.facilities.budget.excess() > 0 {
-                gate.facilities.budget.exceeded.notify_one();
-            }
-        }
-    }
-}
-
-async fn report_suppressed(observer: Observer) {
-    loop {
-        sleep(REPORT_INTERVAL).await;
-        observer.report_suppressed();
-    }
 }
 
 async fn serve_admin(listener: TcpListener, gate: Arc<Gate>, mut stopped: watch::Receiver<bool>) {
@@ -444,6 +430,7 @@ impl Builder {
             )),
             clock: self.clock.clone(),
         });
+        let sessions = Arc::new(Sessions::new(chance.clone(), route::token_time_max(&self.routes)));
         let routes = self
             .routes
             .into_iter()
@@ -490,6 +477,7 @@ impl Builder {
                 )),
                 turned_away: Semaphore::new(TURNED_AWAY_MAX),
                 tickets: self.tickets,
+                sessions,
                 draining: drain_begun,
             }),
             bound,
@@ -599,8 +587,6 @@ const DRAIN_JITTER_EACH: Duration = Duration::from_millis(2);
 /// How long connections that are cut may take to be gone.
 const CUT_TIME_MAX: Duration = Duration::from_secs(1);
 const ADMIN_STOP_TIME_MAX: Duration = Duration::from_millis(500);
-const SHED_INTERVAL: Duration = Duration::from_millis(10);
-const REPORT_INTERVAL: Duration = Duration::from_secs(5);
 /// How many clients that are refused before a byte is read are given the time to hear it.
 const TURNED_AWAY_MAX: usize = 256;
 /// Linux: `EAFNOSUPPORT`, for which the standard library has no kind.

@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The modules from the ground up, a floor a line; each may use what stands before it in this list.
-const MODULES: [&str; 22] = [
+const MODULES: [&str; 23] = [
     // Words that all others use.
     "clock",
     "chance",
@@ -23,6 +23,7 @@ const MODULES: [&str; 22] = [
     "rate",
     // Decide, with `now` as an argument.
     "firewall",
+    "session",
     "compression",
     "auth",
     "ticket",

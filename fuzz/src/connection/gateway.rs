@@ -11,7 +11,7 @@ use drawgate::limits::Limits;
 use drawgate::observe::{self, LogFormat, LogLevel};
 use drawgate::route::{Echo, Notice, PathPattern, RefuseBy};
 use drawgate::secret::Secret;
-use drawgate::{Access, CloseCode, Handler, Message, Origins, Route, Server, Session, firewall};
+use drawgate::{Access, CloseCode, Handler, Message, Origins, Route, Server, Session, firewall, session};
 
 use super::program::Settings;
 
@@ -96,6 +96,7 @@ fn authentication() -> auth::Config {
         first_message_timeout: Duration::from_secs(5),
         token_lifetime_max: None,
         leeway: Duration::ZERO,
+        sessions: session::Config { refresh: true, ..session::Config::default() },
     }
 }
 

@@ -11,10 +11,11 @@ use toml::de::DeValue;
 
 use super::defaults;
 use super::problem::ProblemKind;
-use super::read::{Context, Place, Value};
+use super::read::{Context, Place, Table, Value};
 use super::routes::NO_AUTH;
 use crate::auth::{Algorithm, Config, CredentialSource, Expected};
 use crate::secret::Secret;
+use crate::session::{self, AtLimit};
 
 /// The authenticators by name, each as far as it could be read.
 pub(super) type Drafts = BTreeMap<String, (Place, Option<Config>)>;
@@ -56,6 +57,7 @@ fn authenticator(context: &mut Context<'_>, value: &Value<'_>) -> Option<Config>
     let first_message_timeout = table.deadline(context, &defaults::FIRST_MESSAGE_TIMEOUT);
     let token_lifetime_max = table.patience(context, &defaults::TOKEN_LIFETIME_MAX);
     let leeway = table.deadline(context, &defaults::LEEWAY);
+    let sessions = sessions(context, &mut table);
     table.finish(context);
     Some(Config {
         credentials: credentials?.into_iter().map(|(source, _)| source).collect(),
@@ -67,7 +69,19 @@ fn authenticator(context: &mut Context<'_>, value: &Value<'_>) -> Option<Config>
         first_message_timeout,
         token_lifetime_max,
         leeway,
+        sessions,
     })
+}
+
+/// Reads what an authenticator says of the sessions that it begins.
+fn sessions(context: &mut Context<'_>, table: &mut Table<'_>) -> session::Config {
+    let at_limit = [("refuse", AtLimit::Refuse), ("end_oldest", AtLimit::EndOldest)];
+    session::Config {
+        per_subject_max: table.count(context, &defaults::SESSIONS_PER_SUBJECT_MAX),
+        at_limit: table.choice(context, &defaults::SESSIONS_AT_LIMIT, &at_limit, &[]),
+        refresh: table.choice(context, &defaults::REFRESH, &[("off", false), ("on", true)], &[]),
+        expiry_warning: table.patience(context, &defaults::EXPIRY_WARNING),
+    }
 }
 
 fn credential_source(context: &mut Context<'_>, value: &Value<'_>) -> Option<CredentialSource> {

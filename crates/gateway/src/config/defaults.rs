@@ -13,7 +13,7 @@ pub(super) struct Amount {
     pub(super) key: &'static str,
     /// What it counts.
     pub(super) unit: Unit,
-    /// What it is where it is not written; `None` where `unset` says it.
+    /// What it is where it is not written; `None` is unlimited, or left to the machine.
     pub(super) default: Option<u64>,
     /// The least that may be written.
     pub(super) least: u64,
@@ -32,6 +32,12 @@ impl Amount {
         Self { key, unit, default: Some(default), least, most, unlimited_allowed: false, reason }
     }
 
+    /// A setting that is unlimited where it is not written.
+    const fn unlimited(key: &'static str, unit: Unit, range: [u64; 2], reason: &'static str) -> Self {
+        let [least, most] = range;
+        Self { key, unit, default: None, least, most, unlimited_allowed: true, reason }
+    }
+
     /// The same, and `"unlimited"` may be written.
     const fn or_unlimited(self) -> Self {
         Self { unlimited_allowed: true, ..self }
@@ -46,6 +52,7 @@ impl Amount {
     pub(super) fn default_text(&self) -> String {
         match self.default {
             Some(default) => self.render(default),
+            None if self.unlimited_allowed => "\"unlimited\"".to_owned(),
             None => WORKERS_DEFAULT.to_owned(),
         }
     }
@@ -189,6 +196,18 @@ pub(super) static MESSAGE_TIMEOUT: Amount = Amount::new(
     "A mebibyte arrives in 30 s at 35 KB/s; a message that takes longer is stuck or is meant to hold resources.",
 )
 .or_unlimited();
+pub(super) static IDLE_TIMEOUT: Amount = Amount::unlimited(
+    "routes.*.limits.idle_timeout",
+    Unit::Milliseconds,
+    PATIENCE,
+    "Many applications are silent for hours and mean it; a peer that is gone is found by its pings.",
+);
+pub(super) static SESSION_TIME_MAX: Amount = Amount::unlimited(
+    "routes.*.limits.session_time_max",
+    Unit::Milliseconds,
+    PATIENCE,
+    "A token ends the sessions that authenticate; how long the others may last is the application's to say.",
+);
 pub(super) static PING_INTERVAL: Amount = Amount::new(
     "routes.*.limits.ping_interval",
     Unit::Milliseconds,
@@ -242,6 +261,20 @@ pub(super) static LEEWAY: Amount = Amount::new(
     [0, 30 * SECOND],
     "Clocks kept by NTP differ by far less; every second of leeway is a second that an expired token lives on.",
 );
+pub(super) static SESSIONS_PER_SUBJECT_MAX: Amount = Amount::unlimited(
+    "auth.*.sessions_per_subject_max",
+    Unit::Count,
+    [1, 1 << 30],
+    "How many tabs and devices a user has, on each route, is the application's to say.",
+);
+pub(super) static EXPIRY_WARNING: Amount = Amount::new(
+    "auth.*.expiry_warning",
+    Unit::Milliseconds,
+    60 * SECOND,
+    [SECOND, DAY],
+    "Time enough to get another token. Clients are told only on routes with `notice = \"json\"`.",
+)
+.or_unlimited();
 pub(super) static CONNECTIONS_PER_CLIENT_MAX: Amount = Amount::new(
     "firewall.connections_per_client_max",
     Unit::Count,
@@ -274,7 +307,7 @@ pub(super) static ERROR_FILE_FILES_MAX: Amount = Amount::new(
 );
 
 /// Every [`Amount`], in the order of docs/defaults.md.
-pub(super) static AMOUNTS: [&Amount; 20] = [
+pub(super) static AMOUNTS: [&Amount; 24] = [
     &WORKERS,
     &DRAIN_TIMEOUT,
     &BUFFERS_BYTES_MAX,
@@ -284,6 +317,8 @@ pub(super) static AMOUNTS: [&Amount; 20] = [
     &MESSAGE_FRAGMENTS_MAX,
     &INFLATED_BYTES_PER_SECOND,
     &MESSAGE_TIMEOUT,
+    &IDLE_TIMEOUT,
+    &SESSION_TIME_MAX,
     &PING_INTERVAL,
     &PONG_TIMEOUT,
     &STALL_TIMEOUT,
@@ -291,6 +326,8 @@ pub(super) static AMOUNTS: [&Amount; 20] = [
     &FIRST_MESSAGE_TIMEOUT,
     &TOKEN_LIFETIME_MAX,
     &LEEWAY,
+    &SESSIONS_PER_SUBJECT_MAX,
+    &EXPIRY_WARNING,
     &CONNECTIONS_PER_CLIENT_MAX,
     &HANDSHAKES_PER_CLIENT_PER_MINUTE,
     &ERROR_FILE_BYTES_MAX,
@@ -339,6 +376,18 @@ pub(super) static SUBJECT_CLAIMS: Word = Word {
     allowed: "a list of claim names",
     reason: "RFC 7519 §4.1.2 names the subject `sub`.",
 };
+pub(super) static SESSIONS_AT_LIMIT: Word = Word {
+    key: "auth.*.sessions_at_limit",
+    default: "\"refuse\"",
+    allowed: "\"refuse\", \"end_oldest\"",
+    reason: "Nobody who has got hold of a token ends the sessions of its owner.",
+};
+pub(super) static REFRESH: Word = Word {
+    key: "auth.*.refresh",
+    default: "\"off\"",
+    allowed: "\"off\", \"on\"",
+    reason: "Without it every text is the application's; with it one that begins `drawgate.refresh ` is ours.",
+};
 pub(super) static LOG_LEVEL: Word = Word {
     key: "log.level",
     default: "\"info\"",
@@ -365,7 +414,7 @@ pub(super) static ADMIN: Word = Word {
 };
 
 /// Every [`Word`], in the order of docs/defaults.md.
-pub(super) static WORDS: [&Word; 11] = [
+pub(super) static WORDS: [&Word; 13] = [
     &LISTENER_REQUIRED,
     &HOSTS,
     &NOTICE,
@@ -373,6 +422,8 @@ pub(super) static WORDS: [&Word; 11] = [
     &ECHO_PREFIX,
     &COMPRESSION,
     &SUBJECT_CLAIMS,
+    &SESSIONS_AT_LIMIT,
+    &REFRESH,
     &LOG_LEVEL,
     &LOG_FORMAT,
     &ERROR_FILE,

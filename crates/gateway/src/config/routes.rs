@@ -111,6 +111,8 @@ pub(super) fn limits(context: &mut Context<'_>, value: Option<&Value<'_>>) -> Li
         compression: table.choice(context, &defaults::COMPRESSION, &[("off", false), ("on", true)], &[]),
         inflated_bytes_per_second: table.amount(context, &defaults::INFLATED_BYTES_PER_SECOND),
         message_timeout: table.patience(context, &defaults::MESSAGE_TIMEOUT),
+        idle_timeout: table.patience(context, &defaults::IDLE_TIMEOUT),
+        session_time_max: table.patience(context, &defaults::SESSION_TIME_MAX),
         ping_interval: table.patience(context, &defaults::PING_INTERVAL),
         pong_timeout: table.patience(context, &defaults::PONG_TIMEOUT),
         stall_timeout: table.patience(context, &defaults::STALL_TIMEOUT),

@@ -12,6 +12,7 @@ use crate::auth::{Algorithm, CredentialSource, Expected};
 use crate::limits::Limits;
 use crate::observe::{ErrorFile, LogFormat, LogLevel};
 use crate::route::{Echo, Notice, Origins, PathPattern};
+use crate::session::{self, AtLimit};
 
 mod refusals;
 
@@ -148,6 +149,8 @@ fn everything() -> String {
         limits.message_bytes_max = "64KiB"
         limits.message_fragments_max = 7
         limits.message_timeout = "unlimited"
+        limits.idle_timeout = "5m"
+        limits.session_time_max = "12h"
         limits.ping_interval = "10ms"
         limits.pong_timeout = "unlimited"
         limits.stall_timeout = "7d"
@@ -160,6 +163,10 @@ fn everything() -> String {
         first_message_timeout = "50ms"
         token_lifetime_max = "unlimited"
         leeway = "0s"
+        sessions_per_subject_max = 5
+        sessions_at_limit = "end_oldest"
+        refresh = "on"
+        expiry_warning = "unlimited"
         [firewall]
         connections_per_client_max = "unlimited"
         handshakes_per_client_per_minute = 60
@@ -193,6 +200,8 @@ fn everything_that_is_supported_is_read() {
         compression: true,
         inflated_bytes_per_second: Some(1 << 20),
         message_timeout: None,
+        idle_timeout: Some(Duration::from_mins(5)),
+        session_time_max: Some(Duration::from_hours(12)),
         ping_interval: Some(Duration::from_millis(10)),
         pong_timeout: None,
         stall_timeout: Some(Duration::from_secs(7 * 86_400)),
@@ -206,6 +215,13 @@ fn everything_that_is_supported_is_read() {
     assert_eq!((&auth.issuer, &auth.audience), (&Expected::Any, &Expected::Exactly("chat".to_owned())));
     assert_eq!(auth.subject_claims, ["user_id", "sub"]);
     assert_eq!((auth.token_lifetime_max, auth.leeway), (None, Duration::ZERO));
+    let sessions = session::Config {
+        per_subject_max: Some(5),
+        at_limit: AtLimit::EndOldest,
+        refresh: true,
+        expiry_warning: None,
+    };
+    assert_eq!(auth.sessions, sessions);
     assert_eq!(config.firewall.connections_per_client_max, None);
     assert_eq!(config.firewall.handshakes_per_client_per_minute, Some(60));
     let path = folder.path().join("logs/errors.log");
@@ -218,7 +234,7 @@ fn everything_that_is_supported_is_read() {
 fn every_problem_is_reported_at_once_in_the_order_of_the_file() {
     let text = "[listeners.public]\naddress = \"localhost:80\"\ntls = \"none\"\n\n[routes.chat]\n\
         listeners = [\"pubic\"]\npath = \"chat\"\norigin = \"any\"\nauth = \"none\"\nbackend = \"echo\"\n\
-        [routes.chat.limits]\nping_interval = \"20 parsecs\"\nidle_timeout = \"5m\"\nmessage_bytes_max = 5\n";
+        [routes.chat.limits]\nping_interval = \"20 parsecs\"\nmessages_per_second = 5\nmessage_bytes_max = 5\n";
     let problems = read(text).expect_err("nearly all of it is wrong");
     let seen: Vec<_> = problems
         .iter()
@@ -234,7 +250,7 @@ fn every_problem_is_reported_at_once_in_the_order_of_the_file() {
             (7, "routes.chat.path", NotAllowed),
             (8, "routes.chat.origin", UnknownKey),
             (12, "routes.chat.limits.ping_interval", NotAllowed),
-            (13, "routes.chat.limits.idle_timeout", NotSupportedYet),
+            (13, "routes.chat.limits.messages_per_second", NotSupportedYet),
             (14, "routes.chat.limits.message_bytes_max", NotAllowed),
         ],
         "{problems}"
@@ -391,10 +407,10 @@ fn every_key_of_the_example_is_supported_or_refused_as_not_supported_yet() {
         "routes.chat.backend.urls",
         "routes.chat.inspect",
         "routes.chat.inspect_replies",
-        "routes.chat.limits.session_time_max",
+        "routes.chat.limits.messages_per_second",
         "auth.users.algorithms[0]",
         "auth.users.keys.jwks_url",
-        "auth.users.sessions_per_subject_max",
+        "auth.users.failures_per_client_per_minute",
         "firewall.trusted_proxies",
         "state",
         "admin.tokens",

@@ -53,7 +53,7 @@ where
             return Err(Ending { detail, ..Ending::by_client(Reason::RequestIncomplete, None) });
         }
     };
-    let Accepted { route, answer, compression, standing } = match judge(gate, &door, &head, record) {
+    let Accepted { route, answer, compression, standing } = match judge(gate, &door, &head, record, &pulse) {
         Ok(accepted) => accepted,
         Err(refused) => return Err(refuse(socket, refused).await),
     };
@@ -75,7 +75,10 @@ where
         Box::new(Relay::new(socket, facilities, terms, Arc::clone(&pulse), application, head.into_rest()));
     relay.compress(compression);
     match (standing, &route.authenticator) {
-        (Standing::Known, _) | (Standing::Unknown(_), None) => Ok(relay),
+        (Standing::Known, _) | (Standing::Unknown(_), None) => {
+            begin_tenure(&mut relay, &route, record);
+            Ok(relay)
+        }
         (Standing::Unwelcome(refused), _) => Err(close(&mut relay, refused.into_ending()).await),
         (Standing::Unknown(_place), Some(authenticator)) => {
             authenticate(gate, authenticator, &route, &mut relay, &pulse, record).await?;
@@ -103,14 +106,20 @@ enum Standing {
 }
 
 /// Judges the request: which route it leads to, whether that route takes it, and who speaks.
-fn judge(gate: &Arc<Gate>, door: &Door, head: &Head, record: &mut Record) -> Result<Accepted, Refused> {
+fn judge(
+    gate: &Arc<Gate>,
+    door: &Door,
+    head: &Head,
+    record: &mut Record,
+    pulse: &Arc<Pulse>,
+) -> Result<Accepted, Refused> {
     let request = head.request()?;
     let entrance = door.entrances.find(&request)?;
     let route = &entrance.route;
     // Known also where the route does not take the request.
     record.route = Some(Arc::clone(route));
     entrance.check_origin(&request)?;
-    let standing = match identify(gate, entrance, &request, record) {
+    let standing = match identify(gate, entrance, &request, record, pulse) {
         Err(refused) if route.refuse == RefuseBy::Close && refused.can_close() => {
             Standing::Unwelcome(refused)
         }
@@ -127,6 +136,7 @@ fn identify(
     entrance: &Entrance<Arc<Route>>,
     request: &Request<'_>,
     record: &mut Record,
+    pulse: &Arc<Pulse>,
 ) -> Result<Standing, Refused> {
     let route = &entrance.route;
     let Some(authenticator) = &route.authenticator else { return Ok(Standing::Known) };
@@ -141,7 +151,9 @@ fn identify(
     if is_ambient {
         entrance.check_origin_of_ambient(request)?;
     }
-    record.principal = Some(Arc::new(verify(gate, authenticator, route, shown)?));
+    let leeway = leeway_of(&shown, authenticator);
+    let principal = verify(gate, authenticator, route, shown)?;
+    record.begin_session(gate, route, principal, leeway, pulse)?;
     Ok(Standing::Known)
 }
 
@@ -161,6 +173,15 @@ fn verify(
             .tickets
             .take(ticket, &route.name, clock.now(), clock.unix_now())
             .ok_or_else(|| Refused::detailed(Reason::TokenInvalid, &"no such ticket waits for this route")),
+    }
+}
+
+/// How long the session of whoever shows this goes on after its end: clocks differ between us and who signs tokens, not
+/// between us and ourselves.
+fn leeway_of(shown: &Shown<'_>, authenticator: &Authenticator) -> Duration {
+    match shown {
+        Shown::Token(_) => authenticator.config().leeway,
+        Shown::Ticket(_) => Duration::ZERO,
     }
 }
 
@@ -259,14 +280,20 @@ where
             return Err(Ending { limit, ..ending });
         }
         Outcome::Ended(ending) => return Err(ending),
+        // A connection that is nobody's has no session to refresh.
+        Outcome::Token(_) => return Err(Ending::by_gate(Reason::InternalError)),
     };
     let text = std::str::from_utf8(message.as_bytes()).unwrap_or_default();
     let shown = shown_by_message(text, &authenticator.config().credentials);
-    match verify(gate, authenticator, route, shown) {
-        Ok(principal) => {
-            let notice = verified_notice(route.terms.notice, &principal);
-            record.principal = Some(Arc::new(principal));
+    let leeway = leeway_of(&shown, authenticator);
+    let begun = verify(gate, authenticator, route, shown)
+        .and_then(|principal| record.begin_session(gate, route, principal, leeway, pulse));
+    match begun {
+        Ok(()) => {
+            let notice =
+                record.principal().and_then(|principal| verified_notice(route.terms.notice, principal));
             relay.authenticated(application(route, record, pulse), notice.as_deref());
+            begin_tenure(relay, route, record);
             Ok(())
         }
         Err(refused) => Err(close(relay, refused.into_ending()).await),
@@ -279,8 +306,15 @@ async fn close<S: AsyncRead + AsyncWrite + Unpin>(relay: &mut Relay<S>, ending: 
     match poll_fn(|cx| relay.poll(cx)).await {
         Outcome::Ended(ending) => ending,
         // After our Close no message is looked at.
-        Outcome::FirstMessage(_) => Ending::by_gate(Reason::InternalError),
+        Outcome::FirstMessage(_) | Outcome::Token(_) => Ending::by_gate(Reason::InternalError),
     }
+}
+
+/// From here on the time of the connection counts.
+fn begin_tenure<S: AsyncRead + AsyncWrite + Unpin>(relay: &mut Relay<S>, route: &Route, record: &Record) {
+    let has_refresh =
+        route.authenticator.as_ref().is_some_and(|authenticator| authenticator.config().sessions.refresh);
+    relay.begin_tenure(record.identity.as_deref(), has_refresh);
 }
 
 /// Who gets the messages of an admitted connection.
@@ -292,7 +326,7 @@ fn application(route: &Arc<Route>, record: &Record, pulse: &Arc<Pulse>) -> Appli
                 record.connection,
                 record.client,
                 Arc::clone(&route.name),
-                record.principal.clone(),
+                record.session().map(Arc::clone),
                 Arc::clone(pulse),
             );
             let limits = route.terms.message_limits();
@@ -322,6 +356,7 @@ fn opened(gate: &Gate, record: &Record, route: &Route) {
         connection: record.connection,
         client: record.client,
         route: &route.name,
+        session: record.session().map(|session| session.id()),
         handshake_duration: gate.facilities.clock.now().saturating_duration_since(record.accepted_at),
     });
 }

@@ -8,6 +8,7 @@ mod closing;
 mod deadlines;
 mod events;
 mod remainder;
+mod tenure;
 
 use std::mem;
 use std::pin::Pin;
@@ -21,6 +22,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use self::closing::{LINGER_BYTES_MAX, LINGER_TIME_MAX};
 use self::remainder::Remainder;
+use self::tenure::Tenure;
 use super::output::{self, Output};
 use super::worker::{self, Worker};
 use super::{Ending, Facilities, Terms};
@@ -42,6 +44,8 @@ pub(crate) struct Relay<S> {
     terms: Arc<Terms>,
     pulse: Arc<Pulse>,
     application: Application,
+    /// What bounds its time, where something does.
+    tenure: Option<Box<Tenure>>,
     receiver: Receiver,
     sender: Sender,
     compression: Option<Box<Compression>>,
@@ -102,6 +106,8 @@ pub(crate) enum Outcome {
     /// The first message of a connection that has yet to authenticate; the relay goes on after
     /// [`Relay::authenticated`] or [`Relay::refuse`].
     FirstMessage(Message),
+    /// Another token for the session; it goes on until it is refused.
+    Token(Vec<u8>),
     /// The connection has ended.
     Ended(Ending),
 }
@@ -150,6 +156,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
             terms,
             pulse,
             application,
+            tenure: None,
             receiver: Receiver::new(Role::Server, limits),
             sender: Sender::new(Role::Server),
             compression: None,
@@ -207,7 +214,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
         }
         match &outcome {
             Poll::Pending => self.arm(),
-            Poll::Ready(Outcome::FirstMessage(_)) => self.disarm(),
+            Poll::Ready(Outcome::FirstMessage(_) | Outcome::Token(_)) => self.disarm(),
             Poll::Ready(Outcome::Ended(_)) => {
                 self.disarm();
                 self.pulse.forget_waker();
@@ -233,7 +240,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
                     {
                         return Poll::Ready(Outcome::FirstMessage(message));
                     }
-                    let has_progressed = has_progressed || self.drain(now);
+                    if let Some(token) = self.tenure.as_mut().and_then(|tenure| tenure.take_token()) {
+                        return Poll::Ready(Outcome::Token(token));
+                    }
+                    let has_progressed = has_progressed || self.warn(now) || self.drain(now);
                     if !has_progressed && matches!(self.phase, Phase::Open | Phase::Closing { .. }) {
                         return Poll::Pending;
                     }
@@ -452,6 +462,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
             Poll::Ready(Ok(()))
         };
         let mut has_progressed = was_busy && result.is_ready();
+        if has_progressed {
+            self.note_message(now);
+        }
         let mut tally = TrafficDelta::default();
         while !self.output.is_full(0, 0) {
             let Application::Handler(handling) = &mut self.application else { break };
@@ -459,6 +472,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
                 None => break,
                 Some(Outgoing::Message(message)) => {
                     let (kind, bytes) = (message.kind(), message.as_bytes());
+                    self.note_message(now);
                     if self.send_message(kind, bytes).is_ok() {
                         tally.chunk(Direction::Out, kind_of(kind), bytes.len(), true);
                     }
@@ -497,6 +511,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
         if signals.contains(Signal::Drain) {
             self.draining = true;
         }
+        if signals.contains(Signal::Session) {
+            self.heed_session(now);
+        }
         if signals.contains(Signal::Shed) && self.output.blocked_since().is_some() {
             self.give_up_output(Ending::by_gate(Reason::Overloaded), now);
         }
@@ -517,7 +534,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
             // After our Close nothing of the application's goes out, so there is nothing to wait for.
             Application::Handler(handling) => handling.is_busy() && self.phase == Phase::Open,
         };
-        is_busy || self.output.is_full(fresh, self.sending_bytes)
+        let has_token = self.tenure.as_ref().is_some_and(|tenure| tenure.has_token());
+        is_busy || has_token || self.output.is_full(fresh, self.sending_bytes)
     }
 
     fn is_receiving(&self) -> bool {

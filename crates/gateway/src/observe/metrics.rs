@@ -33,6 +33,8 @@ pub(super) struct Metrics {
     pub(super) buffered_bytes: Gauge,
     pub(super) compression_bytes: Gauge,
     pub(super) compression_declined: Counter,
+    session_ends: Family<SessionEndLabels, Counter>,
+    pub(super) sessions_refreshed: Counter,
     pub(super) descriptors_exhausted: Counter,
     pub(super) records_suppressed: Counter,
     pub(super) records_lost: Lost,
@@ -92,6 +94,18 @@ impl Metrics {
                 "Connections that go without compression because all that is set aside for it is in use",
                 Counter::default(),
             ),
+            session_ends: register(
+                &mut registry,
+                "sessions_ended",
+                "Sessions that ended, by the reason that their connection ended for (docs/errors.md)",
+                Family::default(),
+            ),
+            sessions_refreshed: register(
+                &mut registry,
+                "sessions_refreshed",
+                "Tokens that were sent over an open connection and taken for its session",
+                Counter::default(),
+            ),
             descriptors_exhausted: register(
                 &mut registry,
                 "descriptors_exhausted",
@@ -118,6 +132,10 @@ impl Metrics {
     pub(super) fn ended(&self, ended: &Ended<'_>) {
         let labels = EndLabels { reason: ended.reason.row().label, side: ended.ended_by.label() };
         self.ends.get_or_create(&labels).inc();
+        if ended.session.is_some() {
+            self.session_ends.get_or_create(&SessionEndLabels { reason: labels.reason }).inc();
+            self.route(ended.route).sessions.dec();
+        }
         let seconds = ended.duration.as_secs_f64();
         match ended.phase {
             Phase::Handshake => {
@@ -147,6 +165,7 @@ impl Metrics {
 #[derive(Debug)]
 pub struct RouteMetrics {
     connections: Gauge,
+    sessions: Gauge,
     frames: [[FrameCounters; FrameKind::ALL.len()]; Direction::ALL.len()],
 }
 
@@ -173,6 +192,11 @@ impl RouteMetrics {
         }
     }
 
+    /// A session began; it ends with the record of its connection.
+    pub fn session_began(&self) {
+        self.sessions.inc();
+    }
+
     /// The connections that are open now.
     #[must_use]
     pub fn connections(&self) -> i64 {
@@ -183,6 +207,7 @@ impl RouteMetrics {
 /// What a [`RouteMetrics`] is cut from.
 struct RouteFamilies {
     connections: Family<RouteLabels, Gauge>,
+    sessions: Family<RouteLabels, Gauge>,
     messages: Family<FrameLabels, Counter>,
     bytes: Family<FrameLabels, Counter>,
 }
@@ -194,6 +219,12 @@ impl RouteFamilies {
                 registry,
                 "connections",
                 "Connections that are open now, from the 101 on",
+                Family::default(),
+            ),
+            sessions: register(
+                registry,
+                "sessions",
+                "Connections that have authenticated, until they end",
                 Family::default(),
             ),
             messages: register(
@@ -227,7 +258,11 @@ impl RouteFamilies {
                 }
             })
         });
-        RouteMetrics { connections: self.connections.get_or_create_owned(&RouteLabels { route }), frames }
+        RouteMetrics {
+            sessions: self.sessions.get_or_create_owned(&RouteLabels { route: Arc::clone(&route) }),
+            connections: self.connections.get_or_create_owned(&RouteLabels { route }),
+            frames,
+        }
     }
 }
 
@@ -247,6 +282,11 @@ struct FrameLabels {
 struct EndLabels {
     reason: &'static str,
     side: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SessionEndLabels {
+    reason: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]

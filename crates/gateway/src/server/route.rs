@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::auth::{self, Authenticator};
 use crate::backend::Backend;
@@ -12,6 +13,7 @@ use crate::connection::{self, Terms};
 use crate::limits::Limits;
 use crate::observe::Observer;
 use crate::route::{Notice, Origins, PathError, PathPattern, RefuseBy};
+use crate::ticket::TICKET_TIME_MAX;
 use crate::upgrade::Entrance;
 
 /// Which requests are taken, who may speak, and what answers.
@@ -32,6 +34,7 @@ pub struct Route {
 
 /// Who may speak. There is no default: it must be said.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "one a route, while the server is built")]
 pub enum Access {
     /// Anyone.
     Open,
@@ -90,6 +93,14 @@ impl Route {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// How it authenticates, if it does.
+    fn auth(&self) -> Option<&auth::Config> {
+        match &self.access {
+            Access::Open => None,
+            Access::Token(config) => Some(config),
+        }
     }
 
     pub(super) fn from_config(config: RouteConfig, auth: &BTreeMap<String, auth::Config>) -> Self {
@@ -166,6 +177,16 @@ impl Prepared {
             route: Arc::clone(&self.route),
         })
     }
+}
+
+/// The longest that a token can be valid for any of `routes`, leeway included: as long as a revocation is remembered.
+pub(super) fn token_time_max(routes: &[Route]) -> Option<Duration> {
+    let times = routes.iter().filter_map(Route::auth).map(|auth| {
+        let lifetime_max = auth.token_lifetime_max?;
+        Some(lifetime_max.saturating_add(auth.leeway).max(TICKET_TIME_MAX))
+    });
+    // One that has no bound leaves none for all of them.
+    times.collect::<Option<Vec<_>>>().map(|times| times.into_iter().max().unwrap_or_default())
 }
 
 /// Handlers get messages whole, so a message costs its size.

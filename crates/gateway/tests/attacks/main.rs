@@ -21,4 +21,5 @@ mod pipelined;
 mod reasons;
 mod resources;
 mod routing;
+mod sessions;
 mod support;

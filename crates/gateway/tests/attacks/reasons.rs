@@ -119,6 +119,18 @@ async fn provoke(reason: Reason) {
             let token = sign_hs256(&Secret::new(KEY.as_bytes()), claims.as_object().unwrap());
             closed(reason, "/token", &token_route(), &frame(0x81, token.as_bytes())).await;
         }
+        Reason::TokenRevoked
+        | Reason::SubjectBanned
+        | Reason::SessionsExceeded
+        | Reason::SessionReplaced
+        | Reason::SessionEnded
+        | Reason::RefreshRefused => crate::sessions::provoke(reason).await,
+        Reason::SessionTimeExceeded => {
+            closed(reason, "/strict", &strict_route("session_time_max = \"50ms\""), b"").await;
+        }
+        Reason::IdleTimeout => {
+            closed(reason, "/strict", &strict_route("idle_timeout = \"50ms\""), b"").await;
+        }
         Reason::FrameReservedBits => closed(reason, "/", "", &frame(0xC1, b"")).await,
         Reason::FrameOpcodeUnknown => closed(reason, "/", "", &frame(0x83, b"")).await,
         Reason::ControlFragmented => closed(reason, "/", "", &frame(0x09, b"")).await,
@@ -317,7 +329,7 @@ async fn closed_on(reason: Reason, target: &str, headers: &str, more: &str, sent
         Reason::FragmentsTooMany => {
             assert_eq!((&record["limit"], &record["observed"]), (&1024.into(), &1025.into()));
         }
-        Reason::MessageTimeout | Reason::PongTimeout => {
+        Reason::MessageTimeout | Reason::PongTimeout | Reason::SessionTimeExceeded | Reason::IdleTimeout => {
             assert_eq!(record["limit"], 50);
             assert!(
                 record["observed"].as_u64().is_some_and(|observed| (50..1000).contains(&observed)),

@@ -10,6 +10,7 @@ use drawgate::config::Config;
 use drawgate::observe::Observer;
 use drawgate::reason::Reason;
 use drawgate::server::{Builder, Drained, Entry};
+use drawgate::session::Sessions;
 use drawgate::{CloseCode, Server};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -23,6 +24,7 @@ use tracing::subscriber::DefaultGuard;
 pub(crate) struct Case {
     pub(crate) address: SocketAddr,
     pub(crate) observer: Observer,
+    pub(crate) sessions: Arc<Sessions>,
     pub(crate) admin: Option<SocketAddr>,
     /// The first listener's way in for sockets from elsewhere.
     pub(crate) entry: Entry,
@@ -83,6 +85,7 @@ impl Case {
         let subscriber = tracing::subscriber::set_default(subscriber);
         let server = builder.bind().unwrap_or_else(|error| panic!("{error}"));
         let (address, admin, observer) = (server.address(), server.admin_address(), server.observer());
+        let sessions = server.sessions();
         let listener = server.addresses().next().map(|(name, _)| name.to_owned()).unwrap();
         let entry = server.entry(&listener).unwrap();
         let (stop, stopped) = oneshot::channel();
@@ -94,6 +97,7 @@ impl Case {
         Self {
             address,
             observer,
+            sessions,
             admin,
             entry,
             neighbour,

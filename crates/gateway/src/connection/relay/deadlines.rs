@@ -37,6 +37,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
             self.give_up_output(Ending::late(Reason::OutputStalled, limits.stall_timeout, elapsed), now);
         } else if passed(self.first_message_until()) {
             self.close_from_outside(Ending::by_gate(Reason::FirstMessageTimeout), now);
+        } else if let Some(ending) = self.tenure_ended(now) {
+            self.end_session(ending, now);
         } else if passed(self.message_until()) {
             let elapsed = since(self.message_since);
             self.close_from_outside(
@@ -106,6 +108,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
                 self.pong_until(),
                 self.ping_at(),
                 self.input_until(),
+                self.tenure_due(),
             ]
             .into_iter()
             .flatten()
@@ -141,5 +144,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
         self.message_since = self.message_since.map(|since| since + pause);
         self.heard_at = now;
         self.pinged_at = None;
+        self.note_message(now);
     }
 }

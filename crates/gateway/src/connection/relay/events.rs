@@ -75,6 +75,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
 
     pub(super) fn take_chunk(&mut self, chunk: &Chunk<'_>, turn: &mut Turn<'_>) {
         turn.tally.chunk(Direction::In, kind_of(chunk.kind), chunk.payload.len(), chunk.message_end);
+        self.note_message(turn.now);
+        if !self.takes_for_refresh(chunk, turn) {
+            self.deliver(chunk, turn);
+        }
+    }
+
+    /// Hands one piece to whoever gets the messages.
+    pub(super) fn deliver(&mut self, chunk: &Chunk<'_>, turn: &mut Turn<'_>) {
         match &mut self.application {
             Application::Unauthenticated(nobody) => {
                 if chunk.kind == MessageKind::Binary {
