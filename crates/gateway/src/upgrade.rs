@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 use crate::reason::Reason;
 use crate::route::{Origins, PathPattern, canonical_origin};
+use crate::tls::Peer;
 
 /// The routes of one listener, in the order in which they are tried.
 #[derive(Debug)]
@@ -101,13 +102,15 @@ impl Head {
     pub(crate) fn judge<T: Clone>(
         &self,
         entrances: &Entrances<T>,
+        peer: &Peer,
         negotiate: impl FnOnce(&T, &[Extension<'_>]) -> Option<String>,
     ) -> Result<Routed<T>, Refused> {
         let limits = HeadLimits::default();
         let request = Request::parse(&self.bytes[..self.head_bytes], &limits)
             .map_err(|refusal| Refused::by_head(refusal).answering(&self.bytes))?;
+        check_host(&request, peer)?;
         let entrance = entrances.find(&request).ok_or(Refused::because(Reason::RouteNotFound))?;
-        let answer = if entrance.admits_origin(&request) {
+        let answer = if entrance.admits_origin(&request, peer.is_encrypted) {
             let mut answer = Vec::with_capacity(ANSWER_BYTES_TYPICAL);
             let extensions = negotiate(&entrance.route, &request.extensions);
             // Nothing is chosen that the request did not offer, so nothing can be wrong with the answer.
@@ -160,16 +163,29 @@ impl<T> Entrances<T> {
 impl<T> Entrance<T> {
     /// RFC 6455 §10.2: browsers say which page they act for, and cannot be made to lie about it. A client that sends no
     /// Origin is not a browser, and this protects nobody from it.
-    fn admits_origin(&self, request: &Request<'_>) -> bool {
+    fn admits_origin(&self, request: &Request<'_>, is_encrypted: bool) -> bool {
+        let scheme = if is_encrypted { "https" } else { "http" };
         let Some(origin) = request.origin else { return true };
         match &self.origins {
             Origins::Any => true,
             Origins::Listed(listed) => listed.iter().any(|allowed| allowed == origin),
             // Both in canonical form, so that a scheme's own port may be written or left out.
-            Origins::Same => canonical_origin(&format!("http://{}", request.host.as_str()))
+            Origins::Same => canonical_origin(&format!("{scheme}://{}", request.host.as_str()))
                 .is_some_and(|own| canonical_origin(origin).as_deref() == Some(&own)),
         }
     }
+}
+
+/// RFC 6066 §3: who names a host in the TLS handshake asks for the same one in the request; RFC 9110 §15.5.20 has a status
+/// for who does not. Certificate, client authority and route would otherwise be those of different hosts.
+fn check_host(request: &Request<'_>, peer: &Peer) -> Result<(), Refused> {
+    let Some(server_name) = &peer.server_name else { return Ok(()) };
+    // A name in the handshake never ends in a dot; a Host may, and means the same to DNS.
+    let host = request.host.name();
+    if host.strip_suffix('.').unwrap_or(host).eq_ignore_ascii_case(server_name) {
+        return Ok(());
+    }
+    Err(Refused::because(Reason::HostMisdirected))
 }
 
 impl Refused {
@@ -336,6 +352,7 @@ const fn reason_phrase(status: u16) -> &'static str {
         405 => "Method Not Allowed",
         408 => "Request Timeout",
         414 => "URI Too Long",
+        421 => "Misdirected Request",
         426 => "Upgrade Required",
         429 => "Too Many Requests",
         431 => "Request Header Fields Too Large",

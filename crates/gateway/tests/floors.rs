@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The modules from the ground up, a floor a line; each may use what stands before it in this list.
-const MODULES: [&str; 21] = [
+const MODULES: [&str; 22] = [
     // Words that all others use.
     "clock",
     "chance",
@@ -28,6 +28,7 @@ const MODULES: [&str; 21] = [
     // Touch sockets and disk.
     "timers",
     "observe",
+    "tls",
     "backend",
     "upgrade",
     "connection",

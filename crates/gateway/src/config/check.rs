@@ -101,7 +101,8 @@ pub(super) fn exposure(context: &mut Context<'_>, listeners: &[ListenerDraft]) {
         let Some((address, _)) = &listener.address else {
             continue;
         };
-        if !address.ip().to_canonical().is_loopback() {
+        let is_plain = matches!(listener.tls, Some(None));
+        if is_plain && !address.ip().to_canonical().is_loopback() {
             context.warnings.push(format!(
                 "listeners.{}: {address} is open to other hosts without TLS; tokens and messages can be read on the way",
                 listener.name

@@ -21,3 +21,4 @@ mod reasons;
 mod resources;
 mod routing;
 mod support;
+mod tls;
