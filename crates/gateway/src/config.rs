@@ -148,6 +148,7 @@ fn read_document(context: &mut Context<'_>, document: &DeTable<'_>) -> Option<Co
     check::references(context, &listeners, &authenticators, &routes, all_routes_read);
     check::duplicate_routes(context, &routes);
     check::duplicate_addresses(context, &addresses(&listeners, admin.as_ref()));
+    check::certificates_unasked(context, &listeners, &authenticators, &routes);
     check::exposure(context, &listeners);
 
     Some(Config {

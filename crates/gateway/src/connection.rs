@@ -25,7 +25,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{timeout, timeout_at};
 
-use crate::auth::Authenticator;
+use crate::auth::{Authenticator, certificate};
 use crate::backend::Backend;
 use crate::backend::echo::Echoing;
 use crate::backend::handler::{Handling, Session};
@@ -40,7 +40,7 @@ use crate::pulse::Pulse;
 use crate::reason::{Fault, Reason};
 use crate::route::Notice;
 use crate::timers::Timers;
-use crate::tls::{Tls, Wire};
+use crate::tls::{Peer, Tls, Wire};
 use crate::upgrade::{Entrances, Head, HeadError, Refused, Routed, send_refusal};
 
 pub(crate) use ending::Ending;
@@ -313,8 +313,11 @@ where
         Ok(admitted) => admitted,
         Err(refused) => return Err(refuse(socket, refused).await),
     };
+    if let Err(refused) = recognise(gate, &route, &peer, record) {
+        return Err(refuse(socket, refused).await);
+    }
     // Held until the first message has been judged.
-    let place = match &route.authenticator {
+    let place = match awaits_message(&route, record) {
         None => None,
         Some(_) => match Arc::clone(&gate.unauthenticated).try_acquire_owned() {
             Ok(place) => Some(place),
@@ -326,7 +329,7 @@ where
     }
     record.phase = Phase::Open;
     opened(gate, record, &route);
-    let application = match &route.authenticator {
+    let application = match awaits_message(&route, record) {
         None => application(&route, record, &pulse),
         Some(authenticator) => {
             let until =
@@ -338,11 +341,29 @@ where
     let mut relay =
         Box::new(Relay::new(socket, facilities, terms, Arc::clone(&pulse), application, head.into_rest()));
     relay.compress(compression);
-    if let Some(authenticator) = &route.authenticator {
+    if let Some(authenticator) = awaits_message(&route, record) {
         authenticate(gate, authenticator, &route, &mut relay, &pulse, record).await?;
     }
     drop(place);
     Ok(relay)
+}
+
+/// Who speaks, where the client's certificate says it. Where nothing else could, it must.
+fn recognise(gate: &Gate, route: &Route, peer: &Peer, record: &mut Record) -> Result<(), Refused> {
+    let Some(authenticator) = &route.authenticator else { return Ok(()) };
+    let sources = &authenticator.config().credentials;
+    let found = certificate::principal(peer.certificate.as_ref(), sources, gate.facilities.clock.unix_now());
+    let found = found.map_err(|_| Refused::because(Reason::TokenInvalid))?;
+    if found.is_none() && !authenticator.config().takes_tokens() {
+        return Err(Refused::because(Reason::TokenInvalid));
+    }
+    record.principal = found.map(Arc::new);
+    Ok(())
+}
+
+/// What the first message is for, if it is yet to be said who speaks.
+fn awaits_message<'r>(route: &'r Route, record: &Record) -> Option<&'r Authenticator> {
+    route.authenticator.as_ref().filter(|_| record.principal.is_none())
 }
 
 /// The request head, within its deadline, which is moved by nothing.

@@ -19,10 +19,10 @@ use rustls::ServerConfig;
 use rustls::server::ProducesTickets;
 
 use crate::clock::UnixTime;
+use crate::principal::ClientCertificate;
 use watch::{Outlook, Watch};
 
 pub use files::{FileError, WhichFile};
-pub use names::ClientCertificate;
 
 pub(crate) use files::{ClientAuthorities, Identity};
 pub(crate) use handshake::{Established, Failure, FailureKind};

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
+use std::time::Duration;
 
 use toml::de::DeValue;
 
@@ -13,6 +14,7 @@ use super::defaults;
 use super::problem::ProblemKind;
 use super::read::{Context, Place, Value};
 use super::routes::NO_AUTH;
+use crate::auth::certificate::Name;
 use crate::auth::{Algorithm, Config, CredentialSource, Expected};
 use crate::secret::Secret;
 
@@ -38,9 +40,16 @@ pub(super) fn authenticators(context: &mut Context<'_>, value: Option<&Value<'_>
 
 fn authenticator(context: &mut Context<'_>, value: &Value<'_>) -> Option<Config> {
     let mut table = value.table(context)?;
-    let credentials = table.required(context, "credentials").and_then(|value| {
+    let credentials_value = table.required(context, "credentials");
+    let credentials = credentials_value.as_ref().and_then(|value| {
         value.list_of(context, "a list of sources such as [\"first_message\"]", credential_source)
     });
+    if credentials_value.is_some_and(|value| names_certificates_alone(&value)) {
+        let leeway = table.deadline(context, &defaults::LEEWAY);
+        table.finish(context);
+        let credentials = credentials?.into_iter().map(|(source, _)| source).collect();
+        return Some(certificates_alone(credentials, leeway));
+    }
     let algorithms = table
         .required(context, "algorithms")
         .and_then(|value| value.list_of(context, "a list of algorithms such as [\"HS256\"]", algorithm));
@@ -70,8 +79,36 @@ fn authenticator(context: &mut Context<'_>, value: &Value<'_>) -> Option<Config>
     })
 }
 
+/// Whether every source is a client's certificate, sound or not.
+fn names_certificates_alone(value: &Value<'_>) -> bool {
+    let DeValue::Array(elements) = value.value else { return false };
+    let is_certificate = |element: &DeValue<'_>| match element {
+        DeValue::Table(entries) => entries.contains_key("client_certificate"),
+        _ => false,
+    };
+    !elements.is_empty() && elements.iter().all(|element| is_certificate(element.get_ref()))
+}
+
+/// What takes certificates alone: no token has a key, an issuer or an audience there.
+fn certificates_alone(credentials: Vec<CredentialSource>, leeway: Duration) -> Config {
+    Config {
+        credentials,
+        algorithms: Vec::new(),
+        key: Secret::new(&[]),
+        issuer: Expected::Any,
+        audience: Expected::Any,
+        subject_claims: vec![DEFAULT_SUBJECT_CLAIM.to_owned()],
+        first_message_timeout: Duration::ZERO,
+        token_lifetime_max: None,
+        leeway,
+    }
+}
+
 fn credential_source(context: &mut Context<'_>, value: &Value<'_>) -> Option<CredentialSource> {
     if let DeValue::Table(entries) = value.value {
+        if entries.contains_key("client_certificate") {
+            return client_certificate(context, value);
+        }
         if entries.contains_key("cookie") || entries.contains_key("query") {
             let advice = "write \"first_message\"";
             context.report_unseen(&value.place, ProblemKind::NotSupportedYet, "is not supported yet", advice);
@@ -81,6 +118,20 @@ fn credential_source(context: &mut Context<'_>, value: &Value<'_>) -> Option<Cre
     }
     let later = ["authorization_header", "subprotocol", "ticket"];
     value.choice(context, &[("first_message", CredentialSource::FirstMessage)], &later)
+}
+
+/// Reads `{ client_certificate = "subject" }`.
+fn client_certificate(context: &mut Context<'_>, value: &Value<'_>) -> Option<CredentialSource> {
+    let mut table = value.table(context)?;
+    let names = [
+        ("subject", Name::Subject),
+        ("san_dns", Name::SanDns),
+        ("san_email", Name::SanEmail),
+        ("san_uri", Name::SanUri),
+    ];
+    let name = table.take("client_certificate").and_then(|value| value.choice(context, &names, &[]));
+    table.finish(context);
+    name.map(CredentialSource::ClientCertificate)
 }
 
 fn algorithm(context: &mut Context<'_>, value: &Value<'_>) -> Option<Algorithm> {

@@ -468,7 +468,7 @@ pub(super) static REQUIRED: [Required; 18] = [
     },
     Required {
         key: "auth.*.credentials",
-        allowed: "[\"first_message\"]",
+        allowed: "[\"first_message\"], or { client_certificate = \"subject\" } in the list",
         reason: "Each place that a credential is taken from is a door.",
     },
     Required {

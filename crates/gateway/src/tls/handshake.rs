@@ -7,7 +7,7 @@ use rustls::{AlertDescription, CertificateError, Error, HandshakeKind, ProtocolV
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 
-use super::names::ClientCertificate;
+use super::names;
 use super::{Peer, Tls, Wire};
 
 /// A handshake that has been made.
@@ -59,7 +59,7 @@ impl Tls {
         let peer = Peer {
             is_encrypted: true,
             server_name: connection.server_name().map(str::to_ascii_lowercase),
-            certificate: certificate.and_then(ClientCertificate::read),
+            certificate: certificate.and_then(names::client),
         };
         let version = match connection.protocol_version() {
             Some(ProtocolVersion::TLSv1_3) => "1.3",

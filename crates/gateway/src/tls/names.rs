@@ -10,50 +10,32 @@ use x509_parser::prelude::FromDer as _;
 use x509_parser::time::ASN1Time;
 
 use crate::clock::UnixTime;
+use crate::principal::ClientCertificate;
 
-/// A client's certificate, which has been verified (RFC 5280).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClientCertificate {
-    /// The common name of its subject.
-    pub subject: Option<String>,
-    /// The `dNSName`s of its subjectAltName, at most 16, as all of these lists.
-    pub dns_names: Vec<String>,
-    /// The `rfc822Name`s of its subjectAltName.
-    pub emails: Vec<String>,
-    /// The `uniformResourceIdentifier`s of its subjectAltName, such as a SPIFFE ID.
-    pub uris: Vec<String>,
-    /// When it becomes valid.
-    pub begins_at: UnixTime,
-    /// When it ends.
-    pub ends_at: UnixTime,
-}
-
-impl ClientCertificate {
-    /// Reads a certificate that has been verified; `None` where it cannot be read.
-    pub(crate) fn read(certificate: &CertificateDer<'_>) -> Option<Self> {
-        let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
-        let subject = parsed.subject().iter_common_name().next();
-        let mut this = Self {
-            subject: subject.and_then(|name| name.as_str().ok()).and_then(clean),
-            dns_names: Vec::new(),
-            emails: Vec::new(),
-            uris: Vec::new(),
-            begins_at: unix(parsed.validity().not_before),
-            ends_at: unix(parsed.validity().not_after),
+/// What a client's certificate says, which has been verified; `None` where it cannot be read.
+pub(super) fn client(certificate: &CertificateDer<'_>) -> Option<ClientCertificate> {
+    let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
+    let subject = parsed.subject().iter_common_name().next();
+    let mut this = ClientCertificate {
+        subject: subject.and_then(|name| name.as_str().ok()).and_then(clean),
+        dns_names: Vec::new(),
+        emails: Vec::new(),
+        uris: Vec::new(),
+        begins_at: unix(parsed.validity().not_before),
+        ends_at: unix(parsed.validity().not_after),
+    };
+    for name in alternative_names(&parsed) {
+        let (list, text) = match name {
+            GeneralName::DNSName(text) => (&mut this.dns_names, text),
+            GeneralName::RFC822Name(text) => (&mut this.emails, text),
+            GeneralName::URI(text) => (&mut this.uris, text),
+            _ => continue,
         };
-        for name in alternative_names(&parsed) {
-            let (list, text) = match name {
-                GeneralName::DNSName(text) => (&mut this.dns_names, text),
-                GeneralName::RFC822Name(text) => (&mut this.emails, text),
-                GeneralName::URI(text) => (&mut this.uris, text),
-                _ => continue,
-            };
-            if list.len() < NAMES_MAX {
-                list.extend(clean(text));
-            }
+        if list.len() < NAMES_MAX {
+            list.extend(clean(text));
         }
-        Some(this)
     }
+    Some(this)
 }
 
 /// What a server's certificate says of itself.
@@ -146,7 +128,7 @@ mod tests {
         params.distinguished_name.push(DnType::CommonName, "Alice");
         params.subject_alt_names.push(SanType::Rfc822Name("alice@example.com".try_into().unwrap()));
         params.subject_alt_names.push(SanType::URI("spiffe://example/alice".try_into().unwrap()));
-        let read = ClientCertificate::read(&certificate(&params)).unwrap();
+        let read = client(&certificate(&params)).unwrap();
         assert_eq!(read.subject.as_deref(), Some("Alice"));
         assert_eq!(read.dns_names, ["device.example"]);
         assert_eq!(read.emails, ["alice@example.com"]);
@@ -160,14 +142,14 @@ mod tests {
         let mut params = CertificateParams::new(many).unwrap();
         params.distinguished_name.push(DnType::CommonName, "Al\u{1b}[2Jice");
         params.subject_alt_names.push(SanType::URI(format!("u:{}", "a".repeat(256)).try_into().unwrap()));
-        let read = ClientCertificate::read(&certificate(&params)).unwrap();
+        let read = client(&certificate(&params)).unwrap();
         assert_eq!((read.subject, read.dns_names.len(), read.uris.len()), (None, 16, 0));
     }
 
     #[test]
     fn what_is_no_certificate_is_not_read() {
         for bytes in [&b""[..], b"\x30", b"\x30\x82\xff\xff", &[0x30; 1000]] {
-            assert_eq!(ClientCertificate::read(&CertificateDer::from(bytes)), None);
+            assert_eq!(client(&CertificateDer::from(bytes)), None);
         }
     }
 }

@@ -162,3 +162,22 @@ fn what_works_and_is_probably_not_meant_is_warned_of() {
     }
     assert_eq!(warnings.len(), 3, "{warnings:?}");
 }
+
+#[test]
+fn a_route_for_certificates_needs_a_listener_that_asks_for_them() {
+    let folder = tempfile::tempdir().unwrap();
+    write_pair(folder.path(), pair());
+    let auth = "[auth.devices]\ncredentials = [{ client_certificate = \"san_uri\" }]";
+    let text = format!("{}\n{auth}", LEAST.replace("auth = \"none\"", "auth = \"devices\""));
+    let asking = with_tls(&text, &format!("{FILES}, client_ca_file = \"cert.pem\""));
+    let config = read(&asking, folder.path()).unwrap();
+    assert!(!config.auth["devices"].takes_tokens());
+    for silent in [text.clone(), encrypted(&text)] {
+        let problem = super::only(read(&silent, folder.path()));
+        assert_eq!((problem.kind, &*problem.key), (ProblemKind::NotAllowed, "routes.chat.auth"), "{problem}");
+    }
+    let unknown = asking.replace("san_uri", "cn");
+    assert_eq!(super::only(read(&unknown, folder.path())).kind, ProblemKind::NotAllowed);
+    let token = asking.replace("[{ client", "[\"first_message\", { client");
+    assert_eq!(read(&token, folder.path()).unwrap_err().len(), 4, "a token's settings are missing");
+}

@@ -40,6 +40,40 @@ async fn a_certificate_that_may_be_shown_must_still_be_good() {
     refused(&mut gateway, Some(&mallory), "unknown_ca").await;
 }
 
+const BY_CERTIFICATE: &str = r#"
+    [routes.known]
+    listeners = ["secure"]
+    path = "/known"
+    origins = "any"
+    auth = "devices"
+    backend = "echo"
+    [auth.devices]
+    credentials = [{ client_certificate = "subject" }]
+"#;
+
+#[tokio::test]
+async fn a_certificate_says_who_speaks() {
+    let tls = "client_ca_file = \"ca.pem\", client_auth = \"optional\"";
+    let mut gateway = Gateway::start_with(tls, "", BY_CERTIFICATE).await;
+    let alice = gateway.authority.client("alice");
+    let config = gateway.known(alice.chain(), alice.private_key());
+    let mut client = gateway.connect_with(config, "localhost").await.unwrap();
+    let asked = crate::support::request("/known", "").replace("gate.example", "localhost");
+    client.send(asked.as_bytes()).await;
+    assert!(client.read_head().await.starts_with("HTTP/1.1 101 "));
+    // No first message is awaited: this one is a message like others.
+    client.echo(b"hello").await;
+    client.send(&crate::support::frame(0x88, b"\x03\xe8")).await;
+    client.read_to_end().await.unwrap();
+    let record = gateway.case.ended(Reason::ClosedByClient).await;
+    assert_eq!(record["subject"], "alice", "{record}");
+    // Without a certificate nobody speaks there, whatever else is shown.
+    let mut client = gateway.connect().await;
+    client.send(asked.as_bytes()).await;
+    assert!(client.read_head().await.starts_with("HTTP/1.1 401 "));
+    gateway.case.ended(Reason::TokenInvalid).await;
+}
+
 /// A client with this certificate is refused, and the record names `alert`.
 async fn refused(gateway: &mut Gateway, pair: Option<&Pair>, alert: &str) {
     let before = gateway.case.ends(Reason::TlsHandshakeFailed);
