@@ -9,6 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use toml::de::DeValue;
+use zeroize::Zeroizing;
 
 use super::defaults;
 use super::problem::ProblemKind;
@@ -206,7 +207,8 @@ fn read_secret(path: &Path) -> Result<Secret, String> {
     if !path.metadata().map_err(unreadable)?.is_file() {
         return Err("names what is no plain file".to_owned());
     }
-    let mut bytes = Vec::new();
+    // Room for all of it from the start: a vector that grows leaves copies behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(SECRET_ROOM_BYTES));
     let file = File::open(path).map_err(unreadable)?;
     file.take(SECRET_FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > SECRET_FILE_BYTES_MAX {
@@ -251,3 +253,5 @@ const DEFAULT_SUBJECT_CLAIM: &str = "sub";
 const SECRET_BYTES_MIN: usize = 32;
 /// The most bytes of a file with a secret.
 const SECRET_FILE_BYTES_MAX: u64 = 4096;
+/// Enough for one byte more than that, and for the reader to see that there is no other.
+const SECRET_ROOM_BYTES: usize = 4096 + 64;
