@@ -5,6 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::process::Stdio;
 use std::sync::Arc;
 
 use rcgen::{CertificateParams, KeyPair};
@@ -13,7 +14,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
-use crate::support::{PATIENCE, Program, REQUEST, echo, eventually};
+use crate::support::{PATIENCE, Program, REQUEST, drawgate, echo, eventually};
 
 pub(crate) type Encrypted = StreamOwned<ClientConnection, TcpStream>;
 
@@ -92,4 +93,91 @@ fn the_program_echoes_within_tls_and_ends_it_well() {
     drop(client);
     assert!(program.wait().success());
     eventually(|| program.log().contains("drained"), || program.log());
+}
+
+/// `drawgate connect` to `url` with these arguments, and one line to send.
+fn connected(url: &str, arguments: &[&str], environment: &[(&str, &Path)]) -> (Option<i32>, String, String) {
+    let mut command = drawgate();
+    command.args(["connect", url]).args(arguments).envs(environment.iter().copied());
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // One that refuses may be gone already.
+    let _ = child.stdin.take().unwrap().write_all(b"hello\n");
+    let output = child.wait_with_output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn the_client_trusts_who_it_is_told_to_and_says_why_it_does_not() {
+    let folder = Arc::new(tempfile::tempdir().unwrap());
+    write_certificate(folder.path());
+    let mut program = Program::start_in(folder, &encrypted_echo(""));
+    let port = program.listening("secure").port();
+    let url = format!("wss://localhost:{port}");
+    let authority = program.path("cert.pem");
+    let ca = ["--ca", authority.to_str().unwrap()];
+    let (code, stdout, stderr) = connected(&url, &ca, &[]);
+    assert_eq!((code, &*stdout), (Some(0), "hello\n"), "{stderr}");
+    assert!(
+        stderr.starts_with(&format!("connected to {url}/\n")) && stderr.ends_with("\nclosed\n"),
+        "{stderr}"
+    );
+    // The system's authorities are those of a file that OpenSSL's variable names, too.
+    let (code, ..) = connected(&url, &[], &[("SSL_CERT_FILE", &authority)]);
+    assert_eq!(code, Some(0));
+
+    let other = tempfile::tempdir().unwrap();
+    write_certificate(other.path());
+    let stranger = other.path().join("cert.pem");
+    let (key, nowhere) = (program.path("key.pem"), program.path("none.pem"));
+    let plain = format!("wss://{}", program.address);
+    let by_address = format!("wss://127.0.0.1:{port}");
+    for (url, file, told) in [
+        (&url, &stranger, "is not signed by an authority in the file of --ca"),
+        (&by_address, &authority, "is for another host"),
+        (&plain, &authority, "speaks no TLS; try ws://"),
+        (&url, &key, "has no certificate in PEM"),
+        (&url, &nowhere, "none.pem: "),
+    ] {
+        let (code, _, stderr) = connected(url, &["--ca", file.to_str().unwrap()], &[]);
+        assert_eq!(code, Some(1), "{stderr}");
+        assert!(stderr.contains(told), "{told}: {stderr}");
+    }
+    let (code, _, stderr) = connected(&url, &[], &[("SSL_CERT_FILE", &stranger)]);
+    assert_eq!(code, Some(1), "{stderr}");
+    assert!(stderr.contains("name the authority with --ca FILE"), "{stderr}");
+}
+
+#[test]
+fn the_demo_makes_an_authority_whose_certificate_works() {
+    let folder = Arc::new(tempfile::tempdir().unwrap());
+    let demo = ["demo", "--tls", "--data", folder.path().to_str().unwrap()];
+    // Its ports may be taken on this machine; its files are made before that is known.
+    let mut child = drawgate().args(demo).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let made = ["ca.pem", "ca.key", "cert.pem", "key.pem"];
+    eventually(
+        || made.iter().all(|name| folder.path().join(name).is_file()),
+        || "the demo has made no certificates".to_owned(),
+    );
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let printed = drawgate().args(demo).arg("--print-config").output().unwrap();
+    let config = String::from_utf8(printed.stdout).unwrap();
+    assert_eq!(config.matches("certificate_file = \"cert.pem\"").count(), 3, "{config}");
+    assert!(!config.contains("tls = \"none\"") && !config.contains("plain"), "{config}");
+    // The same on ports of the system's choice.
+    let config = config
+        .replace("[listeners.echo]", "[listeners.main]")
+        .replace("listeners = [\"echo\", ", "listeners = [\"main\", ")
+        .replace(":8765", ":0")
+        .replace(":8888", ":0")
+        .replace(":9090", ":0");
+    let program = Program::start_in(folder, &config);
+    let authority = program.path("ca.pem");
+    for host in ["127.0.0.1", "localhost"] {
+        let url = format!("wss://{host}:{}", program.address.port());
+        let (code, stdout, stderr) = connected(&url, &["--ca", authority.to_str().unwrap()], &[]);
+        assert_eq!((code, &*stdout), (Some(0), "Server received: hello\n"), "{stderr}");
+    }
 }
