@@ -81,7 +81,7 @@ fn system() -> Result<RootCertStore, Failure> {
     Ok(roots)
 }
 
-/// What went wrong, and what to do. Nothing of what the server sent is in it.
+/// What went wrong, and what to do. What of it a server could have chosen has been made harmless.
 fn explain(url: &Url, error: &io::Error, has_authority: bool) -> String {
     let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<Error>());
     let advice = match cause {
@@ -99,6 +99,9 @@ fn explain(url: &Url, error: &io::Error, has_authority: bool) -> String {
         Some(Error::InvalidCertificate(
             CertificateError::Expired | CertificateError::ExpiredContext { .. },
         )) => "the certificate has expired",
+        Some(Error::InvalidCertificate(CertificateError::Other(rule))) => {
+            return format!("{url}: the certificate is not good: {}", shown(&rule.to_string()));
+        }
         Some(Error::InvalidCertificate(_)) => "the certificate is not good",
         Some(Error::InvalidMessage(_)) => "what answers there speaks no TLS; try ws://",
         Some(Error::AlertReceived(alert)) => {
