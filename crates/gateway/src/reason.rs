@@ -41,8 +41,8 @@ row::reasons! {
     RequestHeadersTooMany "request_headers_too_many" "Request Headers Too Many" "the request has more headers than allowed"
         http[431] close[] level Warn fault Client retry Never;
 
-    /// The head was not complete within the listener's `head_timeout`, which runs from the accept and is moved by
-    /// nothing. A client that is not attacking is on a very slow path; it may try again.
+    /// The head was not complete within the listener's `head_timeout`, which runs from the accept, or from the end of the
+    /// TLS handshake, and is moved by nothing. A client that is not attacking is on a very slow path; it may try again.
     RequestTimeout "request_timeout" "Request Timeout" "the request did not arrive in time"
         http[408] close[] level Info fault Client retry AtOnce;
 

@@ -228,3 +228,15 @@ async fn clients_that_are_not_let_in_are_closed_without_a_word_in_the_clear() {
     drop(socket);
     gateway.case.refused(Reason::ClientConnectionsExceeded, b"").await;
 }
+
+#[tokio::test]
+async fn a_drain_does_not_wait_for_handshakes() {
+    let mut gateway = Gateway::start_with("", "tls_timeout = \"2s\"", "").await;
+    let mut socket = gateway.socket().await;
+    sleep(Duration::from_millis(50)).await;
+    let begun = Instant::now();
+    gateway.case.drain();
+    assert_eq!(read_to_end(&mut socket).await, b"");
+    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    gateway.case.stopped().await;
+}
