@@ -48,14 +48,17 @@ program:
 tools:
 	conformance/install.sh
 
-# The Autobahn suite against the program, some minutes. WRITE=1 brings docs/autobahn.md up to date; SAMPLE=1 takes a few cases
-# of each part of the compression groups, some seconds.
+# The Autobahn suite and testssl.sh against the program, some minutes. WRITE=1 brings docs/autobahn.md up to date; SAMPLE=1 takes a few cases
+# of each part of the compression groups and leaves testssl.sh out, some seconds.
 conformance: program tools
 	$(PYTHON) conformance/autobahn.py --binary $(BINARY) $(if $(SAMPLE),--sample) $(if $(WRITE),--write)
+	$(if $(SAMPLE),,conformance/install.sh testssl)
+	$(if $(SAMPLE),,$(PYTHON) conformance/tls.py --binary $(BINARY))
 
-# Real clients against `drawgate demo`.
+# Real clients against `drawgate demo`, and what docs/tls.md shows.
 clients: program tools
 	$(PYTHON) conformance/clients.py --binary $(BINARY)
+	$(PYTHON) conformance/tls_page.py --binary $(BINARY)
 
 # The examples in docs/, word for word, against the program.
 pages: program tools
@@ -78,7 +81,7 @@ clean:
 BENCH := --manifest-path bench/Cargo.toml --locked
 
 # What the data path costs beside its peers; writes docs/performance.md. WHAT is one or more of messages, handshake, many,
-# idle and instructions; without it, all of them: some twenty minutes, on a machine that does nothing else.
+# idle, tls and instructions; without it, all of them: some twenty minutes, on a machine that does nothing else.
 bench:
 	bench/install.sh
 	cargo build --release --package drawgate-cli --locked

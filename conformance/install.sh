@@ -39,3 +39,8 @@ if ! same_as package-lock.json node_modules/installed.json; then
     cp package-lock.json node_modules/installed.json
     echo "conformance: installed node_modules"
 fi
+
+# Only what runs it needs it: `install.sh testssl`.
+if [ "${1:-}" = testssl ]; then
+    need "command -v testssl" testssl.sh
+fi

@@ -5,6 +5,7 @@
 //! the upgrade or the first message and before the session. Never logs, waits, fetches or reads time: `now` is an
 //! argument, and the same token, key and moment always give the same answer.
 
+pub mod certificate;
 mod claims;
 pub(crate) mod credential;
 mod jose;
@@ -91,13 +92,19 @@ pub struct Config {
 }
 
 impl Config {
+    /// Whether tokens are a credential; where only certificates are, there is nothing to verify tokens with.
+    #[must_use]
+    pub fn takes_tokens(&self) -> bool {
+        !CredentialSource::are_certificates(&self.credentials)
+    }
+
     /// Everything in it that must not be, in the order of its fields.
     #[must_use]
     pub fn problems(&self) -> Vec<ConfigError> {
         let found = [
             (self.credentials.is_empty(), ConfigError::NoCredentials),
-            (self.algorithms.is_empty(), ConfigError::NoAlgorithm),
-            (self.key.expose().len() < HMAC_KEY_BYTES_MIN, ConfigError::KeyTooShort),
+            (self.takes_tokens() && self.algorithms.is_empty(), ConfigError::NoAlgorithm),
+            (self.takes_tokens() && self.key.expose().len() < HMAC_KEY_BYTES_MIN, ConfigError::KeyTooShort),
             (self.subject_claims.is_empty(), ConfigError::NoSubjectClaim),
             (self.leeway > LEEWAY_MAX, ConfigError::LeewayTooLong),
         ];
@@ -142,6 +149,15 @@ pub enum CredentialSource {
     /// A one-time ticket: the query parameter `ticket`, an entry `drawgate.ticket.TICKET` among the subprotocols, or the first
     /// message where that is a source too.
     Ticket,
+    /// The certificate that the client showed in the TLS handshake; what is named in it is the subject.
+    ClientCertificate(certificate::Name),
+}
+
+impl CredentialSource {
+    /// Whether certificates are the only credential among `sources`.
+    pub(crate) fn are_certificates(sources: &[Self]) -> bool {
+        !sources.is_empty() && sources.iter().all(|source| matches!(source, Self::ClientCertificate(_)))
+    }
 }
 
 /// A signature algorithm (RFC 7518 §3.1).

@@ -10,6 +10,7 @@ mod identity;
 mod live;
 mod output;
 mod relay;
+mod secure;
 mod worker;
 
 use std::future::poll_fn;
@@ -31,7 +32,7 @@ use crate::clock::{Clock, Instant, Moment};
 use crate::compression::{self, Compression, Declined};
 use crate::firewall::{Admission, Denied};
 use crate::limits::Limits;
-use crate::observe::{Ended, Observer, Phase, RouteMetrics};
+use crate::observe::{Ended, Observer, Phase, RouteMetrics, TlsMetrics};
 use crate::principal::{ClientAddr, ConnectionId};
 use crate::pulse::Pulse;
 use crate::reason::Reason;
@@ -39,6 +40,7 @@ use crate::route::{Notice, RefuseBy};
 use crate::session::Sessions;
 use crate::ticket::Tickets;
 use crate::timers::Timers;
+use crate::tls::Tls;
 use crate::upgrade::{Entrances, Refused};
 
 use admit::admit;
@@ -88,6 +90,10 @@ pub(crate) struct Gate {
     pub(crate) unauthenticated: Arc<Semaphore>,
     /// Places for clients that are refused before a byte is read, while they are told so.
     pub(crate) turned_away: Semaphore,
+    /// Places for TLS handshakes.
+    pub(crate) tls_handshakes: Semaphore,
+    /// How many there are.
+    pub(crate) tls_handshakes_max: usize,
     /// The sessions that live, and what keeps tokens and subjects out.
     pub(crate) sessions: Arc<Sessions>,
     /// Turns true when the drain begins.
@@ -135,9 +141,19 @@ pub(crate) struct Route {
     pub(crate) terms: Arc<Terms>,
 }
 
+/// A TLS listener's certificates, and how long a handshake may take, from the accept on.
+#[derive(Clone, Debug)]
+pub(crate) struct Encryption {
+    pub(crate) tls: Arc<Tls>,
+    pub(crate) timeout: Duration,
+    pub(crate) metrics: Arc<TlsMetrics>,
+}
+
 /// A listener's side of a connection.
 #[derive(Debug)]
 pub(crate) struct Door {
+    /// `None` where the listener is plain.
+    pub(crate) encryption: Option<Encryption>,
     pub(crate) head_timeout: Duration,
     pub(crate) entrances: Entrances<Arc<Route>>,
 }
@@ -347,6 +363,7 @@ mod tests {
     use tokio::net::TcpStream;
 
     use super::*;
+    use crate::tls::Wire;
 
     fn future_bytes<A, B, C, F>(_: impl Fn(A, B, C) -> F) -> usize {
         size_of::<F>()
@@ -355,7 +372,9 @@ mod tests {
     #[test]
     fn r09_what_an_idle_connection_holds_is_small() {
         // The allocator has a class of 320 bytes; the next is 384, for each of all connections.
-        assert!(size_of::<Relay<TcpStream>>() <= 320, "{}", size_of::<Relay<TcpStream>>());
+        assert!(size_of::<Relay<Wire<TcpStream>>>() <= 320, "{}", size_of::<Relay<Wire<TcpStream>>>());
+        // That it could be encrypted costs a plain connection a word at most.
+        assert!(size_of::<Wire<TcpStream>>() <= size_of::<TcpStream>() + 8);
         let life_bytes = future_bytes(serve::<TcpStream>);
         assert!(life_bytes <= 448, "{life_bytes}");
     }

@@ -8,7 +8,7 @@
 //! 1. [`server`] binds, accepts and drains; [`config`] says how; [`admin`] shows health and metrics
 //! 2. `connection` lives one connection, from the accept to its end, and concludes it
 //! 3. [`firewall`] admits the client, or not
-//! 4. `upgrade` reads the request and finds the route
+//! 4. [`tls`] makes the handshake, where the listener encrypts; `upgrade` reads the request and finds the route
 //! 5. [`auth`] turns a credential into a [`Principal`](principal::Principal)
 //! 6. [`session`] is the life that this begins: limited, refreshed, revoked
 //! 7. [`backend`] answers: the built-in echo, or a [`Handler`]
@@ -61,6 +61,7 @@ pub mod server;
 pub mod session;
 pub mod ticket;
 mod timers;
+pub mod tls;
 mod upgrade;
 
 pub use backend::handler::{Handler, Session, SessionEnded};

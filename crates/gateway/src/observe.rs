@@ -9,12 +9,14 @@ mod log;
 mod metrics;
 mod rotate;
 mod suppress;
+mod tls;
 mod traffic;
 mod writer;
 
 pub use encode::{ENCODED_BYTES_MAX, Encoded};
 pub use metrics::{CONTENT_TYPE, RouteMetrics};
 pub use rotate::RotatingFile;
+pub(crate) use tls::{HandshakeOutcome, TlsMetrics};
 pub use traffic::{Count, Direction, FrameKind, Traffic, TrafficDelta};
 
 use std::fmt::Display;
@@ -133,6 +135,11 @@ impl Observer {
     #[must_use]
     pub fn route_metrics(&self, route: &str) -> Arc<RouteMetrics> {
         Arc::clone(self.0.metrics.route(Some(route)))
+    }
+
+    /// The counters of the TLS listener `name`, to be made once for each in the configuration.
+    pub(crate) fn tls_metrics(&self, name: &str) -> Arc<TlsMetrics> {
+        Arc::new(self.0.metrics.tls.listener(name))
     }
 
     /// The gauge of output that waits for slow clients, for those who queue it to add to and subtract from.

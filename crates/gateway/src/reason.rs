@@ -41,8 +41,8 @@ row::reasons! {
     RequestHeadersTooMany "request_headers_too_many" "Request Headers Too Many" "the request has more headers than allowed"
         http[431] close[] level Warn fault Client retry Never;
 
-    /// The head was not complete within the listener's `head_timeout`, which runs from the accept and is moved by
-    /// nothing. A client that is not attacking is on a very slow path; it may try again.
+    /// The head was not complete within the listener's `head_timeout`, which runs from the accept, or from the end of the
+    /// TLS handshake, and is moved by nothing. A client that is not attacking is on a very slow path; it may try again.
     RequestTimeout "request_timeout" "Request Timeout" "the request did not arrive in time"
         http[408] close[] level Info fault Client retry AtOnce;
 
@@ -102,6 +102,28 @@ row::reasons! {
     /// `Sec-WebSocket-Extensions` does not follow its grammar, or is longer than allowed (RFC 6455 §9.1).
     ExtensionsInvalid "extensions_invalid" "Extensions Invalid" "the list of extensions is invalid or too long"
         http[400] close[] level Warn fault Client retry Never;
+
+    // TLS: refused before there is anything to answer in.
+
+    /// The TLS handshake failed; the record's detail names the alert. Most often a client that does not trust the
+    /// certificate, one that speaks plain HTTP or no version from 1.2 on, or one whose own certificate is not good here.
+    TlsHandshakeFailed "tls_handshake_failed" "TLS Handshake Failed" "the TLS handshake failed"
+        http[] close[] level Warn fault Client retry Never;
+
+    /// The TLS handshake was not complete within the listener's `tls_timeout`, which runs from the accept and is moved by
+    /// nothing. A client that is not attacking is on a very slow path; it may try again.
+    TlsTimeout "tls_timeout" "TLS Timeout" "the TLS handshake was not completed in time"
+        http[] close[] level Info fault Client retry AtOnce;
+
+    /// As many TLS handshakes are being made as `server.tls_handshakes_max` allows. Either an attack, or many clients that
+    /// connect at once, which try again.
+    TlsFull "tls_full" "TLS Full" "too many TLS handshakes at a time"
+        http[] close[] level Warn fault Gateway retry AfterSeconds(5);
+
+    /// The `Host` header names another host than the client named in the TLS handshake (SNI; RFC 9110 §15.5.20). A proxy
+    /// that encrypts anew must name the same host in both, or none in the handshake.
+    HostMisdirected "host_misdirected" "Host Misdirected" "the Host is not the one named in the TLS handshake"
+        http[421] close[] level Warn fault Client retry Never;
 
     // Admission: the request may be fine, but not now or not from here.
 
@@ -384,7 +406,10 @@ mod tests {
     use super::*;
 
     /// Ends where nothing of ours is sent: nobody is there, or the code is the other side's.
-    const SILENT: [Reason; 7] = [
+    const SILENT: [Reason; 10] = [
+        Reason::TlsHandshakeFailed,
+        Reason::TlsTimeout,
+        Reason::TlsFull,
         Reason::RequestIncomplete,
         Reason::CloseTimeout,
         Reason::ClosedByClient,

@@ -4,6 +4,7 @@
 //! becomes a task that lives one connection. It decides nothing about connections but whether there is room for them.
 
 mod accept;
+mod certificates;
 mod route;
 mod upkeep;
 
@@ -35,6 +36,7 @@ use crate::reason::Reason;
 use crate::session::Sessions;
 use crate::ticket::Tickets;
 use crate::timers::Timers;
+use crate::tls;
 use crate::upgrade::Entrances;
 
 pub use route::{Access, Route};
@@ -123,6 +125,7 @@ impl Server {
             admin,
             buffers_bytes_max,
             compression_bytes_max,
+            tls_handshakes_max,
             warnings: _,
         } = config;
         Builder {
@@ -134,6 +137,7 @@ impl Server {
             admin,
             buffers_bytes_max: usize::try_from(buffers_bytes_max).unwrap_or(usize::MAX),
             compression_bytes_max: usize::try_from(compression_bytes_max).unwrap_or(usize::MAX),
+            tls_handshakes_max: usize::try_from(tls_handshakes_max).unwrap_or(usize::MAX),
             ..Builder::default()
         }
     }
@@ -202,6 +206,10 @@ impl Server {
         tasks.spawn(upkeep::shed_load(Arc::clone(&gate)));
         tasks.spawn(upkeep::report_suppressed(gate.observer.clone()));
         tasks.spawn(upkeep::forget_revocations(Arc::clone(&gate)));
+        let encrypted = self.bound.iter().filter_map(|bound| bound.door.encryption.as_ref());
+        for encryption in encrypted.cloned() {
+            tasks.spawn(certificates::keep(encryption, gate.facilities.clock.clone()));
+        }
         let (stop_admin, stopped) = watch::channel(false);
         let mut admin_tasks = JoinSet::new();
         if let Some(listener) = self.admin {
@@ -286,6 +294,7 @@ pub struct Builder {
     connections_max: usize,
     unauthenticated_max: usize,
     tickets: Arc<Tickets>,
+    tls_handshakes_max: usize,
     clock: Clock,
     chance: Option<Chance>,
 }
@@ -307,6 +316,7 @@ impl Default for Builder {
             connections_max: usize::MAX,
             unauthenticated_max: 10_000,
             tickets: Arc::default(),
+            tls_handshakes_max: 2000,
             clock: Clock::system(),
             chance: None,
         }
@@ -317,8 +327,14 @@ impl Builder {
     /// Listens on `address`, without TLS; the listener's name is the address.
     #[must_use]
     pub fn listen(self, address: SocketAddr) -> Self {
-        let head_timeout = Duration::from_secs(5);
-        self.listener(ListenerConfig { name: address.to_string(), address, head_timeout, required: true })
+        self.listener(listener_at(address, None))
+    }
+
+    /// Listens on `address` with TLS; the listener's name is the address. The files are read when it is bound, and again
+    /// whenever they change.
+    #[must_use]
+    pub fn listen_tls(self, address: SocketAddr, tls: tls::Config) -> Self {
+        self.listener(listener_at(address, Some(tls)))
     }
 
     /// Adds a listener.
@@ -361,6 +377,13 @@ impl Builder {
     #[must_use]
     pub fn tickets(mut self, tickets: Arc<Tickets>) -> Self {
         self.tickets = tickets;
+        self
+    }
+
+    /// Makes at most this many TLS handshakes at a time; 2,000 by default.
+    #[must_use]
+    pub fn tls_handshakes_max(mut self, tls_handshakes_max: usize) -> Self {
+        self.tls_handshakes_max = tls_handshakes_max;
         self
     }
 
@@ -438,12 +461,17 @@ impl Builder {
             .collect::<Result<Vec<_>, auth::ConfigError>>()
             .map_err(StartError::Auth)?;
         let (mut bound, mut skipped) = (Vec::new(), Vec::new());
-        for ListenerConfig { name, address, head_timeout, required } in self.listeners {
+        for ListenerConfig { name, address, tls, tls_timeout, head_timeout, required } in self.listeners {
+            let encryption = tls
+                .map(|tls| certificates::encryption(tls, tls_timeout, &observer, &name, &self.clock))
+                .transpose()
+                .map_err(StartError::Tls)?;
             match bind(address) {
                 Ok(listener) => {
                     let address = listener.local_addr().unwrap_or(address);
                     let entrances = routes.iter().filter_map(|route| route.entrance_for(&name)).collect();
-                    let door = Arc::new(Door { head_timeout, entrances: Entrances::new(entrances) });
+                    let door =
+                        Arc::new(Door { encryption, head_timeout, entrances: Entrances::new(entrances) });
                     bound.push(Bound { name, address, listener, door });
                 }
                 Err(source) => {
@@ -475,6 +503,8 @@ impl Builder {
                 unauthenticated: Arc::new(Semaphore::new(
                     self.unauthenticated_max.min(Semaphore::MAX_PERMITS),
                 )),
+                tls_handshakes: Semaphore::new(self.tls_handshakes_max.min(Semaphore::MAX_PERMITS)),
+                tls_handshakes_max: self.tls_handshakes_max,
                 turned_away: Semaphore::new(TURNED_AWAY_MAX),
                 tickets: self.tickets,
                 sessions,
@@ -487,6 +517,12 @@ impl Builder {
             drain_timeout: self.drain_timeout,
         })
     }
+}
+
+/// A listener that is set as by default.
+fn listener_at(address: SocketAddr, tls: Option<tls::Config>) -> ListenerConfig {
+    let (tls_timeout, head_timeout) = (Duration::from_secs(5), Duration::from_secs(5));
+    ListenerConfig { name: address.to_string(), address, tls, tls_timeout, head_timeout, required: true }
 }
 
 fn bind(address: SocketAddr) -> io::Result<TcpListener> {
@@ -520,6 +556,9 @@ pub enum StartError {
         /// What the system said.
         source: io::Error,
     },
+    /// A listener's certificate, its key or its client authorities cannot be used.
+    #[error("{0}")]
+    Tls(#[source] tls::FileError),
     /// A route's authentication cannot work.
     #[error("a route's authentication cannot work")]
     Auth(#[source] auth::ConfigError),

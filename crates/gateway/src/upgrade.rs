@@ -14,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use crate::auth::credential::TOKEN_SUBPROTOCOL;
 use crate::reason::Reason;
 use crate::route::{Origins, PathPattern, canonical_origin};
+use crate::tls::Peer;
 
 /// The routes of one listener, in the order in which they are tried.
 #[derive(Debug)]
@@ -137,33 +138,47 @@ impl<T> Entrances<T> {
 impl<T> Entrance<T> {
     /// RFC 6455 §10.2: browsers say which page they act for, and cannot be made to lie about it. A client that sends no
     /// Origin is not a browser, and this protects nobody from it.
-    pub(crate) fn check_origin(&self, request: &Request<'_>) -> Result<(), Refused> {
+    pub(crate) fn check_origin(&self, request: &Request<'_>, peer: &Peer) -> Result<(), Refused> {
         let is_welcome = match request.origin {
             None => true,
-            Some(origin) => self.names_origin(request, origin).unwrap_or(true),
+            Some(origin) => self.names_origin(request, origin, peer).unwrap_or(true),
         };
         if is_welcome { Ok(()) } else { Err(Refused::because(Reason::OriginRefused)) }
     }
 
     /// A credential that browsers add by themselves proves nothing about the page that asks: that page must be named, and
     /// `"any"` names none.
-    pub(crate) fn check_origin_of_ambient(&self, request: &Request<'_>) -> Result<(), Refused> {
-        let is_named = request.origin.is_some_and(|origin| self.names_origin(request, origin) == Some(true));
+    pub(crate) fn check_origin_of_ambient(&self, request: &Request<'_>, peer: &Peer) -> Result<(), Refused> {
+        let is_named =
+            request.origin.is_some_and(|origin| self.names_origin(request, origin, peer) == Some(true));
         if is_named { Ok(()) } else { Err(Refused::because(Reason::OriginRefused)) }
     }
 
     /// Whether `origin` is one of those that are named; `None` where none is, as any is welcome.
-    fn names_origin(&self, request: &Request<'_>, origin: &str) -> Option<bool> {
+    fn names_origin(&self, request: &Request<'_>, origin: &str, peer: &Peer) -> Option<bool> {
+        let scheme = if peer.is_encrypted { "https" } else { "http" };
         match &self.origins {
             Origins::Any => None,
             Origins::Listed(listed) => Some(listed.iter().any(|allowed| allowed == origin)),
             // Both in canonical form, so that a scheme's own port may be written or left out.
             Origins::Same => {
-                let own = canonical_origin(&format!("http://{}", request.host.as_str()));
+                let own = canonical_origin(&format!("{scheme}://{}", request.host.as_str()));
                 Some(own.is_some() && canonical_origin(origin) == own)
             }
         }
     }
+}
+
+/// RFC 6066 §3: who names a host in the TLS handshake asks for the same one in the request; RFC 9110 §15.5.20 has a status
+/// for who does not. Certificate, client authority and route would otherwise be those of different hosts.
+pub(crate) fn check_host(request: &Request<'_>, peer: &Peer) -> Result<(), Refused> {
+    let Some(server_name) = &peer.server_name else { return Ok(()) };
+    // A name in the handshake never ends in a dot; a Host may, and means the same to DNS.
+    let host = request.host.name();
+    if host.strip_suffix('.').unwrap_or(host).eq_ignore_ascii_case(server_name) {
+        return Ok(());
+    }
+    Err(Refused::because(Reason::HostMisdirected))
 }
 
 /// The `101` to `request`, which agrees to `extensions`.
@@ -363,6 +378,7 @@ const fn reason_phrase(status: u16) -> &'static str {
         405 => "Method Not Allowed",
         408 => "Request Timeout",
         414 => "URI Too Long",
+        421 => "Misdirected Request",
         426 => "Upgrade Required",
         429 => "Too Many Requests",
         431 => "Request Header Fields Too Large",

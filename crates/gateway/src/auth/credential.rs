@@ -64,8 +64,8 @@ fn each<'r>(
     take: &mut dyn FnMut(Result<Shown<'r>, Fault>) -> Result<(), Fault>,
 ) -> Result<(), Fault> {
     match source {
-        // A message is no part of the request.
-        CredentialSource::FirstMessage => Ok(()),
+        // Neither is part of the request.
+        CredentialSource::FirstMessage | CredentialSource::ClientCertificate(_) => Ok(()),
         CredentialSource::AuthorizationHeader => match request.authorization.and_then(bearer) {
             None => Ok(()),
             Some(token) => take(token.map(Shown::Token)),

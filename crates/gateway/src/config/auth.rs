@@ -6,13 +6,16 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
+use std::time::Duration;
 
 use toml::de::DeValue;
+use zeroize::Zeroizing;
 
 use super::defaults;
 use super::problem::ProblemKind;
 use super::read::{Context, Place, Table, Value};
 use super::routes::NO_AUTH;
+use crate::auth::certificate::Name;
 use crate::auth::{Algorithm, Config, CredentialSource, Expected};
 use crate::secret::Secret;
 use crate::session::{self, AtLimit};
@@ -39,9 +42,17 @@ pub(super) fn authenticators(context: &mut Context<'_>, value: Option<&Value<'_>
 
 fn authenticator(context: &mut Context<'_>, value: &Value<'_>) -> Option<Config> {
     let mut table = value.table(context)?;
-    let credentials = table.required(context, "credentials").and_then(|value| {
+    let credentials_value = table.required(context, "credentials");
+    let credentials = credentials_value.as_ref().and_then(|value| {
         value.list_of(context, "a list of sources such as [\"first_message\"]", credential_source)
     });
+    if credentials_value.is_some_and(|value| names_certificates_alone(&value)) {
+        let leeway = table.deadline(context, &defaults::LEEWAY);
+        let sessions = sessions(context, &mut table);
+        table.finish(context);
+        let credentials = credentials?.into_iter().map(|(source, _)| source).collect();
+        return Some(certificates_alone(credentials, leeway, sessions));
+    }
     let algorithms = table
         .required(context, "algorithms")
         .and_then(|value| value.list_of(context, "a list of algorithms such as [\"HS256\"]", algorithm));
@@ -84,8 +95,41 @@ fn sessions(context: &mut Context<'_>, table: &mut Table<'_>) -> session::Config
     }
 }
 
+/// Whether every source is a client's certificate, sound or not.
+fn names_certificates_alone(value: &Value<'_>) -> bool {
+    let DeValue::Array(elements) = value.value else { return false };
+    let is_certificate = |element: &DeValue<'_>| match element {
+        DeValue::Table(entries) => entries.contains_key("client_certificate"),
+        _ => false,
+    };
+    !elements.is_empty() && elements.iter().all(|element| is_certificate(element.get_ref()))
+}
+
+/// What takes certificates alone: no token has a key, an issuer or an audience there.
+fn certificates_alone(
+    credentials: Vec<CredentialSource>,
+    leeway: Duration,
+    sessions: session::Config,
+) -> Config {
+    Config {
+        credentials,
+        algorithms: Vec::new(),
+        key: Secret::new(&[]),
+        issuer: Expected::Any,
+        audience: Expected::Any,
+        subject_claims: vec![DEFAULT_SUBJECT_CLAIM.to_owned()],
+        first_message_timeout: Duration::ZERO,
+        token_lifetime_max: None,
+        leeway,
+        sessions,
+    }
+}
+
 fn credential_source(context: &mut Context<'_>, value: &Value<'_>) -> Option<CredentialSource> {
-    if let DeValue::Table(_) = value.value {
+    if let DeValue::Table(entries) = value.value {
+        if entries.contains_key("client_certificate") {
+            return client_certificate(context, value);
+        }
         return named_source(context, value);
     }
     let choices = [
@@ -111,7 +155,8 @@ fn named_source(context: &mut Context<'_>, value: &Value<'_>) -> Option<Credenti
             return None;
         }
         (_, _) => {
-            let advice = "write { cookie = \"NAME\" } or { query = \"NAME\" }";
+            let advice =
+                "write { cookie = \"NAME\" }, { query = \"NAME\" } or { client_certificate = \"subject\" }";
             value.not_allowed(context, "names no one place", advice);
             return None;
         }
@@ -125,6 +170,20 @@ fn named_source(context: &mut Context<'_>, value: &Value<'_>) -> Option<Credenti
         return None;
     }
     Some(source(name))
+}
+
+/// Reads `{ client_certificate = "subject" }`.
+fn client_certificate(context: &mut Context<'_>, value: &Value<'_>) -> Option<CredentialSource> {
+    let mut table = value.table(context)?;
+    let names = [
+        ("subject", Name::Subject),
+        ("san_dns", Name::SanDns),
+        ("san_email", Name::SanEmail),
+        ("san_uri", Name::SanUri),
+    ];
+    let name = table.take("client_certificate").and_then(|value| value.choice(context, &names, &[]));
+    table.finish(context);
+    name.map(CredentialSource::ClientCertificate)
 }
 
 fn algorithm(context: &mut Context<'_>, value: &Value<'_>) -> Option<Algorithm> {
@@ -199,7 +258,8 @@ fn read_secret(path: &Path) -> Result<Secret, String> {
     if !path.metadata().map_err(unreadable)?.is_file() {
         return Err("names what is no plain file".to_owned());
     }
-    let mut bytes = Vec::new();
+    // Room for all of it from the start: a vector that grows leaves copies behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(SECRET_ROOM_BYTES));
     let file = File::open(path).map_err(unreadable)?;
     file.take(SECRET_FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > SECRET_FILE_BYTES_MAX {
@@ -214,13 +274,13 @@ fn read_secret(path: &Path) -> Result<Secret, String> {
 }
 
 #[cfg(unix)]
-fn readable_by_others(path: &Path) -> bool {
+pub(super) fn readable_by_others(path: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt as _;
     path.metadata().is_ok_and(|metadata| metadata.permissions().mode() & 0o077 != 0)
 }
 
 #[cfg(not(unix))]
-fn readable_by_others(_path: &Path) -> bool {
+pub(super) fn readable_by_others(_path: &Path) -> bool {
     false
 }
 
@@ -246,3 +306,5 @@ const SOURCE_NAME_BYTES_MAX: usize = 64;
 const SECRET_BYTES_MIN: usize = 32;
 /// The most bytes of a file with a secret.
 const SECRET_FILE_BYTES_MAX: u64 = 4096;
+/// Enough for one byte more than that, and for the reader to see that there is no other.
+const SECRET_ROOM_BYTES: usize = 4096 + 64;

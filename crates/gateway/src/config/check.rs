@@ -129,11 +129,42 @@ pub(super) fn exposure(context: &mut Context<'_>, listeners: &[ListenerDraft]) {
         let Some((address, _)) = &listener.address else {
             continue;
         };
-        if !address.ip().to_canonical().is_loopback() {
+        let is_plain = matches!(listener.tls, Some(None));
+        if is_plain && !address.ip().to_canonical().is_loopback() {
             context.warnings.push(format!(
                 "listeners.{}: {address} is open to other hosts without TLS; tokens and messages can be read on the way",
                 listener.name
             ));
+        }
+    }
+}
+
+/// Reports routes that ask for a certificate on a listener that does not.
+pub(super) fn certificates_unasked(
+    context: &mut Context<'_>,
+    listeners: &[ListenerDraft],
+    authenticators: &auth::Drafts,
+    routes: &[RouteDraft],
+) {
+    let asks = |name: &str| {
+        let listener = listeners.iter().find(|listener| listener.name == name);
+        // One that could not be read is a problem of its own.
+        listener.is_none_or(|listener| match &listener.tls {
+            None => true,
+            Some(tls) => tls.as_ref().is_some_and(|tls| tls.clients.authorities_file().is_some()),
+        })
+    };
+    for route in routes {
+        let Some((Some(name), place)) = &route.auth else { continue };
+        let config = authenticators.get(name).and_then(|(_, config)| config.as_ref());
+        if !config.is_some_and(|config| CredentialSource::are_certificates(&config.credentials)) {
+            continue;
+        }
+        if let Some((listener, _)) = route.listeners.iter().flatten().find(|(listener, _)| !asks(listener)) {
+            let wrong =
+                format!("takes client certificates alone, for which listeners.{listener} does not ask");
+            let advice = format!("name client_ca_file in listeners.{listener}.tls");
+            context.report(place, ProblemKind::NotAllowed, &wrong, &advice);
         }
     }
 }

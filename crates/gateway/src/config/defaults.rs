@@ -157,6 +157,20 @@ pub(super) static COMPRESSION_BYTES_MAX: Amount = Amount::new(
     [0, 1024 * GIB],
     "48 KiB is set aside for each compressed connection, of which idle ones use nothing; some 5,000 fit, more go uncompressed.",
 );
+pub(super) static TLS_HANDSHAKES_MAX: Amount = Amount::new(
+    "server.tls_handshakes_max",
+    Unit::Count,
+    2000,
+    [1, 1 << 30],
+    "Some 1,000 a second fit on a core, and each takes a round trip or two; clients that stay silent hold places, three of full rate fit.",
+);
+pub(super) static TLS_TIMEOUT: Amount = Amount::new(
+    "listeners.*.tls_timeout",
+    Unit::Milliseconds,
+    5 * SECOND,
+    DEADLINE,
+    "A handshake is two round trips; five seconds forgive lost packets and end those who send half of one.",
+);
 pub(super) static HEAD_TIMEOUT: Amount = Amount::new(
     "listeners.*.head_timeout",
     Unit::Milliseconds,
@@ -307,11 +321,13 @@ pub(super) static ERROR_FILE_FILES_MAX: Amount = Amount::new(
 );
 
 /// Every [`Amount`], in the order of docs/defaults.md.
-pub(super) static AMOUNTS: [&Amount; 24] = [
+pub(super) static AMOUNTS: [&Amount; 26] = [
     &WORKERS,
     &DRAIN_TIMEOUT,
     &BUFFERS_BYTES_MAX,
     &COMPRESSION_BYTES_MAX,
+    &TLS_HANDSHAKES_MAX,
+    &TLS_TIMEOUT,
     &HEAD_TIMEOUT,
     &MESSAGE_BYTES_MAX,
     &MESSAGE_FRAGMENTS_MAX,
@@ -339,6 +355,18 @@ pub(super) static LISTENER_REQUIRED: Word = Word {
     default: "true",
     allowed: "true, false",
     reason: "A gateway that serves half of its addresses looks healthy; where an address family may be missing, say so.",
+};
+pub(super) static CLIENT_CA_FILE: Word = Word {
+    key: "listeners.*.tls.client_ca_file",
+    default: "clients are not asked for a certificate",
+    allowed: "a PEM file, relative to the configuration's folder",
+    reason: "Few clients have a certificate; those who demand one know whose.",
+};
+pub(super) static CLIENT_AUTH: Word = Word {
+    key: "listeners.*.tls.client_auth",
+    default: "required, with client_ca_file",
+    allowed: "\"required\", \"optional\"",
+    reason: "Who names authorities means to let nobody else in.",
 };
 pub(super) static HOSTS: Word = Word {
     key: "routes.*.hosts",
@@ -414,8 +442,10 @@ pub(super) static ADMIN: Word = Word {
 };
 
 /// Every [`Word`], in the order of docs/defaults.md.
-pub(super) static WORDS: [&Word; 13] = [
+pub(super) static WORDS: [&Word; 15] = [
     &LISTENER_REQUIRED,
+    &CLIENT_CA_FILE,
+    &CLIENT_AUTH,
     &HOSTS,
     &NOTICE,
     &REFUSE,
@@ -431,7 +461,7 @@ pub(super) static WORDS: [&Word; 13] = [
 ];
 
 /// What must be written out, in the order of docs/defaults.md.
-pub(super) static REQUIRED: [Required; 16] = [
+pub(super) static REQUIRED: [Required; 18] = [
     Required {
         key: "listeners",
         allowed: "at least one table [listeners.NAME]",
@@ -449,8 +479,18 @@ pub(super) static REQUIRED: [Required; 16] = [
     },
     Required {
         key: "listeners.*.tls",
-        allowed: "\"none\"",
+        allowed: "\"none\", or { certificate_file = \"…\", private_key_file = \"…\" }",
         reason: "Unencrypted traffic must be somebody's decision.",
+    },
+    Required {
+        key: "listeners.*.tls.certificate_file",
+        allowed: "a PEM file, relative to the configuration's folder",
+        reason: "Clients know the gateway by it.",
+    },
+    Required {
+        key: "listeners.*.tls.private_key_file",
+        allowed: "the PEM file of the certificate's key",
+        reason: "Without its key a certificate proves nothing.",
     },
     Required {
         key: "routes.*.listeners",
@@ -479,7 +519,7 @@ pub(super) static REQUIRED: [Required; 16] = [
     },
     Required {
         key: "auth.*.credentials",
-        allowed: "[\"first_message\"]",
+        allowed: "[\"first_message\"], or { client_certificate = \"subject\" } in the list",
         reason: "Each place that a credential is taken from is a door.",
     },
     Required {

@@ -15,6 +15,7 @@ use crate::route::{Echo, Notice, Origins, PathPattern};
 use crate::session::{self, AtLimit};
 
 mod refusals;
+mod tls;
 
 /// The least that is valid: everything required, nothing else.
 const LEAST: &str = r#"
@@ -56,6 +57,7 @@ fn secret_folder(secret: &str) -> tempfile::TempDir {
         use std::os::unix::fs::PermissionsExt as _;
         fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
     }
+    tls::write_pair(folder.path(), tls::pair());
     folder
 }
 
@@ -131,10 +133,11 @@ fn what_is_left_out_has_its_default() {
 fn everything() -> String {
     format!(
         r#"
-        server = {{ workers = 3, drain_timeout = "250ms", buffers_bytes_max = "1GiB", compression_bytes_max = "0B" }}
+        server = {{ workers = 3, drain_timeout = "250ms", buffers_bytes_max = "1GiB", compression_bytes_max = "0B", tls_handshakes_max = 9 }}
         [listeners.a]
         address = "127.0.0.1:0"
-        tls = "none"
+        tls = {{ certificates = [{{ certificate_file = "cert.pem", private_key_file = "key.pem" }}], client_ca_file = "cert.pem", client_auth = "optional" }}
+        tls_timeout = "200ms"
         head_timeout = "300ms"
         required = false
         [routes.chat]
@@ -186,7 +189,13 @@ fn everything_that_is_supported_is_read() {
     let config = Config::from_toml(&everything(), folder.path(), &no_environment).unwrap();
     assert_eq!(config.server, ServerConfig { workers: Some(3), drain_timeout: Duration::from_millis(250) });
     assert_eq!((config.buffers_bytes_max, config.compression_bytes_max), (1 << 30, 0));
-    assert!(!config.listeners[0].required);
+    let listener = &config.listeners[0];
+    assert!(!listener.required);
+    assert_eq!((listener.tls_timeout, config.tls_handshakes_max), (Duration::from_millis(200), 9));
+    let [certificate_file, private_key_file] = ["cert.pem", "key.pem"].map(|name| folder.path().join(name));
+    let clients = crate::tls::ClientCertificates::Optional(certificate_file.clone());
+    let certificates = vec![crate::tls::CertificateFiles { certificate_file, private_key_file }];
+    assert_eq!(listener.tls, Some(crate::tls::Config { certificates, clients }));
     let route = &config.routes[0];
     assert_eq!((route.listeners.as_slice(), route.auth.as_deref()), (&["a".to_owned()][..], Some("users")));
     assert_eq!(route.path, PathPattern::Prefix("/chat/".to_owned()));
@@ -287,6 +296,7 @@ fn every_required_key_is_missed() {
     );
     assert!(read_with_secret(&full, SECRET).is_ok());
     for required in &REQUIRED {
+        let full = if required.key.contains(".tls.") { tls::encrypted(&full) } else { full.clone() };
         let mut table: toml::Table = full.parse().unwrap();
         assert!(remove(&mut table, required.key), "{} is in the full configuration", required.key);
         let problems = read_with_secret(&toml::to_string(&table).unwrap(), SECRET).unwrap_err();
@@ -320,6 +330,9 @@ fn set(shape: &str, value: &str) -> String {
     let mut table: toml::Table = with_auth(AUTH).parse().unwrap();
     if shape.starts_with("log.error_file") {
         table.insert("log".to_owned(), "error_file.path = \"e.log\"".parse::<toml::Table>().unwrap().into());
+    }
+    if shape.contains(".tls.") {
+        table = tls::encrypted(&with_auth(AUTH)).parse().unwrap();
     }
     let path = shape.replace("listeners.*", "listeners.public").replace("routes.*", "routes.chat");
     let path = path.replace("auth.*", "auth.users");
@@ -395,14 +408,14 @@ fn every_key_of_the_example_is_supported_or_refused_as_not_supported_yet() {
         .replace("refuse = \"http\"", "refuse = \"close\"")
         .replace("[routes.chat.inspect] ", "[routes.chat.inspect_replies]\n[routes.chat.inspect] ");
     for text in [example, &more] {
-        let problems = read(text).expect_err("the example has more than this version");
+        let problems = read_with_secret(text, SECRET).expect_err("the example has more than this version");
         for problem in &problems {
             assert_eq!(problem.kind, ProblemKind::NotSupportedYet, "{problem}");
         }
     }
-    let keys: Vec<String> = read(&more).unwrap_err().iter().map(|problem| problem.key.clone()).collect();
+    let keys: Vec<String> =
+        read_with_secret(&more, SECRET).unwrap_err().iter().map(|problem| problem.key.clone()).collect();
     for key in [
-        "listeners.public.tls",
         "listeners.public.proxy_protocol",
         "routes.chat.backend.urls",
         "routes.chat.inspect",

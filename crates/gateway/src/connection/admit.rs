@@ -16,12 +16,15 @@ use tokio::time::{timeout, timeout_at};
 
 use super::ending::{Ending, millis};
 use super::relay::{Application, Outcome, Relay, Unauthenticated};
+use super::secure::{Secured, secure};
 use super::{Door, Gate, NoRoom, Phase, Record, Route, WayIn};
+use crate::auth::certificate::{self, CertificateError};
 use crate::auth::credential::{self, Credential, Fault, Shown};
 use crate::auth::{Authenticator, CredentialSource, TokenError};
 use crate::backend::Backend;
 use crate::backend::echo::Echoing;
 use crate::backend::handler::{Handling, Session};
+use crate::clock::Instant;
 use crate::compression::{Compression, Declined};
 use crate::observe::{Opened, Side};
 use crate::principal::Principal;
@@ -29,22 +32,24 @@ use crate::pulse::Pulse;
 use crate::reason::{self, Reason};
 use crate::route::{Notice, RefuseBy};
 use crate::ticket::TICKET_PREFIX;
-use crate::upgrade::{Entrance, Head, HeadError, Refused, send_refusal, switching_protocols};
+use crate::tls::{Peer, Wire};
+use crate::upgrade::{Entrance, Head, HeadError, Refused, check_host, send_refusal, switching_protocols};
 
 /// Takes the client in, as far as a relay, or refuses it.
 pub(super) async fn admit<S>(
     gate: &Arc<Gate>,
     way_in: WayIn<S>,
     record: &mut Record,
-) -> Result<Box<Relay<S>>, Ending>
+) -> Result<Box<Relay<Wire<S>>>, Ending>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let WayIn { door, mut socket, pulse, no_room } = way_in;
+    let WayIn { door, socket, pulse, no_room } = way_in;
     if let Some(no_room) = no_room {
-        return Err(turn_away(gate, socket, no_room).await);
+        return Err(turn_away(gate, &door, socket, no_room).await);
     }
-    let head = match read_head(gate, &door, &mut socket, record).await {
+    let Secured { wire: mut socket, peer, since } = secure(gate, &door, socket, record).await?;
+    let head = match read_head(gate, &door, &mut socket, since).await {
         Ok(head) => head,
         Err(HeadError::Refused(refused)) => return Err(refuse(socket, refused).await),
         Err(HeadError::Incomplete) => return Err(Ending::by_client(Reason::RequestIncomplete, None)),
@@ -53,10 +58,11 @@ where
             return Err(Ending { detail, ..Ending::by_client(Reason::RequestIncomplete, None) });
         }
     };
-    let Accepted { route, answer, compression, standing } = match judge(gate, &door, &head, record, &pulse) {
-        Ok(accepted) => accepted,
-        Err(refused) => return Err(refuse(socket, refused).await),
-    };
+    let Accepted { route, answer, compression, standing } =
+        match judge(gate, &door, &head, &peer, record, &pulse) {
+            Ok(accepted) => accepted,
+            Err(refused) => return Err(refuse(socket, refused).await),
+        };
     if let Err(error) = timeout(ANSWER_TIME_MAX, socket.write_all(&answer)).await.unwrap_or(Err(stuck())) {
         return Err(Ending::reset(&error));
     }
@@ -110,16 +116,18 @@ fn judge(
     gate: &Arc<Gate>,
     door: &Door,
     head: &Head,
+    peer: &Peer,
     record: &mut Record,
     pulse: &Arc<Pulse>,
 ) -> Result<Accepted, Refused> {
     let request = head.request()?;
+    check_host(&request, peer)?;
     let entrance = door.entrances.find(&request)?;
     let route = &entrance.route;
     // Known also where the route does not take the request.
     record.route = Some(Arc::clone(route));
-    entrance.check_origin(&request)?;
-    let standing = match identify(gate, entrance, &request, record, pulse) {
+    entrance.check_origin(&request, peer)?;
+    let standing = match identify(gate, entrance, &request, peer, record, pulse) {
         Err(refused) if route.refuse == RefuseBy::Close && refused.can_close() => {
             Standing::Unwelcome(refused)
         }
@@ -135,13 +143,27 @@ fn identify(
     gate: &Arc<Gate>,
     entrance: &Entrance<Arc<Route>>,
     request: &Request<'_>,
+    peer: &Peer,
     record: &mut Record,
     pulse: &Arc<Pulse>,
 ) -> Result<Standing, Refused> {
     let route = &entrance.route;
     let Some(authenticator) = &route.authenticator else { return Ok(Standing::Known) };
     let sources = &authenticator.config().credentials;
-    let Some(Credential { shown, is_ambient }) = credential::find(request, sources)? else {
+    let found = credential::find(request, sources)?;
+    let unix_now = gate.facilities.clock.unix_now();
+    if let Some(principal) = certificate::principal(peer.certificate.as_ref(), sources, unix_now)? {
+        if found.is_some() {
+            return Err(Fault::Conflicting.into());
+        }
+        // Browsers show a certificate whichever page asks, and always name the page; programs name none.
+        if request.origin.is_some() {
+            entrance.check_origin_of_ambient(request, peer)?;
+        }
+        record.begin_session(gate, route, principal, Duration::ZERO, pulse)?;
+        return Ok(Standing::Known);
+    }
+    let Some(Credential { shown, is_ambient }) = found else {
         if !sources.contains(&CredentialSource::FirstMessage) {
             return Err(Refused::because(Reason::TokenMissing));
         }
@@ -149,7 +171,7 @@ fn identify(
         return place.map(Standing::Unknown).map_err(|_| Refused::because(Reason::UnauthenticatedFull));
     };
     if is_ambient {
-        entrance.check_origin_of_ambient(request)?;
+        entrance.check_origin_of_ambient(request, peer)?;
     }
     let leeway = leeway_of(&shown, authenticator);
     let principal = verify(gate, authenticator, route, shown)?;
@@ -210,6 +232,12 @@ impl Refused {
     }
 }
 
+impl From<CertificateError> for Refused {
+    fn from(error: CertificateError) -> Self {
+        Self::detailed(Reason::TokenInvalid, &error)
+    }
+}
+
 impl From<Fault> for Refused {
     fn from(fault: Fault) -> Self {
         let reason = match fault {
@@ -237,15 +265,15 @@ fn negotiate_compression(
     }
 }
 
-/// The request head, within its deadline, which counts from the accept and is moved by nothing.
+/// The request head, within its deadline, which is moved by nothing.
 async fn read_head<S: AsyncRead + Unpin>(
     gate: &Gate,
     door: &Door,
     socket: &mut S,
-    record: &Record,
+    since: Instant,
 ) -> Result<Head, HeadError> {
     let mut draining = gate.draining.clone();
-    let until = record.accepted_at + door.head_timeout.min(DEADLINE_MAX);
+    let until = since + door.head_timeout.min(DEADLINE_MAX);
     tokio::select! {
         biased;
         // First, because nobody tells a connection of a drain that has begun before it was upgraded.
@@ -361,12 +389,18 @@ fn opened(gate: &Gate, record: &Record, route: &Route) {
     });
 }
 
-/// Refuses before a byte is read. In a flood only some clients are given the time to hear why.
-async fn turn_away<S: AsyncRead + AsyncWrite + Unpin>(gate: &Gate, socket: S, no_room: NoRoom) -> Ending {
+/// Refuses before a byte is read. In a flood only some clients are given the time to hear why; those of a TLS listener
+/// could hear it only after a handshake, which costs more than they are worth.
+async fn turn_away<S: AsyncRead + AsyncWrite + Unpin>(
+    gate: &Gate,
+    door: &Door,
+    socket: S,
+    no_room: NoRoom,
+) -> Ending {
     let NoRoom { reason, limit } = no_room;
     let ending = match gate.turned_away.try_acquire() {
-        Ok(_place) => refuse(socket, Refused::because(reason)).await,
-        Err(_) => Ending::by_gate(reason),
+        Ok(_place) if door.encryption.is_none() => refuse(socket, Refused::because(reason)).await,
+        Ok(_) | Err(_) => Ending::by_gate(reason),
     };
     Ending { limit: Some(limit), ..ending }
 }
@@ -393,7 +427,7 @@ fn stuck() -> io::Error {
 
 /// However long a program that uses the library lets a client take for its head or its first message; a configuration
 /// has the same bound.
-const DEADLINE_MAX: Duration = Duration::from_hours(1);
+pub(super) const DEADLINE_MAX: Duration = Duration::from_hours(1);
 
 /// How long a client may take to receive an answer to its request, and to close after a refusal.
-const ANSWER_TIME_MAX: Duration = Duration::from_millis(500);
+pub(super) const ANSWER_TIME_MAX: Duration = Duration::from_millis(500);

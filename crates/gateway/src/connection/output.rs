@@ -166,8 +166,14 @@ impl Output {
         };
         if written == bytes.len() {
             fresh.clear();
-            self.forget();
-            return result;
+            return match result {
+                // A transport that encrypts may keep what it has taken.
+                Poll::Ready(Ok(())) => self.poll_flush(socket, cx, written > 0, now),
+                result => {
+                    self.forget();
+                    result
+                }
+            };
         }
         let waiting = self.waiting.get_or_insert_default();
         waiting.advance(fresh, written);
@@ -178,6 +184,25 @@ impl Output {
         };
         waiting.settle(&self.budget);
         result
+    }
+
+    /// Everything has been handed to the transport, which may keep some of it while the socket is blocked. What it keeps
+    /// is at most a record, and is not counted.
+    fn poll_flush<S: AsyncWrite + Unpin>(
+        &mut self,
+        socket: &mut S,
+        cx: &mut Context<'_>,
+        has_progressed: bool,
+        now: Moment,
+    ) -> Poll<io::Result<()>> {
+        let polled = Pin::new(socket).poll_flush(cx);
+        let since = self.blocked_since().filter(|_| !has_progressed);
+        self.forget();
+        if polled.is_pending() {
+            self.waiting =
+                Some(Box::new(Waiting { blocked_since: since.or(Some(now)), ..Waiting::default() }));
+        }
+        polled
     }
 
     /// Everything has gone.

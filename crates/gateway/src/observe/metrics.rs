@@ -14,6 +14,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Metric, Registry, Unit};
 
+use super::tls::TlsFamilies;
 use super::traffic::{Count, Direction, FrameKind, TrafficDelta};
 use super::writer::Lost;
 use super::{Ended, Opened, Phase};
@@ -28,6 +29,7 @@ pub(super) struct Metrics {
     accepted: Counter,
     failed: Counter,
     ends: Family<EndLabels, Counter>,
+    pub(super) tls: TlsFamilies,
     handshake_duration: Histogram,
     connection_duration: Histogram,
     pub(super) buffered_bytes: Gauge,
@@ -64,6 +66,7 @@ impl Metrics {
             accepted: handshakes.get_or_create_owned(&ResultLabels { result: "accepted" }),
             failed: handshakes.get_or_create_owned(&ResultLabels { result: "failed" }),
             ends,
+            tls: TlsFamilies::register(&mut registry),
             handshake_duration: register_seconds(
                 &mut registry,
                 "handshake_duration",
@@ -314,7 +317,7 @@ fn register_records_lost(registry: &mut Registry) -> Lost {
 }
 
 /// The registry adds the full stop to `help`, and `_total` to the name of a counter.
-fn register<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M {
+pub(super) fn register<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M {
     registry.register(name, help, metric.clone());
     metric
 }

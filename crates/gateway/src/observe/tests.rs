@@ -351,6 +351,7 @@ fn metrics_page() -> String {
         let session = Some(SessionId::new([0; 16]));
         observer.connection_ended(&Ended { ended_by, session, ..ended(Reason::TokenInvalid) });
     }
+    observer.tls_metrics("public").certificate_expires(&"cert.pem", 30.0);
     let rendered = observer.render();
     let mut page = METRICS_INTRODUCTION.to_owned();
     for help in rendered.lines().filter_map(|line| line.strip_prefix("# HELP ")) {
@@ -377,6 +378,8 @@ fn labels(rendered: &str, family: &str) -> String {
     labels.remove("le");
     let describe = |(name, values): (&str, BTreeSet<&str>)| match name {
         "route" => "`route`: a route's name, or `none`".to_owned(),
+        "listener" => "`listener`: a listener's name".to_owned(),
+        "certificate" => "`certificate`: a certificate_file".to_owned(),
         "reason" => "`reason`: a label of [errors.md](errors.md)".to_owned(),
         _ => format!("`{name}`: {}", values.into_iter().collect::<Vec<_>>().join(", ")),
     };

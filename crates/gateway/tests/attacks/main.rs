@@ -23,3 +23,4 @@ mod resources;
 mod routing;
 mod sessions;
 mod support;
+mod tls;

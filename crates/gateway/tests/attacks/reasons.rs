@@ -82,6 +82,10 @@ async fn provoke(reason: Reason) {
         Reason::ExtensionsInvalid => {
             refused(reason, "", request("/", "Sec-WebSocket-Extensions: a;\r\n").as_bytes()).await;
         }
+        Reason::TlsHandshakeFailed => elsewhere("tests/attacks/tls/refusals.rs", "fn h26_plain_"),
+        Reason::TlsTimeout => elsewhere("tests/attacks/tls/refusals.rs", "fn h11_"),
+        Reason::TlsFull => elsewhere("tests/attacks/tls/refusals.rs", "fn r22_"),
+        Reason::HostMisdirected => elsewhere("tests/attacks/tls.rs", "fn h13_"),
         Reason::HandshakeRateExceeded => {
             refused(reason, "[firewall]\nhandshakes_per_client_per_minute = 1", b"").await;
         }

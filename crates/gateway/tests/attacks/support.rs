@@ -23,11 +23,14 @@ use tracing::subscriber::DefaultGuard;
 /// A running gateway, and a well-behaved client on it that must not notice what happens beside it.
 pub(crate) struct Case {
     pub(crate) address: SocketAddr,
+    /// Of every listener, in their order.
+    pub(crate) addresses: Vec<SocketAddr>,
     pub(crate) observer: Observer,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) admin: Option<SocketAddr>,
-    /// The first listener's way in for sockets from elsewhere.
+    /// The first listener's way in for sockets from elsewhere, and the last one's.
     pub(crate) entry: Entry,
+    pub(crate) last_entry: Entry,
     neighbour: Raw,
     records: Records,
     stop: Option<oneshot::Sender<()>>,
@@ -84,10 +87,13 @@ impl Case {
             .call_once(|| tracing::subscriber::set_global_default(tracing_subscriber::registry()).unwrap());
         let subscriber = tracing::subscriber::set_default(subscriber);
         let server = builder.bind().unwrap_or_else(|error| panic!("{error}"));
+        let addresses = server.addresses().map(|(_, address)| address).collect();
         let (address, admin, observer) = (server.address(), server.admin_address(), server.observer());
         let sessions = server.sessions();
         let listener = server.addresses().next().map(|(name, _)| name.to_owned()).unwrap();
         let entry = server.entry(&listener).unwrap();
+        let last = server.addresses().last().map(|(name, _)| name.to_owned()).unwrap();
+        let last_entry = server.entry(&last).unwrap();
         let (stop, stopped) = oneshot::channel();
         let running = tokio::spawn(server.run(async {
             let _ = stopped.await;
@@ -96,10 +102,12 @@ impl Case {
         neighbour.upgrade("/").await;
         Self {
             address,
+            addresses,
             observer,
             sessions,
             admin,
             entry,
+            last_entry,
             neighbour,
             records,
             stop: Some(stop),

@@ -110,6 +110,8 @@ impl Gateway {
 
     pub(crate) fn builder_with(route: Route, head_timeout: Duration) -> Builder {
         let listener = drawgate::config::ListenerConfig {
+            tls: None,
+            tls_timeout: Duration::from_secs(5),
             name: LISTENER.to_owned(),
             address: "127.0.0.1:0".parse().unwrap(),
             head_timeout,
