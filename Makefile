@@ -45,7 +45,7 @@ program:
 
 # What those suites are made of, from pinned lists. Does nothing where it is there already.
 tools:
-	conformance/install.sh
+	conformance/install.sh conformance
 
 # The Autobahn suite against the program, some minutes. WRITE=1 brings docs/autobahn.md up to date; SAMPLE=1 takes a few cases
 # of each part of the compression groups, some seconds.
@@ -75,7 +75,7 @@ BENCH := --manifest-path bench/Cargo.toml --locked
 # What the data path costs beside its peers; writes docs/performance.md. WHAT is one or more of messages, handshake, many,
 # idle and instructions; without it, all of them: some twenty minutes, on a machine that does nothing else.
 bench:
-	bench/install.sh
+	conformance/install.sh bench valgrind
 	cargo build --release --package drawgate-cli --locked
 	cargo build --release $(BENCH)
 	cargo run --release --quiet $(BENCH) -- --drawgate $(TARGET_DIR)/release/drawgate --page docs/performance.md $(WHAT)
