@@ -2,7 +2,7 @@
 # A fresh machine needs Rust (rustfmt and clippy with it), a C compiler, Python 3.11 and Node 18; the rest installs itself.
 
 .DELETE_ON_ERROR:
-.PHONY: test check unit fuzz-corpus program tools conformance clients licences newcomer clean
+.PHONY: test check unit fuzz-corpus program tools conformance clients browser licences newcomer clean
 
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 BINARY := $(TARGET_DIR)/debug/drawgate
@@ -15,6 +15,7 @@ test:
 	$(MAKE) fuzz-corpus
 	$(MAKE) licences
 	$(MAKE) clients
+	$(MAKE) browser
 	$(MAKE) conformance SAMPLE=1
 	$(MAKE) newcomer
 	$(MAKE) bench-smoke
@@ -55,6 +56,11 @@ conformance: program tools
 # Real clients against `drawgate demo`.
 clients: program tools
 	$(PYTHON) conformance/clients.py --binary $(BINARY)
+
+# A page in headless Chromium against the program.
+browser: program
+	conformance/install.sh conformance chromium
+	$(PYTHON) conformance/browser.py --binary $(BINARY)
 
 # Licences, sources and flaws of every dependency.
 licences:
