@@ -1,46 +1,65 @@
 #!/usr/bin/env bash
-# Installs what the conformance runs need beside Rust: conformance/.venv and conformance/node_modules, both from pinned
-# lists. Runs again only when a list has changed. Uses apt-get for what Debian has split off, when it may.
+# install.sh FOLDER [PROGRAM...]: what a folder's runs need beside Rust.
+#
+# FOLDER/.venv from its requirements.txt and FOLDER/node_modules from its package-lock.json, where it has them: both lists
+# are pinned, and each is followed again only when it has changed. What Debian packages, the PROGRAMs among it, comes by
+# apt-get where it is missing, as root or by sudo.
 set -euo pipefail
-cd "$(dirname "$0")"
+cd "$(dirname "$0")/.."
 
-# need COMMAND PACKAGE...: what to do when a command does not work here.
+# need CHECK PACKAGE...: what to do when a command does not work here.
 need() {
-    local command=$1
+    local check=$1
     shift
-    eval "$command" >/dev/null 2>&1 && return
-    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    eval "$check" >/dev/null 2>&1 && return
+    local as_root=()
+    [ "$(id -u)" = 0 ] || as_root=(sudo --non-interactive)
+    if command -v apt-get >/dev/null && "${as_root[@]}" true 2>/dev/null; then
         echo "installing: $*"
-        apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$@" >/dev/null
-        eval "$command" >/dev/null && return
+        "${as_root[@]}" apt-get update -qq
+        "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+            -o DPkg::Lock::Timeout=300 "$@" >/dev/null
+        eval "$check" >/dev/null && return
     fi
-    echo "conformance: '$command' fails here; install: $* (on Debian: sudo apt-get install $*)" >&2
+    echo "$folder: '$check' fails here; install: $* (on Debian: sudo apt-get install $*)" >&2
     exit 1
 }
 
-# same_as LIST COPY: whether an install from this very list has ended well.
-same_as() {
-    cmp -s "$1" "$2"
+# need_program NAME: a program that Debian packages under its own name.
+need_program() {
+    case $1 in
+        # Elsewhere it has other names; conformance/chromium.py knows the same ones.
+        chromium) need "chromium --version || chromium-browser --version || google-chrome --version" chromium ;;
+        testssl) need "command -v testssl" testssl.sh ;;
+        *) need "$1 --version" "$1" ;;
+    esac
 }
 
-if ! same_as requirements.txt .venv/installed.txt; then
+# is_installed LIST COPY: whether an install from this very list has ended well; true too where there is no list.
+is_installed() {
+    [ ! -e "$1" ] || cmp -s "$1" "$2"
+}
+
+folder=$1
+shift
+for program in "$@"; do
+    need_program "$program"
+done
+cd "$folder"
+
+if ! is_installed requirements.txt .venv/installed.txt; then
     need "python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))'" python3
     need "python3 -c 'import ensurepip, venv'" python3-venv
     rm -rf .venv
     python3 -m venv .venv
     .venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement requirements.txt
     cp requirements.txt .venv/installed.txt
-    echo "conformance: installed .venv"
+    echo "$folder: installed .venv"
 fi
 
-if ! same_as package-lock.json node_modules/installed.json; then
+if ! is_installed package-lock.json node_modules/installed.json; then
     need "node --version && npm --version" nodejs npm
     npm ci --silent
     cp package-lock.json node_modules/installed.json
-    echo "conformance: installed node_modules"
-fi
-
-# Only what runs it needs it: `install.sh testssl`.
-if [ "${1:-}" = testssl ]; then
-    need "command -v testssl" testssl.sh
+    echo "$folder: installed node_modules"
 fi
