@@ -8,6 +8,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod configuration;
 pub mod connection;
 pub mod deflate;
 pub mod handshake;
@@ -45,6 +46,7 @@ pub struct Seed {
 
 /// All of them.
 pub const TARGETS: &[Target] = &[
+    Target { name: "configuration", run: configuration::run, seeds: configuration::seeds, damages: 500 },
     Target { name: "connection", run: connection::run, seeds: connection::seeds, damages: 200 },
     Target { name: "deflate", run: deflate::run, seeds: deflate::seeds, damages: 10_000 },
     Target { name: "handshake", run: handshake::run, seeds: handshake::seeds, damages: 2_000 },
