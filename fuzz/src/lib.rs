@@ -8,6 +8,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod bounds;
 pub mod configuration;
 pub mod connection;
 pub mod deflate;
@@ -33,6 +34,15 @@ pub struct Target {
     pub seeds: fn() -> Vec<Seed>,
     /// How often each file of its corpus is damaged and run again on the stable compiler; in all, some seconds.
     pub damages: usize,
+}
+
+/// Runs the target of that name within its bounds: what libFuzzer calls.
+///
+/// # Panics
+/// When a promise or a bound is broken, and when there is no such target.
+pub fn run_bounded(name: &str, data: &[u8]) {
+    let target = TARGETS.iter().find(|target| target.name == name);
+    bounds::run(target.expect("a binary has the name of its target"), data);
 }
 
 /// A file of a seed corpus.

@@ -43,7 +43,7 @@ pub(crate) fn gateway(settings: Settings) -> Server {
         routes,
         auth: BTreeMap::from([(LISTENER.to_owned(), authentication())]),
         firewall: firewall::Config {
-            connections_per_client_max: settings.bit(5).then_some(2),
+            connections_per_client_max: connections_per_client_max(settings),
             handshakes_per_client_per_minute: None,
         },
         log: observe::Config { level: LogLevel::Error, format: LogFormat::Json, error_file: None },
@@ -78,6 +78,10 @@ pub(crate) fn limits(settings: Settings) -> Limits {
     } else {
         Limits::default()
     }
+}
+
+pub(crate) const fn connections_per_client_max(settings: Settings) -> Option<u32> {
+    if settings.bit(5) { Some(2) } else { None }
 }
 
 /// All connections' buffers are so small that load is shed.

@@ -45,7 +45,11 @@ pub(crate) fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
         }
     }
     frame.extend(MASK);
-    frame.extend(payload.iter().zip(MASK.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+    let begin = frame.len();
+    frame.extend_from_slice(payload);
+    for quad in frame[begin..].chunks_mut(MASK.len()) {
+        quad.iter_mut().zip(MASK).for_each(|(byte, mask)| *byte ^= mask);
+    }
     frame
 }
 
@@ -65,9 +69,11 @@ pub(crate) fn close_payload(number: u8) -> Vec<u8> {
 
 /// A payload that is UTF-8, that begins with what the application looks at, and that is not the same twice.
 pub(crate) fn payload(letter: u8, bytes: usize) -> Vec<u8> {
-    let first = COMMANDS[usize::from(letter) % COMMANDS.len()];
-    let place = |at: usize| if at == 0 { first } else { b'A' + (letter ^ low_byte(at ^ at >> 7)) % 26 };
-    (0..bytes).map(place).collect()
+    let mut payload: Vec<u8> = (0..bytes).map(|at| b'A' + (letter ^ low_byte(at ^ at >> 7)) % 26).collect();
+    if let Some(first) = payload.first_mut() {
+        *first = COMMANDS[usize::from(letter) % COMMANDS.len()];
+    }
+    payload
 }
 
 fn low_byte(number: usize) -> u8 {

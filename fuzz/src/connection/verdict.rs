@@ -9,6 +9,7 @@ use drawgate_protocol::{Limits, MessageKind, Role};
 use super::gateway::{BURST_MESSAGES, Command, PREFIX, burst_message, has_small_buffers, notice};
 use super::pipe::State;
 use super::program::Settings;
+use super::records::Record;
 use super::requests::TOKEN;
 use crate::reference::engine::received;
 use crate::reference::{Decoded, Seen, decode};
@@ -39,6 +40,31 @@ pub(crate) fn assert_sound(state: &State, settings: Settings, sent_bytes_at_drai
     let must_have = asked.must_have(&got, settings, state, sent_bytes_at_drain);
     let has = without_notice.iter().filter(|message| message.is_whole).count();
     assert!(has >= must_have, "{has} answers where there should be {must_have}");
+}
+
+/// The connection is logged as ended once, for the reason that the client was told, if it was told one.
+pub(crate) fn assert_recorded(state: &State, records: &[Record]) {
+    let ends: Vec<&Record> = records.iter().filter(|record| record.field("reason").is_some()).collect();
+    let [end] = &ends[..] else { panic!("it ends {} times: {records:#?}", ends.len()) };
+    let opened = records.iter().filter(|record| record.message == "connection opened").count();
+    assert_eq!(records.len(), opened + 1, "{records:#?}");
+    let is_open = end.field("phase") == Some("open");
+    assert_eq!(opened, usize::from(is_open), "{records:#?}");
+    assert!(
+        records.iter().all(|record| record.field("connection") == end.field("connection")),
+        "{records:#?}"
+    );
+    let Ok(Some(head_bytes)) = HeadScanner::response().scan(&state.written, &HeadLimits::default()) else {
+        return;
+    };
+    let (head, frames) = state.written.split_at(head_bytes);
+    let status = text(&head[b"HTTP/1.1 ".len()..][..3]);
+    assert_eq!(status == "101", is_open, "{end:#?}");
+    if !is_open {
+        assert_eq!(end.field("http_status"), Some(&*status), "{end:#?}");
+    } else if let Some(reason) = Got::read(frames, false).reason() {
+        assert_eq!(end.field("reason"), Some(reason.row().label), "the client was told {reason:?}");
+    }
 }
 
 /// Nobody has anything left to do: a client that takes all that there is has all its answers by now.
