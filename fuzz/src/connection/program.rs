@@ -115,7 +115,8 @@ impl Input<'_> {
     fn size(&mut self) -> usize {
         match self.byte() {
             small @ 0..=199 => usize::from(small),
-            large => (usize::from(large) - 199) * 1237,
+            medium @ 200..=249 => (usize::from(medium) - 199) * 151,
+            large => (usize::from(large) - 249) * 12_007,
         }
     }
 

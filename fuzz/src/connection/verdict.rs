@@ -14,19 +14,24 @@ use super::requests::TOKEN;
 use crate::reference::engine::received;
 use crate::reference::{Decoded, Seen, decode};
 
-/// Holds the connection's whole life to the promises.
-pub(crate) fn assert_sound(state: &State, settings: Settings, sent_bytes_at_drain: Option<usize>) {
+/// Holds the connection's whole life to the promises; gives the reason of ours that the client was told, if one.
+pub(crate) fn assert_sound(
+    state: &State,
+    settings: Settings,
+    sent_bytes_at_drain: Option<usize>,
+) -> Option<Reason> {
     assert_eq!(state.complaint, None);
     // A client that reads all gets all there is.
     let is_whole = state.is_smooth || state.is_shut;
     let Ok(Some(head_bytes)) = HeadScanner::response().scan(&state.written, &HeadLimits::default()) else {
         let is_gone = state.is_finished && !has_request(&state.sent);
         assert!(is_gone || !is_whole, "no whole answer: {:?}", text(&state.written));
-        return;
+        return None;
     };
     let (head, rest) = state.written.split_at(head_bytes);
     if !head.starts_with(b"HTTP/1.1 101 ") {
-        return assert_refusal(head, rest, is_whole);
+        assert_refusal(head, rest, is_whole);
+        return None;
     }
     let got = Got::read(rest, is_whole);
     let asked = Asked::read(&state.sent, settings);
@@ -34,16 +39,17 @@ pub(crate) fn assert_sound(state: &State, settings: Settings, sent_bytes_at_drai
     assert_prefix(&without_notice, &asked.answers);
     assert_pongs(&got.decoded, &asked.decoded);
     if !is_whole && !is_idle(state, &got) || has_small_buffers(settings) && !state.is_smooth {
-        return;
+        return got.reason();
     }
     assert!(got.decoded.closed || state.is_finished || asked.is_slow, "no Close");
     let must_have = asked.must_have(&got, settings, state, sent_bytes_at_drain);
     let has = without_notice.iter().filter(|message| message.is_whole).count();
     assert!(has >= must_have, "{has} answers where there should be {must_have}");
+    got.reason()
 }
 
 /// The connection is logged as ended once, for the reason that the client was told, if it was told one.
-pub(crate) fn assert_recorded(state: &State, records: &[Record]) {
+pub(crate) fn assert_recorded(written: &[u8], records: &[Record], told: Option<Reason>) {
     let ends: Vec<&Record> = records.iter().filter(|record| record.field("reason").is_some()).collect();
     let [end] = &ends[..] else { panic!("it ends {} times: {records:#?}", ends.len()) };
     let opened = records.iter().filter(|record| record.message == "connection opened").count();
@@ -54,16 +60,15 @@ pub(crate) fn assert_recorded(state: &State, records: &[Record]) {
         records.iter().all(|record| record.field("connection") == end.field("connection")),
         "{records:#?}"
     );
-    let Ok(Some(head_bytes)) = HeadScanner::response().scan(&state.written, &HeadLimits::default()) else {
+    let Some(status) = written.strip_prefix(b"HTTP/1.1 ").and_then(|rest| rest.get(..3)).map(text) else {
         return;
     };
-    let (head, frames) = state.written.split_at(head_bytes);
-    let status = text(&head[b"HTTP/1.1 ".len()..][..3]);
     assert_eq!(status == "101", is_open, "{end:#?}");
     if !is_open {
         assert_eq!(end.field("http_status"), Some(&*status), "{end:#?}");
-    } else if let Some(reason) = Got::read(frames, false).reason() {
-        assert_eq!(end.field("reason"), Some(reason.row().label), "the client was told {reason:?}");
+    }
+    if let Some(told) = told {
+        assert_eq!(end.field("reason"), Some(told.row().label), "{end:#?}");
     }
 }
 
