@@ -22,11 +22,11 @@ WORK = FUZZ / "target" / "found"
 
 # The most bytes of an input, and how large a part of the time the target gets.
 TARGETS = {
-    "configuration": (8192, 2),
-    "connection": (512, 8),
+    "configuration": (8192, 3),
+    "connection": (160, 12),
     "deflate": (4096, 3),
     "handshake": (4096, 1),
-    "receiver": (4096, 6),
+    "receiver": (4096, 8),
     "sender": (1024, 1),
     "ticket": (512, 1),
 }
