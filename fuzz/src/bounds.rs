@@ -19,6 +19,7 @@ pub fn run(target: &Target, data: &[u8]) {
     bounded(|| (target.run)(data));
 }
 
+#[expect(clippy::disallowed_methods, reason = "what is measured is real time")]
 fn bounded(once: impl Fn()) {
     let begun_at = Instant::now();
     let allocated = measure(&once);
@@ -52,6 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "to sleep costs no time of the processor")]
     fn an_input_that_costs_little_passes() {
         bounded(|| drop(black_box(vec![0_u8; 1000])));
         bounded(|| std::thread::sleep(TIME_MAX * 2));

@@ -81,7 +81,7 @@ fn low_byte(number: usize) -> u8 {
 }
 
 /// Mostly those that are echoed.
-const COMMANDS: &[u8] = b"xyzABCDbsciqx";
+const COMMANDS: &[u8] = b"xyzABCDbsciqxEFGHJKLMNOPQR";
 
 const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
