@@ -112,7 +112,7 @@ def merge(name):
     for path in committed.iterdir():
         if not FOUND_NAME.fullmatch(path.name):
             shutil.copy(path, minimised)
-    command = [BUILD / "release" / name, "-merge=1", f"-max_len={TARGETS[name][0]}", "-timeout=10"]
+    command = [BUILD / "release" / name, "-set_cover_merge=1", f"-max_len={TARGETS[name][0]}", "-timeout=10"]
     folders = [minimised, committed, WORK / name / "corpus"]
     subprocess.run([*command, *folders], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     shutil.rmtree(committed)
