@@ -6,6 +6,7 @@
 //! frames, with nothing behind a Close; answers are a prefix of those that the client asked for, and all of them where
 //! it did nothing to lose them; at the end nothing is held; and the same input makes the same [`transcript`].
 
+mod compressed;
 mod gateway;
 mod pipe;
 mod program;
@@ -231,6 +232,10 @@ fn act(client: &Client, action: &Action) {
         Action::Frame { first, bytes } => {
             client.send(&requests::frame(*first, &requests::payload(*first, *bytes)));
         }
+        Action::Compressed { is_text, letter, bytes } => {
+            let first = if *is_text { 0xC1 } else { 0xC2 };
+            client.send(&requests::frame(first, &requests::stored(&requests::payload(*letter, *bytes))));
+        }
         Action::Raw(bytes) => client.send(bytes),
         Action::Controls { opcode, bytes, count } => {
             for number in 0..*count {
@@ -343,6 +348,17 @@ const PROGRAMS: &[(&str, &[&[u8]])] = &[
         "drain-with-a-late-client",
         &[&[0], ECHO, &[op::FRAME, 1, 9, op::DRAIN | 0x80, op::OPEN, 1, op::WAIT, 11]],
     ),
+    (
+        "compressed-both-ways",
+        &[
+            &[0x10, op::OPEN, 0x80, op::COMPRESSED, 0, 250, op::COMPRESSED, 3, 9, op::TEXT, 0, 250],
+            &[op::CUT, 3, 3, 0, op::COMPRESSED, 4, 99, op::HOLD_BACK, 50, op::COMPRESSED, 4, 250, op::FINISH],
+        ],
+    ),
+    (
+        "compressed-wrongly",
+        &[&[0x10, op::OPEN, 0x80, op::FRAME, 0xC1, 90], &[op::OPEN, 5, op::COMPRESSED, 0, 9]],
+    ),
     ("ping-flood", &[&[0], ECHO, &[op::PING | 0x80, 0, 255, op::PING, 0, 255]]),
     (
         "small-limits",
@@ -390,5 +406,18 @@ mod tests {
             let series = format!("drawgate_ends_total{{reason=\"{label}\"");
             assert!(pages.iter().any(|page| page.contains(&series)), "no seed ends with {label}");
         }
+    }
+
+    #[test]
+    fn a_seed_has_its_messages_compressed_and_answered_so() {
+        let seed = seeds().into_iter().find(|seed| seed.name == "compressed-both-ways").expect("it is there");
+        let (written, _) = live(&seed.bytes).lives.swap_remove(0);
+        let head_bytes = written.windows(4).position(|end| end == b"\r\n\r\n").expect("a head") + 4;
+        let (head, frames) = written.split_at(head_bytes);
+        assert!(compressed::is_agreed(head));
+        assert_eq!(frames[0], 0xC1, "the first answer is compressed");
+        let plain = compressed::plain_of_gateway(frames);
+        assert!(plain.len() > frames.len(), "and smaller for it");
+        assert!(plain.windows(4).any(|part| part == b"> xA" || part == b"> xB"));
     }
 }

@@ -73,10 +73,16 @@ pub(crate) const fn notice(settings: Settings) -> Notice {
 }
 
 pub(crate) fn limits(settings: Settings) -> Limits {
+    let compression = settings.bit(4);
     if settings.bit(2) {
-        Limits { message_bytes_max: Some(3000), message_fragments_max: Some(3), ..Limits::default() }
+        Limits {
+            message_bytes_max: Some(3000),
+            message_fragments_max: Some(3),
+            compression,
+            ..Limits::default()
+        }
     } else {
-        Limits::default()
+        Limits { compression, ..Limits::default() }
     }
 }
 

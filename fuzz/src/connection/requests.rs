@@ -1,6 +1,6 @@
 //! What clients send: heads, tokens, frames and Closes, right and wrong ones.
 
-/// A request head; the first two thirds of the numbers are right ones.
+/// A request head; the first two thirds of the numbers are right ones, and half of all offer compression.
 pub(crate) fn head(number: u8) -> Vec<u8> {
     let (path, other) = match number % 18 {
         0..=4 => ("/echo", ""),
@@ -12,8 +12,12 @@ pub(crate) fn head(number: u8) -> Vec<u8> {
         16 => return b"POST /echo HTTP/1.1\r\nHost: a\r\n\r\n".to_vec(),
         _ => return [&b"GET /echo HTTP/1.1\r\nHost: a\r\nX: "[..], &[b'x'; 20_000]].concat(),
     };
+    let offer = match number & 0x80 {
+        0 => "",
+        _ => "Sec-WebSocket-Extensions: permessage-deflate; client_no_context_takeover\r\n",
+    };
     format!(
-        "GET {path} HTTP/1.1\r\nHost: a\r\n{other}Upgrade: websocket\r\nConnection: Upgrade\r\n\
+        "GET {path} HTTP/1.1\r\nHost: a\r\n{other}{offer}Upgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
     )
     .into_bytes()
@@ -28,6 +32,13 @@ pub(crate) fn token(number: u8) -> Vec<u8> {
         6 => vec![b'.'; 9000],
         _ => Vec::new(),
     }
+}
+
+/// `payload` as a compressed message that did not get smaller: a stored block, and the beginning of an empty one.
+pub(crate) fn stored(payload: &[u8]) -> Vec<u8> {
+    let payload = &payload[..payload.len().min(60_000)];
+    let (low, high) = (low_byte(payload.len()), low_byte(payload.len() >> 8));
+    [&[0, low, high, !low, !high], payload, &[0]].concat()
 }
 
 /// A masked frame.

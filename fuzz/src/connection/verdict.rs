@@ -6,6 +6,7 @@ use drawgate_protocol::frame::unmasked_frame_bytes;
 use drawgate_protocol::handshake::{HeadLimits, HeadScanner, Request};
 use drawgate_protocol::{Limits, MessageKind, Role};
 
+use super::compressed;
 use super::gateway::{BURST_MESSAGES, Command, PREFIX, burst_message, has_small_buffers, notice};
 use super::pipe::State;
 use super::program::Settings;
@@ -33,8 +34,9 @@ pub(crate) fn assert_sound(
         assert_refusal(head, rest, is_whole);
         return None;
     }
-    let got = Got::read(rest, is_whole);
-    let asked = Asked::read(&state.sent, settings);
+    let is_compressed = compressed::is_agreed(head);
+    let got = Got::read(rest, is_whole, is_compressed);
+    let asked = Asked::read(&state.sent, settings, is_compressed);
     let without_notice = got.without_notice(notice(settings), &asked);
     assert_prefix(&without_notice, &asked.answers);
     assert_pongs(&got.decoded, &asked.decoded);
@@ -84,7 +86,9 @@ pub(crate) fn assert_answered(state: &State, settings: Settings) {
     if !head.starts_with(b"HTTP/1.1 101 ") || !state.is_open() {
         return;
     }
-    let (got, asked) = (Got::read(rest, false), Asked::read(&state.sent, settings));
+    let is_compressed = compressed::is_agreed(head);
+    let got = Got::read(rest, false, is_compressed);
+    let asked = Asked::read(&state.sent, settings, is_compressed);
     if !got.decoded.closed && !asked.is_slow {
         let got = got.without_notice(notice(settings), &asked);
         let whole = |pieces: &[Piece]| pieces.iter().filter(|piece| piece.is_whole).count();
@@ -100,9 +104,10 @@ fn is_idle(state: &State, got: &Got) -> bool {
 /// Whether a Close has come.
 pub(crate) fn has_close(written: &[u8]) -> bool {
     let head_bytes = HeadScanner::response().scan(written, &HeadLimits::default());
-    head_bytes.is_ok_and(|end| {
-        end.is_some_and(|end| received(&written[end..], &[], Role::Client, Limits::UNLIMITED).closed)
-    })
+    let Ok(Some(head_bytes)) = head_bytes else { return false };
+    let (head, frames) = written.split_at(head_bytes);
+    let plain = compressed::is_agreed(head).then(|| compressed::plain_of_gateway(frames));
+    received(plain.as_deref().unwrap_or(frames), &[], Role::Client, Limits::UNLIMITED).closed
 }
 
 fn has_request(sent: &[u8]) -> bool {
@@ -152,7 +157,9 @@ struct Got {
 }
 
 impl Got {
-    fn read(frames: &[u8], is_whole: bool) -> Self {
+    fn read(frames: &[u8], is_whole: bool, is_compressed: bool) -> Self {
+        let plain = is_compressed.then(|| compressed::plain_of_gateway(frames));
+        let frames = plain.as_deref().unwrap_or(frames);
         let decoded = decode(frames, Role::Client, Limits::UNLIMITED);
         assert_eq!(decoded.proof, None, "{:02x?}", &frames[frames.len().saturating_sub(300)..]);
         let ours = received(frames, &[], Role::Client, Limits::UNLIMITED);
@@ -220,10 +227,12 @@ struct Asked {
     is_slow: bool,
     /// The first message was a token.
     is_authenticated: bool,
+    /// Compression was agreed on.
+    is_compressed: bool,
 }
 
 impl Asked {
-    fn read(sent: &[u8], settings: Settings) -> Self {
+    fn read(sent: &[u8], settings: Settings, is_compressed: bool) -> Self {
         let limits = HeadLimits::default();
         let head_bytes = HeadScanner::request().scan(sent, &limits).ok().flatten().expect("it was accepted");
         let path = Request::parse(&sent[..head_bytes], &limits).expect("it was accepted").path.to_owned();
@@ -239,7 +248,9 @@ impl Asked {
                 message_fragments_max: route_limits.message_fragments_max.unwrap_or(u32::MAX),
             },
         };
-        let decoded = decode(&sent[head_bytes..], Role::Server, message_limits);
+        let plain = is_compressed.then(|| compressed::plain_of_client(&sent[head_bytes..]));
+        let frames = plain.as_deref().unwrap_or(&sent[head_bytes..]);
+        let decoded = decode(frames, Role::Server, message_limits);
         let mut messages = Piece::gather(&decoded);
         let is_token =
             |piece: &Piece| piece.is_whole && piece.kind == MessageKind::Text && piece.payload == TOKEN;
@@ -253,7 +264,7 @@ impl Asked {
         let is_slow = |message: &Piece| matches!(Command::of(&message.payload), Command::Slow);
         let is_slow = is_handled && messages.iter().any(is_slow);
         let answers = if is_handled { handled(&messages) } else { echoed(messages) };
-        Self { decoded, answers, is_slow, is_authenticated }
+        Self { decoded, answers, is_slow, is_authenticated, is_compressed }
     }
 
     /// How many whole answers the client must have got, having read all.
@@ -289,7 +300,7 @@ impl Asked {
             Some(bytes @ 1..)
                 if reason == Reason::Draining && state.is_smooth && has_request(&state.sent[..bytes]) =>
             {
-                Self::read(&state.sent[..bytes], settings)
+                Self::read(&state.sent[..bytes], settings, self.is_compressed)
                     .answers
                     .iter()
                     .filter(|answer| answer.is_whole)
