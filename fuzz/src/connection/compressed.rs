@@ -39,7 +39,7 @@ fn plain(frames: &[u8], build: impl Fn(u8, &[u8]) -> Vec<u8>) -> (Vec<u8>, bool)
     while let Some(Frame { first, payload, bytes, is_whole }) = Frame::read(left) {
         let (raw, rest) = left.split_at(bytes);
         let is_control = first & 0x08 != 0;
-        let begins = first & 0x70 == 0x40 && matches!(first & 0x0F, 1 | 2) && message.is_none();
+        let begins = is_beginning(first) && message.is_none();
         let goes_on = first & 0x7F == 0 && message.is_some();
         if !begins && !goes_on {
             if message.is_some() && !is_control || first & 0x70 != 0 {
@@ -67,10 +67,15 @@ fn plain(frames: &[u8], build: impl Fn(u8, &[u8]) -> Vec<u8>) -> (Vec<u8>, bool)
     if let Some((opcode, compressed)) = message {
         let (Ok(inflated) | Err(inflated)) = inflate::message(&compressed, &[]);
         plain.extend(build(opcode, &inflated.bytes));
-    } else {
+    } else if Frame::read(left).is_some() || !left.first().is_some_and(|first| is_beginning(*first)) {
         plain.extend_from_slice(left);
     }
     (plain, true)
+}
+
+/// Whether a frame with this first byte begins a compressed message, where none has begun.
+const fn is_beginning(first: u8) -> bool {
+    first & 0x70 == 0x40 && matches!(first & 0x0F, 1 | 2)
 }
 
 /// A frame, or what has come of one: its header, at the least.
