@@ -17,7 +17,7 @@ import sys
 
 FUZZ = pathlib.Path(__file__).resolve().parent
 PAGE = FUZZ.parent / "docs" / "fuzzing.md"
-BUILD = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", FUZZ / "target" / "fuzzing"))
+BUILD = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", FUZZ / "target")) / "fuzzing"
 WORK = FUZZ / "target" / "found"
 
 # The most bytes of an input, and how large a part of the time the target gets.
