@@ -2,7 +2,7 @@
 # A fresh machine needs Rust (rustfmt and clippy with it), a C compiler, Python 3.11 and Node 18; the rest installs itself.
 
 .DELETE_ON_ERROR:
-.PHONY: test check unit fuzz-corpus program tools conformance clients pages browser licences newcomer clean
+.PHONY: test check unit fuzz-corpus fuzz simulate program tools conformance clients pages browser licences newcomer clean
 
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 BINARY := $(TARGET_DIR)/debug/drawgate
@@ -35,11 +35,21 @@ endif
 unit:
 	cargo test --workspace --locked
 
-# The fuzz targets over their corpus, on the stable compiler.
+# The fuzz targets over their corpus, and 10,000 seeds of the simulation, on the stable compiler.
 fuzz-corpus:
 ifneq ($(wildcard fuzz/Cargo.toml),)
 	cargo test --manifest-path fuzz/Cargo.toml --locked
 endif
+
+# Fuzzes for MINUTES in all, or TARGET alone, JOBS at a time, and says how often each target ran. MERGE=1 puts what was found
+# into the corpus, minimised; COUNT=1 adds the executions to docs/fuzzing.md.
+fuzz:
+	fuzz/run.py --minutes $(or $(MINUTES),1) --jobs $(or $(JOBS),1) $(if $(TARGET),--target $(TARGET)) $(if $(MERGE),--merge) $(if $(COUNT),--count)
+
+# The whole gateway on virtual time, with clients that SEEDS seeds draw, from FIRST on; SEED=n replays one and shows it.
+simulate:
+	$(if $(SEED),SEED=$(SEED)) SEEDS=$(or $(SEEDS),100000) FIRST=$(or $(FIRST),0) \
+	    cargo test --manifest-path fuzz/Cargo.toml --release --locked --test programs -- --nocapture
 
 # The program that the suites from outside drive: a debug build, whose assertions are on.
 program:

@@ -2,4 +2,4 @@
 #![no_main]
 #![allow(unsafe_code, reason = "libfuzzer_sys exports its entry points by name")]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| drawgate_fuzz::deflate::run(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| drawgate_fuzz::run_bounded("deflate", data));

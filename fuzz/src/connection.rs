@@ -1,13 +1,16 @@
 //! Target `connection`: the whole gateway, in memory and on virtual time, with clients that do anything.
 //!
 //! The input is a [`Program`]. Promises: no panic and no spinning; every connection ends within [`END_TIME_MAX`] of the
-//! last thing that happened to it and is counted once; what a client gets is one sound HTTP response and then sound
+//! last thing that happened to it, for one reason, which its only record, the counters and what the client is told agree
+//! on; no limit is passed; what a client gets is one sound HTTP response and then sound
 //! frames, with nothing behind a Close; answers are a prefix of those that the client asked for, and all of them where
-//! it did nothing to lose them; and at the end nothing is held.
+//! it did nothing to lose them; at the end nothing is held; and the same input makes the same [`transcript`].
 
+mod compressed;
 mod gateway;
 mod pipe;
 mod program;
+mod records;
 mod requests;
 mod verdict;
 
@@ -25,15 +28,40 @@ use tokio::time::{sleep, timeout};
 use self::gateway::{DRAIN_TIMEOUT, LISTENER};
 use self::pipe::Client;
 use self::program::{Action, Program, Settings, Step, op};
+use self::records::Record;
 use crate::Seed;
 
 /// Checks one input.
 pub fn run(data: &[u8]) {
-    let _metrics = live(data);
+    let _left = live(data);
 }
 
-/// Runs the program to its end; gives the gateway's metrics then.
-fn live(data: &[u8]) -> String {
+/// All that the input's run leaves: what each client got, every record, and the metrics.
+#[must_use]
+pub fn transcript(data: &[u8]) -> Vec<u8> {
+    let Left { lives, page } = live(data);
+    // The series of a metric come in any order: they are in hash maps.
+    let mut lines: Vec<&str> = page.lines().collect();
+    lines.sort_unstable();
+    let mut transcript = lines.join("\n").into_bytes();
+    for (written, records) in lives {
+        transcript.extend_from_slice(&written);
+        transcript.extend_from_slice(format!("\n{records:#?}\n").as_bytes());
+    }
+    transcript
+}
+
+/// What a run leaves.
+struct Left {
+    /// What each client got, and what was logged of it.
+    lives: Vec<(Vec<u8>, Vec<Record>)>,
+    /// The metrics at the end.
+    page: String,
+}
+
+/// Runs the program to its end.
+fn live(data: &[u8]) -> Left {
+    records::keep();
     let Program { settings, steps } = Program::decode(data);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
     runtime.expect("there is room for a runtime").block_on(async {
@@ -64,12 +92,15 @@ struct World {
     running: JoinHandle<Drained>,
     lives: Vec<Life>,
     selected: usize,
+    /// How many may be connected at a time.
+    connections_max: usize,
 }
 
 /// One client, and the task that serves it.
 struct Life {
     client: Client,
-    served: JoinHandle<()>,
+    /// Ends with what was logged of it.
+    served: JoinHandle<Vec<Record>>,
     /// How much it had sent when the drain began.
     sent_bytes_at_drain: Option<usize>,
 }
@@ -87,6 +118,8 @@ impl World {
             })),
             lives: Vec::new(),
             selected: 0,
+            connections_max: gateway::connections_per_client_max(settings)
+                .map_or(CLIENTS_MAX, |max| max as usize),
         }
     }
 
@@ -109,6 +142,8 @@ impl World {
             sleep(Duration::from_millis(1)).await;
         }
         self.lives.iter().for_each(|life| life.client.forgive_calls());
+        let connected = self.lives.iter().filter(|life| life.is_connected()).count();
+        assert!(connected <= self.connections_max, "{connected} connections at a time");
     }
 
     async fn open(&mut self, number: u8) {
@@ -119,16 +154,18 @@ impl World {
         let (socket, client) = pipe::pipe();
         client.send(&requests::head(number));
         let peer = SocketAddr::from(([192, 0, 2, 1], 40_000));
-        let mut serving = Box::pin(self.entry.clone().serve(socket, peer));
+        let mut serving = Box::pin(records::of(self.entry.clone().serve(socket, peer)));
         // The gateway knows of a client from the first poll on; until then a drain does not wait for it.
-        poll_fn(|cx| {
-            let _ = serving.as_mut().poll(cx);
-            Poll::Ready(())
-        })
-        .await;
+        let first = poll_fn(|cx| Poll::Ready(serving.as_mut().poll(cx))).await;
         self.selected = self.lives.len();
         let sent_bytes_at_drain = self.shutdown.is_none().then_some(0);
-        self.lives.push(Life { client, served: tokio::spawn(serving), sent_bytes_at_drain });
+        let served = tokio::spawn(async move {
+            match first {
+                Poll::Ready(records) => records,
+                Poll::Pending => serving.await,
+            }
+        });
+        self.lives.push(Life { client, served, sent_bytes_at_drain });
     }
 
     fn drain(&mut self) {
@@ -140,25 +177,48 @@ impl World {
     }
 
     /// Nothing more happens but time.
-    async fn end(mut self, settings: Settings) -> String {
+    async fn end(mut self, settings: Settings) -> Left {
         sleep(Duration::from_millis(1)).await;
+        let mut lives = Vec::new();
         for life in &mut self.lives {
             verdict::assert_answered(&life.client.state(), settings);
             let ended = timeout(END_TIME_MAX, &mut life.served).await;
-            ended.expect("a connection never ends").expect("nothing panics");
+            let records = ended.expect("a connection never ends").expect("nothing panics");
             assert!(life.client.is_dropped(), "the socket is still held");
-            verdict::assert_sound(&life.client.state(), settings, life.sent_bytes_at_drain);
+            let mut state = life.client.state();
+            let told = verdict::assert_sound(&state, settings, life.sent_bytes_at_drain);
+            verdict::assert_recorded(&state.written, &records, told);
+            lives.push((std::mem::take(&mut state.written), records));
         }
         self.drain();
         let drained = timeout(DRAIN_TIMEOUT + Duration::from_secs(3), self.running).await;
         drained.expect("the gateway never ends").expect("nothing panics");
         let page = self.observer.render();
-        assert_eq!(sum(&page, "drawgate_ends_total"), self.lives.len(), "{page}");
-        assert!(!page.contains("internal_error") && !page.contains("handler_panicked"), "{page}");
-        assert_eq!(sum(&page, "drawgate_handshakes_total"), self.lives.len(), "{page}");
-        assert_eq!(sum(&page, "drawgate_connections"), 0, "{page}");
-        assert_eq!(sum(&page, "drawgate_buffered_bytes"), 0, "{page}");
-        page
+        assert_counted(&page, &lives);
+        Left { lives, page }
+    }
+}
+
+impl Life {
+    /// It has its `101`, and has not ended.
+    fn is_connected(&self) -> bool {
+        !self.served.is_finished() && self.client.state().written.starts_with(b"HTTP/1.1 101 ")
+    }
+}
+
+/// The metrics say what the records say, and that nothing is held.
+fn assert_counted(page: &str, lives: &[(Vec<u8>, Vec<Record>)]) {
+    assert_eq!(sum(page, "drawgate_ends_total", ""), lives.len(), "{page}");
+    assert_eq!(sum(page, "drawgate_handshakes_total", ""), lives.len(), "{page}");
+    assert_eq!(sum(page, "drawgate_connections", ""), 0, "{page}");
+    assert_eq!(sum(page, "drawgate_buffered_bytes", ""), 0, "{page}");
+    let reasons =
+        || lives.iter().flat_map(|(_, records)| records).filter_map(|record| record.field("reason"));
+    for reason in reasons() {
+        let recorded = reasons().filter(|other| *other == reason).count();
+        let label = format!("reason=\"{reason}\"");
+        assert_eq!(sum(page, "drawgate_ends_total", &label), recorded, "{reason}: {page}");
+        assert!(!matches!(reason, "internal_error" | "handler_panicked"), "{page}");
     }
 }
 
@@ -171,6 +231,10 @@ fn act(client: &Client, action: &Action) {
         }
         Action::Frame { first, bytes } => {
             client.send(&requests::frame(*first, &requests::payload(*first, *bytes)));
+        }
+        Action::Compressed { is_text, letter, bytes } => {
+            let first = if *is_text { 0xC1 } else { 0xC2 };
+            client.send(&requests::frame(first, &requests::stored(&requests::payload(*letter, *bytes))));
         }
         Action::Raw(bytes) => client.send(bytes),
         Action::Controls { opcode, bytes, count } => {
@@ -198,9 +262,10 @@ fn act(client: &Client, action: &Action) {
     }
 }
 
-/// The sum of the series of one metric.
-fn sum(page: &str, metric: &str) -> usize {
-    let series = page.lines().filter(|line| line.split(['{', ' ']).next() == Some(metric));
+/// The sum of the series of one metric that have `label`.
+fn sum(page: &str, metric: &str, label: &str) -> usize {
+    let is_of = |line: &&str| line.strip_prefix(metric).is_some_and(|rest| rest.starts_with(['{', ' ']));
+    let series = page.lines().filter(is_of).filter(|line| line.contains(label));
     let values: Vec<usize> = series
         .map(|line| {
             line.rsplit(' ')
@@ -222,14 +287,14 @@ const ECHO: &[u8] = &[op::OPEN, 0];
 const HANDLER: &[u8] = &[op::OPEN, 5];
 const AUTHENTICATED: &[u8] = &[op::OPEN, 9, op::TOKEN, 0];
 
-/// 250 KB, some at least more than the output holds.
-const LARGE: &[u8] = &[op::BINARY, 0, 251, op::BINARY, 1, 251, op::BINARY, 2, 251, op::BINARY, 3, 251];
+/// 240 KB; twice that is more than the output holds.
+const LARGE: &[u8] = &[op::BINARY, 0, 254, op::BINARY, 1, 254, op::BINARY, 2, 254, op::BINARY, 3, 254];
 
 /// The settings, then the steps.
 const PROGRAMS: &[(&str, &[&[u8]])] = &[
     (
         "echo-and-close",
-        &[&[0], ECHO, &[op::TEXT, 0, 5, op::BINARY, 0, 210, op::PING, 4, 0, op::CLOSE, 1, op::FINISH]],
+        &[&[0], ECHO, &[op::TEXT, 0, 5, op::BINARY, 0, 250, op::PING, 4, 0, op::CLOSE, 1, op::FINISH]],
     ),
     (
         "handler-in-every-way",
@@ -245,12 +310,12 @@ const PROGRAMS: &[(&str, &[&[u8]])] = &[
     ("requests-refused", &[&[0, op::OPEN, 13, op::OPEN, 16, op::FINISH, op::OPEN, 17]]),
     (
         "bytes-one-by-one",
-        &[&[0], ECHO, &[op::CUT, 1, 1, 2, op::TEXT, 0, 199, op::TEXT, 0, 202, op::CLOSE, 0]],
+        &[&[0], ECHO, &[op::CUT, 1, 1, 2, op::TEXT, 0, 199, op::TEXT, 0, 220, op::CLOSE, 0]],
     ),
     ("message-that-never-ends", &[&[0], ECHO, &[op::FRAME, 1, 9, op::WAIT, 11, op::WAIT, 11]]),
     ("frame-cut-and-reset", &[&[0], ECHO, &[op::HOLD_BACK, 50, op::TEXT, 0, 100, op::RESET]]),
     ("frame-cut-and-finished", &[&[0], ECHO, &[op::HOLD_BACK, 50, op::TEXT, 0, 100, op::FINISH]]),
-    ("reader-stalls", &[&[2], ECHO, &[op::WINDOW, 30, op::TEXT, 0, 210, op::PING, 9, 210, op::WAIT, 10]]),
+    ("reader-stalls", &[&[2], ECHO, &[op::WINDOW, 30, op::TEXT, 0, 250, op::PING, 9, 250, op::WAIT, 10]]),
     (
         "reader-stalls-in-mid-message",
         &[&[2], ECHO, &[op::WINDOW, 0x16, op::FRAME, 1, 20, op::FRAME, 0x80, 30, op::WAIT, 10, op::UNBLOCK]],
@@ -273,7 +338,7 @@ const PROGRAMS: &[(&str, &[&[u8]])] = &[
     ),
     (
         "load-is-shed",
-        &[&[8], ECHO, &[op::WINDOW, 30, op::BINARY, 0, 210, op::TEXT, 0, 99, op::WAIT, 2, op::UNBLOCK]],
+        &[&[8], ECHO, &[op::WINDOW, 30, op::BINARY, 0, 250, op::TEXT, 0, 99, op::WAIT, 2, op::UNBLOCK]],
     ),
     (
         "drain-after-all-is-answered",
@@ -282,6 +347,17 @@ const PROGRAMS: &[(&str, &[&[u8]])] = &[
     (
         "drain-with-a-late-client",
         &[&[0], ECHO, &[op::FRAME, 1, 9, op::DRAIN | 0x80, op::OPEN, 1, op::WAIT, 11]],
+    ),
+    (
+        "compressed-both-ways",
+        &[
+            &[0x10, op::OPEN, 0x80, op::COMPRESSED, 0, 250, op::COMPRESSED, 3, 9, op::TEXT, 0, 250],
+            &[op::CUT, 3, 3, 0, op::COMPRESSED, 4, 99, op::HOLD_BACK, 50, op::COMPRESSED, 4, 250, op::FINISH],
+        ],
+    ),
+    (
+        "compressed-wrongly",
+        &[&[0x10, op::OPEN, 0x80, op::FRAME, 0xC1, 90], &[op::OPEN, 5, op::COMPRESSED, 0, 9]],
     ),
     ("ping-flood", &[&[0], ECHO, &[op::PING | 0x80, 0, 255, op::PING, 0, 255]]),
     (
@@ -306,7 +382,7 @@ mod tests {
 
     #[test]
     fn seeds_come_to_every_kind_of_end() {
-        let pages: Vec<String> = seeds().iter().map(|seed| live(&seed.bytes)).collect();
+        let pages: Vec<String> = seeds().iter().map(|seed| live(&seed.bytes).page).collect();
         for label in [
             "route_not_found",
             "method_not_allowed",
@@ -330,5 +406,18 @@ mod tests {
             let series = format!("drawgate_ends_total{{reason=\"{label}\"");
             assert!(pages.iter().any(|page| page.contains(&series)), "no seed ends with {label}");
         }
+    }
+
+    #[test]
+    fn a_seed_has_its_messages_compressed_and_answered_so() {
+        let seed = seeds().into_iter().find(|seed| seed.name == "compressed-both-ways").expect("it is there");
+        let (written, _) = live(&seed.bytes).lives.swap_remove(0);
+        let head_bytes = written.windows(4).position(|end| end == b"\r\n\r\n").expect("a head") + 4;
+        let (head, frames) = written.split_at(head_bytes);
+        assert!(compressed::is_agreed(head));
+        assert_eq!(frames[0], 0xC1, "the first answer is compressed");
+        let plain = compressed::plain_of_gateway(frames);
+        assert!(plain.len() > frames.len(), "and smaller for it");
+        assert!(plain.windows(4).any(|part| part == b"> xA" || part == b"> xB"));
     }
 }

@@ -39,9 +39,9 @@ fn every_corpus_file_passes() {
 
 #[test]
 fn damage_to_every_corpus_file_passes() {
-    for_every_file(|target, number, bytes| {
-        let mut random = Random(number);
-        for _ in 0..target.damages {
+    for_every_file(|target, place, bytes| {
+        let mut random = Random(place.number);
+        for _ in 0..target.damages.div_ceil(place.files) {
             let mut damaged = bytes.to_vec();
             for _ in 0..=random.below(4) {
                 damage(&mut damaged, &mut random);
@@ -66,15 +66,21 @@ fn run(target: &Target, bytes: &[u8]) {
     (target.run)(bytes);
 }
 
-/// Calls `test` with each target's files, in order, numbered.
-fn for_every_file(test: impl Fn(&Target, u64, &[u8])) {
+/// Where a file stands in its target's corpus.
+struct Place {
+    number: u64,
+    files: usize,
+}
+
+/// Calls `test` with each target's files, in order.
+fn for_every_file(test: impl Fn(&Target, &Place, &[u8])) {
     for target in TARGETS {
         let listing = fs::read_dir(folder(target)).expect("each target has a corpus");
         let mut paths: Vec<PathBuf> = listing.map(|entry| entry.expect("it can be listed").path()).collect();
         paths.sort();
         assert!(!paths.is_empty(), "{} has no corpus", target.name);
         for (number, path) in (0..).zip(&paths) {
-            test(target, number, &fs::read(path).expect("it can be read"));
+            test(target, &Place { number, files: paths.len() }, &fs::read(path).expect("it can be read"));
         }
     }
 }

@@ -19,7 +19,7 @@ pub(crate) fn gateway(settings: Settings) -> Server {
         route.notice = notice(settings);
         route.limits = limits(settings);
     }
-    config.firewall.connections_per_client_max = settings.bit(5).then_some(2);
+    config.firewall.connections_per_client_max = connections_per_client_max(settings);
     if has_small_buffers(settings) {
         config.buffers_bytes_max = 4096;
     }
@@ -93,11 +93,21 @@ pub(crate) const fn notice(settings: Settings) -> Notice {
 }
 
 pub(crate) fn limits(settings: Settings) -> Limits {
+    let compression = settings.bit(4);
     if settings.bit(2) {
-        Limits { message_bytes_max: Some(3000), message_fragments_max: Some(3), ..Limits::default() }
+        Limits {
+            message_bytes_max: Some(3000),
+            message_fragments_max: Some(3),
+            compression,
+            ..Limits::default()
+        }
     } else {
-        Limits::default()
+        Limits { compression, ..Limits::default() }
     }
+}
+
+pub(crate) const fn connections_per_client_max(settings: Settings) -> Option<u32> {
+    if settings.bit(5) { Some(2) } else { None }
 }
 
 /// All connections' buffers are so small that load is shed.

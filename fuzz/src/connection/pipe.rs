@@ -42,7 +42,7 @@ pub(crate) struct State {
     write_bytes_max: usize,
     /// Every so many calls find nothing to do, and are told to come again; 0 for none.
     hiccup_every: u32,
-    /// Counted each for itself: in turns with each other they might never find anything.
+    /// Since they were cut last; counted each for itself: in turns with each other they might never find anything.
     reads: u32,
     writes: u32,
     calls_in_a_row: u32,
@@ -148,10 +148,11 @@ impl Client {
         state.wake();
     }
 
-    /// Lets each read and write have at most so many bytes, and each `hiccup_every`th none.
+    /// Lets each read and write have at most so many bytes, the first [`PIECES_MAX`] of them, and each `hiccup_every`th none.
     pub(crate) fn cut(&self, read_bytes_max: usize, write_bytes_max: usize, hiccup_every: u32) {
         let mut state = self.state();
         (state.read_bytes_max, state.write_bytes_max) = (read_bytes_max.max(1), write_bytes_max.max(1));
+        (state.reads, state.writes) = (0, 0);
         // To find nothing each time would be to spin.
         state.hiccup_every = if hiccup_every == 1 { 2 } else { hiccup_every };
         if hiccup_every > 0 {
@@ -207,9 +208,13 @@ impl AsyncRead for Pipe {
         if state.hiccups(number, cx) {
             return Poll::Pending;
         }
-        let count = state.inbound.len().min(state.read_bytes_max).min(buffer.remaining());
-        let bytes: Vec<u8> = state.inbound.drain(..count).collect();
-        buffer.put_slice(&bytes);
+        let piece_bytes_max = if number < PIECES_MAX { state.read_bytes_max } else { usize::MAX };
+        let count = state.inbound.len().min(piece_bytes_max).min(buffer.remaining());
+        let (front, back) = state.inbound.as_slices();
+        let (front, back) = (&front[..front.len().min(count)], &back[..count.saturating_sub(front.len())]);
+        buffer.put_slice(front);
+        buffer.put_slice(back);
+        state.inbound.drain(..count);
         Poll::Ready(Ok(()))
     }
 }
@@ -223,7 +228,8 @@ impl AsyncWrite for Pipe {
         if state.is_reset {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
-        let count = bytes.len().min(state.write_bytes_max).min(state.window_bytes);
+        let piece_bytes_max = if state.writes < PIECES_MAX { state.write_bytes_max } else { usize::MAX };
+        let count = bytes.len().min(piece_bytes_max).min(state.window_bytes);
         if count == 0 && !bytes.is_empty() {
             state.writer = Some(cx.waker().clone());
             return Poll::Pending;
@@ -264,5 +270,8 @@ impl Drop for Pipe {
 /// The most that one client sends: what more finds, less does too, and sooner.
 const SENT_BYTES_MAX: usize = 400 * 1024;
 
-/// More than it takes to move that byte by byte, with the answers.
-const CALLS_IN_A_ROW_MAX: u32 = 4_000_000;
+/// How many reads and writes come in pieces: enough for every state to meet every cut, and no 400 KiB byte by byte.
+const PIECES_MAX: u32 = 2000;
+
+/// More than it takes to move all, with the answers.
+const CALLS_IN_A_ROW_MAX: u32 = 50_000;

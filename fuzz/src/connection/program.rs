@@ -34,6 +34,12 @@ pub(crate) enum Action {
         letter: u8,
         bytes: usize,
     },
+    /// A whole compressed message.
+    Compressed {
+        is_text: bool,
+        letter: u8,
+        bytes: usize,
+    },
     /// A masked frame with any first byte.
     Frame {
         first: u8,
@@ -115,7 +121,8 @@ impl Input<'_> {
     fn size(&mut self) -> usize {
         match self.byte() {
             small @ 0..=199 => usize::from(small),
-            large => (usize::from(large) - 199) * 1237,
+            medium @ 200..=249 => (usize::from(medium) - 199) * 151,
+            large => (usize::from(large) - 249) * 12_007,
         }
     }
 
@@ -150,6 +157,10 @@ impl Input<'_> {
             },
             op::HOLD_BACK => Action::HoldBack { bytes: self.size() },
             op::ANSWER_CLOSE => Action::AnswerClose,
+            op::COMPRESSED => {
+                let letter = self.byte();
+                Action::Compressed { is_text: letter.is_multiple_of(2), letter, bytes: self.size() }
+            }
             // What is left of the numbers goes to what most programs need more of.
             more => Action::Message { is_text: more % 2 == 0, letter: self.byte(), bytes: self.size() },
         };
@@ -189,6 +200,7 @@ pub(crate) mod op {
     pub(crate) const CUT: u8 = 16;
     pub(crate) const HOLD_BACK: u8 = 17;
     pub(crate) const ANSWER_CLOSE: u8 = 18;
+    pub(crate) const COMPRESSED: u8 = 19;
 }
 
 /// Around every deadline that a connection has.

@@ -1,6 +1,6 @@
 //! What clients send: heads, tokens, frames and Closes, right and wrong ones.
 
-/// A request head; the first two thirds of the numbers are right ones.
+/// A request head; the first two thirds of the numbers are right ones, and half of all offer compression.
 pub(crate) fn head(number: u8) -> Vec<u8> {
     let (path, other) = match number % 18 {
         0..=4 => ("/echo", ""),
@@ -12,8 +12,12 @@ pub(crate) fn head(number: u8) -> Vec<u8> {
         16 => return b"POST /echo HTTP/1.1\r\nHost: a\r\n\r\n".to_vec(),
         _ => return [&b"GET /echo HTTP/1.1\r\nHost: a\r\nX: "[..], &[b'x'; 20_000]].concat(),
     };
+    let offer = match number & 0x80 {
+        0 => "",
+        _ => "Sec-WebSocket-Extensions: permessage-deflate; client_no_context_takeover\r\n",
+    };
     format!(
-        "GET {path} HTTP/1.1\r\nHost: a\r\n{other}Upgrade: websocket\r\nConnection: Upgrade\r\n\
+        "GET {path} HTTP/1.1\r\nHost: a\r\n{other}{offer}Upgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
     )
     .into_bytes()
@@ -28,6 +32,13 @@ pub(crate) fn token(number: u8) -> Vec<u8> {
         6 => vec![b'.'; 9000],
         _ => Vec::new(),
     }
+}
+
+/// `payload` as a compressed message that did not get smaller: a stored block, and the beginning of an empty one.
+pub(crate) fn stored(payload: &[u8]) -> Vec<u8> {
+    let payload = &payload[..payload.len().min(60_000)];
+    let (low, high) = (low_byte(payload.len()), low_byte(payload.len() >> 8));
+    [&[0, low, high, !low, !high], payload, &[0]].concat()
 }
 
 /// A masked frame.
@@ -45,7 +56,11 @@ pub(crate) fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
         }
     }
     frame.extend(MASK);
-    frame.extend(payload.iter().zip(MASK.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+    let begin = frame.len();
+    frame.extend_from_slice(payload);
+    for quad in frame[begin..].chunks_mut(MASK.len()) {
+        quad.iter_mut().zip(MASK).for_each(|(byte, mask)| *byte ^= mask);
+    }
     frame
 }
 
@@ -65,9 +80,11 @@ pub(crate) fn close_payload(number: u8) -> Vec<u8> {
 
 /// A payload that is UTF-8, that begins with what the application looks at, and that is not the same twice.
 pub(crate) fn payload(letter: u8, bytes: usize) -> Vec<u8> {
-    let first = COMMANDS[usize::from(letter) % COMMANDS.len()];
-    let place = |at: usize| if at == 0 { first } else { b'A' + (letter ^ low_byte(at ^ at >> 7)) % 26 };
-    (0..bytes).map(place).collect()
+    let mut payload: Vec<u8> = (0..bytes).map(|at| b'A' + (letter ^ low_byte(at ^ at >> 7)) % 26).collect();
+    if let Some(first) = payload.first_mut() {
+        *first = COMMANDS[usize::from(letter) % COMMANDS.len()];
+    }
+    payload
 }
 
 fn low_byte(number: usize) -> u8 {
@@ -75,7 +92,7 @@ fn low_byte(number: usize) -> u8 {
 }
 
 /// Mostly those that are echoed.
-const COMMANDS: &[u8] = b"xyzABCDbsciqx";
+const COMMANDS: &[u8] = b"xyzABCDbsciqxEFGHJKLMNOPQR";
 
 const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 

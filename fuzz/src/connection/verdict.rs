@@ -6,39 +6,80 @@ use drawgate_protocol::frame::unmasked_frame_bytes;
 use drawgate_protocol::handshake::{HeadLimits, HeadScanner, Request};
 use drawgate_protocol::{Limits, MessageKind, Role};
 
+use super::compressed;
 use super::gateway::{BURST_MESSAGES, Command, PREFIX, burst_message, has_small_buffers, notice};
 use super::pipe::State;
 use super::program::Settings;
+use super::records::Record;
 use super::requests::TOKEN;
 use crate::reference::engine::received;
 use crate::reference::{Decoded, Seen, decode};
 
-/// Holds the connection's whole life to the promises.
-pub(crate) fn assert_sound(state: &State, settings: Settings, sent_bytes_at_drain: Option<usize>) {
+/// Holds the connection's whole life to the promises; gives the reason of ours that the client was told, if one.
+pub(crate) fn assert_sound(
+    state: &State,
+    settings: Settings,
+    sent_bytes_at_drain: Option<usize>,
+) -> Option<Reason> {
     assert_eq!(state.complaint, None);
     // A client that reads all gets all there is.
     let is_whole = state.is_smooth || state.is_shut;
     let Ok(Some(head_bytes)) = HeadScanner::response().scan(&state.written, &HeadLimits::default()) else {
         let is_gone = state.is_finished && !has_request(&state.sent);
         assert!(is_gone || !is_whole, "no whole answer: {:?}", text(&state.written));
-        return;
+        return None;
     };
     let (head, rest) = state.written.split_at(head_bytes);
     if !head.starts_with(b"HTTP/1.1 101 ") {
-        return assert_refusal(head, rest, is_whole);
+        assert_refusal(head, rest, is_whole);
+        return None;
     }
-    let got = Got::read(rest, is_whole);
-    let asked = Asked::read(&state.sent, settings);
+    let is_compressed = compressed::is_agreed(head);
+    let got = Got::read(rest, is_whole, is_compressed);
+    let asked = Asked::read(&state.sent, settings, is_compressed);
     let without_notice = got.without_notice(notice(settings), &asked);
     assert_prefix(&without_notice, &asked.answers);
     assert_pongs(&got.decoded, &asked.decoded);
     if !is_whole && !is_idle(state, &got) || has_small_buffers(settings) && !state.is_smooth {
-        return;
+        return got.reason();
     }
     assert!(got.decoded.closed || state.is_finished || asked.is_slow, "no Close");
     let must_have = asked.must_have(&got, settings, state, sent_bytes_at_drain);
     let has = without_notice.iter().filter(|message| message.is_whole).count();
     assert!(has >= must_have, "{has} answers where there should be {must_have}");
+    got.reason()
+}
+
+/// The connection is logged as ended once, for the reason that the client was told, if it was told one.
+pub(crate) fn assert_recorded(written: &[u8], records: &[Record], told: Option<Reason>) {
+    let ends: Vec<&Record> = records.iter().filter(|record| record.field("reason").is_some()).collect();
+    let [end] = &ends[..] else { panic!("it ends {} times: {records:#?}", ends.len()) };
+    let opened = records.iter().filter(|record| record.message == "connection opened").count();
+    assert_eq!(records.len(), opened + 1, "{records:#?}");
+    let is_open = end.field("phase") == Some("open");
+    assert_eq!(opened, usize::from(is_open), "{records:#?}");
+    assert!(
+        records.iter().all(|record| record.field("connection") == end.field("connection")),
+        "{records:#?}"
+    );
+    let Some(status) = written.strip_prefix(b"HTTP/1.1 ").and_then(|rest| rest.get(..3)).map(text) else {
+        return;
+    };
+    assert_eq!(status == "101", is_open, "{end:#?}");
+    if !is_open {
+        assert_eq!(end.field("http_status"), Some(&*status), "{end:#?}");
+    }
+    let recorded = Reason::ALL.into_iter().find(|reason| end.field("reason") == Some(reason.row().label));
+    let recorded = recorded.expect("a reason of the table");
+    let agrees = match (told, recorded) {
+        // Who is told to go and does not in time is cut, which is the end.
+        (Some(Reason::Draining), Reason::ForcedShutdown) => true,
+        // Its side had ended before, which is the first thing that happened; then its answers had to be given up.
+        (Some(Reason::Overloaded | Reason::OutputStalled), Reason::ConnectionLost) => true,
+        (Some(told), recorded) => told == recorded,
+        (None, _) => true,
+    };
+    assert!(agrees, "the client is told {told:?}: {end:#?}");
 }
 
 /// Nobody has anything left to do: a client that takes all that there is has all its answers by now.
@@ -50,7 +91,9 @@ pub(crate) fn assert_answered(state: &State, settings: Settings) {
     if !head.starts_with(b"HTTP/1.1 101 ") || !state.is_open() {
         return;
     }
-    let (got, asked) = (Got::read(rest, false), Asked::read(&state.sent, settings));
+    let is_compressed = compressed::is_agreed(head);
+    let got = Got::read(rest, false, is_compressed);
+    let asked = Asked::read(&state.sent, settings, is_compressed);
     if !got.decoded.closed && !asked.is_slow {
         let got = got.without_notice(notice(settings), &asked);
         let whole = |pieces: &[Piece]| pieces.iter().filter(|piece| piece.is_whole).count();
@@ -66,9 +109,10 @@ fn is_idle(state: &State, got: &Got) -> bool {
 /// Whether a Close has come.
 pub(crate) fn has_close(written: &[u8]) -> bool {
     let head_bytes = HeadScanner::response().scan(written, &HeadLimits::default());
-    head_bytes.is_ok_and(|end| {
-        end.is_some_and(|end| received(&written[end..], &[], Role::Client, Limits::UNLIMITED).closed)
-    })
+    let Ok(Some(head_bytes)) = head_bytes else { return false };
+    let (head, frames) = written.split_at(head_bytes);
+    let plain = compressed::is_agreed(head).then(|| compressed::plain_of_gateway(frames));
+    received(plain.as_deref().unwrap_or(frames), &[], Role::Client, Limits::UNLIMITED).closed
 }
 
 fn has_request(sent: &[u8]) -> bool {
@@ -118,7 +162,9 @@ struct Got {
 }
 
 impl Got {
-    fn read(frames: &[u8], is_whole: bool) -> Self {
+    fn read(frames: &[u8], is_whole: bool, is_compressed: bool) -> Self {
+        let plain = is_compressed.then(|| compressed::plain_of_gateway(frames));
+        let frames = plain.as_deref().unwrap_or(frames);
         let decoded = decode(frames, Role::Client, Limits::UNLIMITED);
         assert_eq!(decoded.proof, None, "{:02x?}", &frames[frames.len().saturating_sub(300)..]);
         let ours = received(frames, &[], Role::Client, Limits::UNLIMITED);
@@ -186,10 +232,12 @@ struct Asked {
     is_slow: bool,
     /// The first message was a token.
     is_authenticated: bool,
+    /// Compression was agreed on.
+    is_compressed: bool,
 }
 
 impl Asked {
-    fn read(sent: &[u8], settings: Settings) -> Self {
+    fn read(sent: &[u8], settings: Settings, is_compressed: bool) -> Self {
         let limits = HeadLimits::default();
         let head_bytes = HeadScanner::request().scan(sent, &limits).ok().flatten().expect("it was accepted");
         let path = Request::parse(&sent[..head_bytes], &limits).expect("it was accepted").path.to_owned();
@@ -205,7 +253,9 @@ impl Asked {
                 message_fragments_max: route_limits.message_fragments_max.unwrap_or(u32::MAX),
             },
         };
-        let decoded = decode(&sent[head_bytes..], Role::Server, message_limits);
+        let plain = is_compressed.then(|| compressed::plain_of_client(&sent[head_bytes..]));
+        let frames = plain.as_deref().unwrap_or(&sent[head_bytes..]);
+        let decoded = decode(frames, Role::Server, message_limits);
         let mut messages = Piece::gather(&decoded);
         let is_token =
             |piece: &Piece| piece.is_whole && piece.kind == MessageKind::Text && piece.payload == TOKEN;
@@ -219,7 +269,7 @@ impl Asked {
         let is_slow = |message: &Piece| matches!(Command::of(&message.payload), Command::Slow);
         let is_slow = is_handled && messages.iter().any(is_slow);
         let answers = if is_handled { handled(&messages) } else { echoed(messages) };
-        Self { decoded, answers, is_slow, is_authenticated }
+        Self { decoded, answers, is_slow, is_authenticated, is_compressed }
     }
 
     /// How many whole answers the client must have got, having read all.
@@ -255,7 +305,7 @@ impl Asked {
             Some(bytes @ 1..)
                 if reason == Reason::Draining && state.is_smooth && has_request(&state.sent[..bytes]) =>
             {
-                Self::read(&state.sent[..bytes], settings)
+                Self::read(&state.sent[..bytes], settings, self.is_compressed)
                     .answers
                     .iter()
                     .filter(|answer| answer.is_whole)
