@@ -2,7 +2,7 @@
 # A fresh machine needs Rust (rustfmt and clippy with it), a C compiler, Python 3.11 and Node 18; the rest installs itself.
 
 .DELETE_ON_ERROR:
-.PHONY: test check unit coverage fuzz-corpus program tools conformance clients browser licences newcomer clean
+.PHONY: test check unit coverage fuzz-corpus program tools conformance clients pages browser licences newcomer clean
 
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 BINARY := $(TARGET_DIR)/debug/drawgate
@@ -16,6 +16,7 @@ test:
 	$(MAKE) fuzz-corpus
 	$(MAKE) licences
 	$(MAKE) clients
+	$(MAKE) pages
 	$(MAKE) browser
 	$(MAKE) conformance SAMPLE=1
 	$(MAKE) newcomer
@@ -54,14 +55,20 @@ program:
 tools:
 	conformance/install.sh conformance
 
-# The Autobahn suite against the program, some minutes. WRITE=1 brings docs/autobahn.md up to date; SAMPLE=1 takes a few cases
-# of each part of the compression groups, some seconds.
+# The Autobahn suite and testssl.sh against the program, some minutes. WRITE=1 brings docs/autobahn.md up to date; SAMPLE=1 takes a few cases
+# of each part of the compression groups and leaves testssl.sh out, some seconds.
 conformance: program tools
 	$(PYTHON) conformance/autobahn.py --binary $(BINARY) $(if $(SAMPLE),--sample) $(if $(WRITE),--write)
+	$(if $(SAMPLE),,conformance/install.sh conformance testssl)
+	$(if $(SAMPLE),,$(PYTHON) conformance/tls.py --binary $(BINARY))
 
 # Real clients against `drawgate demo`.
 clients: program tools
 	$(PYTHON) conformance/clients.py --binary $(BINARY)
+
+# The examples in docs/, word for word, against the program.
+pages: program tools
+	$(PYTHON) conformance/docs.py --binary $(BINARY)
 
 # A page in headless Chromium against the program.
 browser: program
@@ -85,7 +92,7 @@ clean:
 BENCH := --manifest-path bench/Cargo.toml --locked
 
 # What the data path costs beside its peers; writes docs/performance.md. WHAT is one or more of messages, handshake, many,
-# idle and instructions; without it, all of them: some twenty minutes, on a machine that does nothing else.
+# idle, tls and instructions; without it, all of them: some twenty minutes, on a machine that does nothing else.
 bench:
 	conformance/install.sh bench valgrind
 	cargo build --release --package drawgate-cli --locked

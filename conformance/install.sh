@@ -30,6 +30,7 @@ need_program() {
     case $1 in
         # Elsewhere it has other names; conformance/chromium.py knows the same ones.
         chromium) need "chromium --version || chromium-browser --version || google-chrome --version" chromium ;;
+        testssl) need "command -v testssl" testssl.sh ;;
         *) need "$1 --version" "$1" ;;
     esac
 }

@@ -5,6 +5,7 @@ pub mod idle;
 pub mod instructions;
 pub mod many;
 pub mod messages;
+pub mod tls;
 
 use std::time::Duration;
 

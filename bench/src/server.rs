@@ -27,6 +27,10 @@ pub enum Kind {
     Drawgate,
     /// The product with a log level that leaves out the records of ordinary connections.
     DrawgateQuiet,
+    /// rustls on tokio, and nothing else.
+    BareTls,
+    /// The product within TLS.
+    DrawgateTls,
     /// fastwebsockets.
     FastWebSockets,
     /// tokio-websockets.
@@ -49,6 +53,8 @@ impl Kind {
             Self::BareHandshake => "bare handshake",
             Self::Drawgate => "drawgate",
             Self::DrawgateQuiet => "drawgate, level = \"error\"",
+            Self::BareTls => "bare rustls on tokio",
+            Self::DrawgateTls => "drawgate, TLS",
             Self::FastWebSockets => "fastwebsockets",
             Self::TokioWebSockets => "tokio-websockets",
             Self::Tungstenite => "tokio-tungstenite",
@@ -68,7 +74,13 @@ impl Kind {
     pub const fn is_ours(self) -> bool {
         matches!(
             self,
-            Self::Drawgate | Self::DrawgateQuiet | Self::BareEcho | Self::BareTokio | Self::BareHandshake
+            Self::Drawgate
+                | Self::DrawgateQuiet
+                | Self::DrawgateTls
+                | Self::BareEcho
+                | Self::BareTokio
+                | Self::BareHandshake
+                | Self::BareTls
         )
     }
 }
@@ -122,6 +134,20 @@ impl Places {
                 fs::write(&file, configuration(port, level))?;
                 let mut command = Command::new(&self.drawgate);
                 command.arg("run").arg("--config").arg(file);
+                return Ok(command);
+            }
+            Kind::DrawgateTls => {
+                let file = self.run.join(format!("drawgate-tls-{port}.toml"));
+                let tls = "tls = { certificate_file = \"cert.pem\", private_key_file = \"key.pem\" }";
+                fs::write(&file, configuration(port, "info").replace("tls = \"none\"", tls))?;
+                let mut command = Command::new(&self.drawgate);
+                command.arg("run").arg("--config").arg(file);
+                return Ok(command);
+            }
+            Kind::BareTls => {
+                let mut command = binary("bare_tls");
+                command.arg(port.to_string());
+                command.args([self.run.join("cert.pem"), self.run.join("key.pem")]);
                 return Ok(command);
             }
             Kind::BareEcho | Kind::BareHandshake => {

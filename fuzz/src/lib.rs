@@ -19,6 +19,7 @@ pub mod receiver;
 #[path = "../../crates/protocol/tests/reference/mod.rs"]
 mod reference;
 pub mod sender;
+pub mod ticket;
 
 /// A function to fuzz.
 #[derive(Clone, Copy, Debug)]
@@ -49,4 +50,5 @@ pub const TARGETS: &[Target] = &[
     Target { name: "handshake", run: handshake::run, seeds: handshake::seeds, damages: 2_000 },
     Target { name: "receiver", run: receiver::run, seeds: receiver::seeds, damages: 10_000 },
     Target { name: "sender", run: sender::run, seeds: sender::seeds, damages: 10_000 },
+    Target { name: "ticket", run: ticket::run, seeds: ticket::seeds, damages: 10_000 },
 ];

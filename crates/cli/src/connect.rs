@@ -6,6 +6,7 @@
 
 mod client;
 mod explain;
+mod tls;
 mod url;
 
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
@@ -25,7 +26,7 @@ use crate::{Failure, Outcome};
 /// `drawgate connect`
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Where to connect: ws://HOST:PORT/PATH
+    /// Where to connect: ws://HOST:PORT/PATH, or wss:// for TLS
     #[arg(value_name = "URL")]
     url: Url,
     /// Send this token as the first message. Others on this machine can see it: a file is better
@@ -40,6 +41,9 @@ pub(crate) struct Args {
     /// Offer this subprotocol; may be repeated, best first
     #[arg(long = "subprotocol", value_name = "NAME")]
     subprotocols: Vec<String>,
+    /// Trust the authorities in this PEM file, and not the system's
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
     /// How long to wait for more messages once standard input has ended, in milliseconds
     #[arg(long, value_name = "MILLISECONDS", default_value_t = 500)]
     wait_ms: u64,
@@ -62,7 +66,8 @@ async fn converse(args: &Args) -> Result<Outcome, Failure> {
     let mut stdin = io::stdin().lock();
     let token = read_token(args, &mut stdin)?;
     drop(stdin);
-    let offer = client::Offer { origin: args.origin.as_deref(), subprotocols: &args.subprotocols };
+    let authority = args.ca.as_deref();
+    let offer = client::Offer { origin: args.origin.as_deref(), subprotocols: &args.subprotocols, authority };
     let mut client = Client::open(&args.url, &offer, chance).await?;
     let is_terminal = io::stdin().is_terminal();
     note(&format!("connected to {}{}", args.url, client.subprotocol_note()));

@@ -5,7 +5,9 @@
 //! the upgrade or the first message and before the session. Never logs, waits, fetches or reads time: `now` is an
 //! argument, and the same token, key and moment always give the same answer.
 
+pub mod certificate;
 mod claims;
+pub(crate) mod credential;
 mod jose;
 mod keys;
 pub mod token;
@@ -18,6 +20,7 @@ use self::token::{Compact, Part};
 use crate::clock::UnixTime;
 use crate::principal::Principal;
 use crate::secret::Secret;
+use crate::session;
 
 /// Verifies credentials as one `[auth.NAME]` table says.
 #[derive(Debug)]
@@ -84,16 +87,24 @@ pub struct Config {
     pub token_lifetime_max: Option<Duration>,
     /// How far clocks may differ when `exp`, `nbf` and `iat` are checked.
     pub leeway: Duration,
+    /// The rules for the sessions that its credentials begin.
+    pub sessions: session::Config,
 }
 
 impl Config {
+    /// Whether tokens are a credential; where only certificates are, there is nothing to verify tokens with.
+    #[must_use]
+    pub fn takes_tokens(&self) -> bool {
+        !CredentialSource::are_certificates(&self.credentials)
+    }
+
     /// Everything in it that must not be, in the order of its fields.
     #[must_use]
     pub fn problems(&self) -> Vec<ConfigError> {
         let found = [
             (self.credentials.is_empty(), ConfigError::NoCredentials),
-            (self.algorithms.is_empty(), ConfigError::NoAlgorithm),
-            (self.key.expose().len() < HMAC_KEY_BYTES_MIN, ConfigError::KeyTooShort),
+            (self.takes_tokens() && self.algorithms.is_empty(), ConfigError::NoAlgorithm),
+            (self.takes_tokens() && self.key.expose().len() < HMAC_KEY_BYTES_MIN, ConfigError::KeyTooShort),
             (self.subject_claims.is_empty(), ConfigError::NoSubjectClaim),
             (self.leeway > LEEWAY_MAX, ConfigError::LeewayTooLong),
         ];
@@ -122,10 +133,31 @@ pub enum ConfigError {
 }
 
 /// Where a credential is read from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CredentialSource {
     /// The first message after the `101`.
     FirstMessage,
+    /// `Authorization: Bearer TOKEN` (RFC 6750 §2.1).
+    AuthorizationHeader,
+    /// The cookie of this name. Browsers add it by themselves, so an Origin that the route names is required with it.
+    Cookie(String),
+    /// An entry `drawgate.token.TOKEN` among the subprotocols, beside at least one other: for browsers, which can send no
+    /// header of their own.
+    Subprotocol,
+    /// The query parameter of this name. Addresses end up in logs and histories; this is the last choice.
+    Query(String),
+    /// A one-time ticket: the query parameter `ticket`, an entry `drawgate.ticket.TICKET` among the subprotocols, or the first
+    /// message where that is a source too.
+    Ticket,
+    /// The certificate that the client showed in the TLS handshake; what is named in it is the subject.
+    ClientCertificate(certificate::Name),
+}
+
+impl CredentialSource {
+    /// Whether certificates are the only credential among `sources`.
+    pub(crate) fn are_certificates(sources: &[Self]) -> bool {
+        !sources.is_empty() && sources.iter().all(|source| matches!(source, Self::ClientCertificate(_)))
+    }
 }
 
 /// A signature algorithm (RFC 7518 §3.1).

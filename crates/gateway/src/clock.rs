@@ -4,8 +4,13 @@
 //! is for tokens and records only, and can be anchored to the monotonic clock so that both move together.
 
 use std::fmt;
+use std::num::NonZeroU64;
+use std::ops::Add;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use serde::{Deserialize, Serialize};
 pub use tokio::time::Instant;
 
 /// Reads time; handed to whatever needs it. Cheap to clone.
@@ -18,6 +23,7 @@ pub struct Clock {
 enum Wall {
     System,
     Anchored { unix: UnixTime, at: Instant },
+    Set(Arc<AtomicU64>),
 }
 
 impl Clock {
@@ -33,6 +39,12 @@ impl Clock {
         Self { wall: Wall::Anchored { unix, at: monotonic() } }
     }
 
+    /// A clock whose wall time is what is in `millis`, milliseconds since 1970: one that an operator sets, or that jumps.
+    #[must_use]
+    pub const fn set_by(millis: Arc<AtomicU64>) -> Self {
+        Self { wall: Wall::Set(millis) }
+    }
+
     /// Monotonic time.
     #[must_use]
     pub fn now(&self) -> Instant {
@@ -44,13 +56,57 @@ impl Clock {
     pub fn unix_now(&self) -> UnixTime {
         match &self.wall {
             Wall::System => system(),
+            Wall::Set(millis) => UnixTime::from_millis(millis.load(Ordering::Relaxed)),
             Wall::Anchored { unix, at } => unix.plus(monotonic().duration_since(*at)),
         }
     }
 }
 
+/// A moment of monotonic time, as whole nanoseconds after an epoch that all who compare such moments share: 8 bytes, also
+/// where there may be none, and half of what an [`Instant`] takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Moment(NonZeroU64);
+
+impl Moment {
+    /// The epoch itself.
+    #[cfg(test)]
+    pub(crate) const EPOCH: Self = Self(NonZeroU64::MIN);
+
+    /// What `at` is after `epoch`; the epoch itself where it is not later.
+    pub(crate) fn after(epoch: Instant, at: Instant) -> Self {
+        Self::at(at.saturating_duration_since(epoch))
+    }
+
+    /// The moment this long after the epoch; the last one, in 584 years, where that is too far.
+    fn at(offset: Duration) -> Self {
+        let offset_ns = u64::try_from(offset.as_nanos()).unwrap_or(u64::MAX);
+        Self(NonZeroU64::MIN.saturating_add(offset_ns))
+    }
+
+    /// How long after the epoch.
+    pub(crate) fn since_epoch(self) -> Duration {
+        Duration::from_nanos(self.0.get() - 1)
+    }
+
+    /// How long from `earlier` until this moment; zero if it is not later.
+    pub(crate) fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.get().saturating_sub(earlier.0.get()))
+    }
+}
+
+impl Add<Duration> for Moment {
+    type Output = Self;
+
+    /// Stops at the last moment there is.
+    fn add(self, duration: Duration) -> Self {
+        Self::at(self.since_epoch().saturating_add(duration))
+    }
+}
+
 /// Wall-clock time, in milliseconds since 1970-01-01 00:00 UTC.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+///
+/// Stored as that number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct UnixTime(u64);
 
 impl UnixTime {
@@ -133,6 +189,21 @@ fn system() -> UnixTime {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn moments_are_small_and_never_overflow() {
+        let epoch = Clock::system().now();
+        let second = Duration::from_secs(1);
+        let moment = Moment::after(epoch, epoch + second);
+        assert_eq!((moment.since_epoch(), (moment + second).since(moment)), (second, second));
+        assert_eq!(
+            (moment.since(moment + second), Moment::after(epoch + second, epoch).since_epoch()),
+            Default::default()
+        );
+        let last = moment + Duration::MAX;
+        assert!(last > moment && last + second == last);
+        assert_eq!(size_of::<Option<Moment>>(), 8);
+    }
 
     #[test]
     fn unix_times_print_as_rfc_3339() {

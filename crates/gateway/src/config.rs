@@ -28,6 +28,7 @@ mod routes;
 mod suggest;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod units;
 
 pub use listeners::{ListenerConfig, ServerConfig};
@@ -58,6 +59,8 @@ pub struct Config {
     pub buffers_bytes_max: u64,
     /// The most bytes that are set aside for compressed connections, all together.
     pub compression_bytes_max: u64,
+    /// The most TLS handshakes that are made at a time.
+    pub tls_handshakes_max: u64,
     /// What is allowed and probably not meant, a sentence each; the program shows them.
     pub warnings: Vec<String>,
 }
@@ -66,7 +69,7 @@ impl Config {
     /// Reads a configuration from TOML.
     ///
     /// Relative paths in it begin at `base_directory`, the folder of the file. `environment` answers for `${NAME}`.
-    /// Files that are named as secrets are read.
+    /// Files that are named as secrets or certificates are read; certificates must be good at this time.
     ///
     /// # Errors
     /// Every problem at once: each with its place, what was found and what is allowed.
@@ -125,7 +128,7 @@ fn read_text(context: &mut Context<'_>, text: &str) -> Option<Config> {
 
 fn read_document(context: &mut Context<'_>, document: &DeTable<'_>) -> Option<Config> {
     let mut root = Table::root(document);
-    let (server, buffers_bytes_max, compression_bytes_max) =
+    let (server, buffers_bytes_max, compression_bytes_max, tls_handshakes_max) =
         listeners::server(context, root.take("server").as_ref());
     let listeners_value = root.required(context, "listeners");
     let listeners =
@@ -144,7 +147,9 @@ fn read_document(context: &mut Context<'_>, document: &DeTable<'_>) -> Option<Co
     let all_routes_read = routes_count == Some(routes.len());
     check::references(context, &listeners, &authenticators, &routes, all_routes_read);
     check::duplicate_routes(context, &routes);
+    check::cookies_from_anywhere(context, &authenticators, &routes);
     check::duplicate_addresses(context, &addresses(&listeners, admin.as_ref()));
+    check::certificates_unasked(context, &listeners, &authenticators, &routes);
     check::exposure(context, &listeners);
 
     Some(Config {
@@ -160,6 +165,7 @@ fn read_document(context: &mut Context<'_>, document: &DeTable<'_>) -> Option<Co
         admin: admin.map(|(admin, _)| admin),
         buffers_bytes_max,
         compression_bytes_max,
+        tls_handshakes_max,
         warnings: Vec::new(),
     })
 }

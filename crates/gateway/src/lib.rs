@@ -8,12 +8,13 @@
 //! 1. [`server`] binds, accepts and drains; [`config`] says how; [`admin`] shows health and metrics
 //! 2. `connection` lives one connection, from the accept to its end, and concludes it
 //! 3. [`firewall`] admits the client, or not
-//! 4. `upgrade` reads the request and finds the route
+//! 4. [`tls`] makes the handshake, where the listener encrypts; `upgrade` reads the request and finds the route
 //! 5. [`auth`] turns a credential into a [`Principal`](principal::Principal)
-//! 6. [`backend`] answers: the built-in echo, or a [`Handler`]
-//! 7. `compression` stands between the answers and the frames, where a route has it on
-//! 8. [`observe`] turns the end into one log record and one counter
-//! 9. [`reason`] holds every way to end, and all that follows from it
+//! 6. [`session`] is the life that this begins: limited, refreshed, revoked
+//! 7. [`backend`] answers: the built-in echo, or a [`Handler`]
+//! 8. `compression` stands between the answers and the frames, where a route has it on
+//! 9. [`observe`] turns the end into one log record and one counter
+//! 10. [`reason`] holds every way to end, and all that follows from it
 //!
 //! Deciding modules take `now` as an argument and do no I/O; [`clock`] is the only reader of time and [`chance`] the
 //! only source of randomness.
@@ -57,7 +58,10 @@ pub mod reason;
 pub mod route;
 pub mod secret;
 pub mod server;
+pub mod session;
+pub mod ticket;
 mod timers;
+pub mod tls;
 mod upgrade;
 
 pub use backend::handler::{Handler, Session, SessionEnded};

@@ -15,6 +15,10 @@ pub struct Limits {
     pub inflated_bytes_per_second: Option<u64>,
     /// The time from a message's first byte to its last.
     pub message_timeout: Option<Duration>,
+    /// How long no message may go either way; pings and pongs are none.
+    pub idle_timeout: Option<Duration>,
+    /// The time from the authentication, or from the `101` where there is none, to the end.
+    pub session_time_max: Option<Duration>,
     /// How often a quiet connection is pinged.
     pub ping_interval: Option<Duration>,
     /// How long a pinged peer may send nothing at all.
@@ -34,6 +38,8 @@ impl Default for Limits {
             compression: false,
             inflated_bytes_per_second: Some(32 * 1024 * 1024),
             message_timeout: Some(Duration::from_secs(30)),
+            idle_timeout: None,
+            session_time_max: None,
             ping_interval: Some(Duration::from_secs(20)),
             pong_timeout: Some(Duration::from_secs(10)),
             stall_timeout: Some(Duration::from_secs(15)),

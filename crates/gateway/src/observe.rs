@@ -9,12 +9,14 @@ mod log;
 mod metrics;
 mod rotate;
 mod suppress;
+mod tls;
 mod traffic;
 mod writer;
 
 pub use encode::{ENCODED_BYTES_MAX, Encoded};
 pub use metrics::{CONTENT_TYPE, RouteMetrics};
 pub use rotate::RotatingFile;
+pub(crate) use tls::{HandshakeOutcome, TlsMetrics};
 pub use traffic::{Count, Direction, FrameKind, Traffic, TrafficDelta};
 
 use std::fmt::Display;
@@ -29,6 +31,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use crate::clock::Clock;
 use crate::principal::{ClientAddr, ConnectionId};
 use crate::reason::{Fault, Reason};
+use crate::session::SessionId;
 use log::Record;
 use metrics::Metrics;
 use suppress::{RecordKind, Suppressor};
@@ -95,6 +98,11 @@ impl Observer {
         self.0.metrics.descriptors_exhausted.inc();
     }
 
+    /// Another token was taken for a session.
+    pub fn session_refreshed(&self) {
+        self.0.metrics.sessions_refreshed.inc();
+    }
+
     /// A connection goes without compression, because others hold all that is set aside for it.
     pub fn compression_declined(&self) {
         self.0.metrics.compression_declined.inc();
@@ -127,6 +135,11 @@ impl Observer {
     #[must_use]
     pub fn route_metrics(&self, route: &str) -> Arc<RouteMetrics> {
         Arc::clone(self.0.metrics.route(Some(route)))
+    }
+
+    /// The counters of the TLS listener `name`, to be made once for each in the configuration.
+    pub(crate) fn tls_metrics(&self, name: &str) -> Arc<TlsMetrics> {
+        Arc::new(self.0.metrics.tls.listener(name))
     }
 
     /// The gauge of output that waits for slow clients, for those who queue it to add to and subtract from.
@@ -168,6 +181,8 @@ pub struct Opened<'a> {
     pub client: ClientAddr,
     /// The name of the route that took it.
     pub route: &'a str,
+    /// The session that has begun, where the request had a credential.
+    pub session: Option<SessionId>,
     /// From the accept to the `101`.
     pub handshake_duration: Duration,
 }
@@ -183,6 +198,8 @@ pub struct Ended<'a> {
     pub route: Option<&'a str>,
     /// Who spoke on it, once that was known. Chosen by a peer: it is encoded before it is logged.
     pub subject: Option<&'a str>,
+    /// The session, where one had begun.
+    pub session: Option<SessionId>,
     /// How far it had come.
     pub phase: Phase,
     /// Why it ended.

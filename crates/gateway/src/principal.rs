@@ -1,4 +1,4 @@
-//! The plain types that stages hand on: who a connection comes from, and who speaks on it.
+//! The plain types that stages hand on: who a connection comes from, who speaks on it, and by which certificate.
 //!
 //! Nothing here decides, waits or reads time; floor 1.
 
@@ -56,7 +56,7 @@ impl fmt::Display for ClientAddr {
 }
 
 /// The key that a client is counted by; made only by [`ClientAddr::key`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClientKey(IpAddr);
 
 impl Default for ClientKey {
@@ -97,4 +97,21 @@ pub struct Principal {
     pub expires_at: UnixTime,
     /// Every claim, as the token had them.
     pub claims: Arc<serde_json::Map<String, serde_json::Value>>,
+}
+
+/// A client's certificate, which has been verified (RFC 5280).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientCertificate {
+    /// The common name of its subject.
+    pub subject: Option<String>,
+    /// The `dNSName`s of its subjectAltName, at most 16, as all of these lists.
+    pub dns_names: Vec<String>,
+    /// The `rfc822Name`s of its subjectAltName.
+    pub emails: Vec<String>,
+    /// The `uniformResourceIdentifier`s of its subjectAltName, such as a SPIFFE ID.
+    pub uris: Vec<String>,
+    /// When it becomes valid.
+    pub begins_at: UnixTime,
+    /// When it ends.
+    pub ends_at: UnixTime,
 }

@@ -38,6 +38,8 @@ pub(crate) enum Signal {
     Abort = 8,
     /// The application has something to send.
     Outbox = 16,
+    /// The session has to end; why is said beside it.
+    Session = 32,
 }
 
 impl Pulse {

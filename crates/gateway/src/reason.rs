@@ -41,8 +41,8 @@ row::reasons! {
     RequestHeadersTooMany "request_headers_too_many" "Request Headers Too Many" "the request has more headers than allowed"
         http[431] close[] level Warn fault Client retry Never;
 
-    /// The head was not complete within the listener's `head_timeout`, which runs from the accept and is moved by
-    /// nothing. A client that is not attacking is on a very slow path; it may try again.
+    /// The head was not complete within the listener's `head_timeout`, which runs from the accept, or from the end of the
+    /// TLS handshake, and is moved by nothing. A client that is not attacking is on a very slow path; it may try again.
     RequestTimeout "request_timeout" "Request Timeout" "the request did not arrive in time"
         http[408] close[] level Info fault Client retry AtOnce;
 
@@ -103,6 +103,28 @@ row::reasons! {
     ExtensionsInvalid "extensions_invalid" "Extensions Invalid" "the list of extensions is invalid or too long"
         http[400] close[] level Warn fault Client retry Never;
 
+    // TLS: refused before there is anything to answer in.
+
+    /// The TLS handshake failed; the record's detail names the alert. Most often a client that does not trust the
+    /// certificate, one that speaks plain HTTP or no version from 1.2 on, or one whose own certificate is not good here.
+    TlsHandshakeFailed "tls_handshake_failed" "TLS Handshake Failed" "the TLS handshake failed"
+        http[] close[] level Warn fault Client retry Never;
+
+    /// The TLS handshake was not complete within the listener's `tls_timeout`, which runs from the accept and is moved by
+    /// nothing. A client that is not attacking is on a very slow path; it may try again.
+    TlsTimeout "tls_timeout" "TLS Timeout" "the TLS handshake was not completed in time"
+        http[] close[] level Info fault Client retry AtOnce;
+
+    /// As many TLS handshakes are being made as `server.tls_handshakes_max` allows. Either an attack, or many clients that
+    /// connect at once, which try again.
+    TlsFull "tls_full" "TLS Full" "too many TLS handshakes at a time"
+        http[] close[] level Warn fault Gateway retry AfterSeconds(5);
+
+    /// The `Host` header names another host than the client named in the TLS handshake (SNI; RFC 9110 §15.5.20). A proxy
+    /// that encrypts anew must name the same host in both, or none in the handshake.
+    HostMisdirected "host_misdirected" "Host Misdirected" "the Host is not the one named in the TLS handshake"
+        http[421] close[] level Warn fault Client retry Never;
+
     // Admission: the request may be fine, but not now or not from here.
 
     /// The client's address made more handshakes in a minute than `firewall.handshakes_per_client_per_minute`. A client
@@ -149,6 +171,16 @@ row::reasons! {
     FirstMessageTooBig "first_message_too_big" "First Message Too Big" "the first message is larger than a token may be"
         http[] close[MESSAGE_TOO_BIG] level Warn fault Client retry WithNewCredential;
 
+    /// The request carries no credential in any place where the route's auth looks for one. Look at `credentials` there, and at
+    /// proxies that drop headers.
+    TokenMissing "token_missing" "Token Missing" "a token is required"
+        http[401] close[UNAUTHORIZED] level Info fault Client retry WithNewCredential;
+
+    /// The request carries two credentials, and what one allows the other may not. Send one (RFC 6750 §2).
+    CredentialsConflicting "credentials_conflicting" "Credentials Conflicting"
+        "the request carries more than one credential"
+        http[400] close[] level Warn fault Client retry Never;
+
     /// The token is malformed, not signed by the key, or its claims are not what the route's auth expects. Which of them
     /// is in the log only; `drawgate token inspect` explains a token.
     TokenInvalid "token_invalid" "Token Invalid" "the token is not valid"
@@ -157,6 +189,44 @@ row::reasons! {
     /// The token was good and its `exp` has passed, leeway included. Get a new one and connect again.
     TokenExpired "token_expired" "Token Expired" "the token has expired"
         http[401] close[UNAUTHORIZED] level Info fault Client retry WithNewCredential;
+
+    /// The token is good and was revoked: by its id, by its session's, by a logout of its subject, or together with all that
+    /// were issued until then; or the key that had signed it was withdrawn. Sign in again for a new one.
+    TokenRevoked "token_revoked" "Token Revoked" "the token has been revoked"
+        http[401] close[UNAUTHORIZED] level Info fault Client retry WithNewCredential;
+
+    // Sessions.
+
+    /// The subject is banned, whatever token it shows. `drawgate unban` lets it in again.
+    SubjectBanned "subject_banned" "Subject Banned" "this user may not connect"
+        http[403] close[FORBIDDEN] level Warn fault Client retry Never;
+
+    /// The subject has as many sessions on the route as `sessions_per_subject_max` of its auth allows. Close one of them; or
+    /// set `sessions_at_limit = "end_oldest"`.
+    SessionsExceeded "sessions_exceeded" "Sessions Exceeded" "this user has too many sessions"
+        http[429] close[POLICY_VIOLATION] level Warn fault Client retry AfterSeconds(10);
+
+    /// The subject opened another session at its limit, and `sessions_at_limit` is `"end_oldest"`. A client that comes back
+    /// at once would end the next one: let a person decide.
+    SessionReplaced "session_replaced" "Session Replaced" "a newer session of this user took the place of this one"
+        http[] close[POLICY_VIOLATION] level Info fault None retry Never;
+
+    /// An operator ended the session. Its token is still good.
+    SessionEnded "session_ended" "Session Ended" "the session was ended by an operator"
+        http[] close[POLICY_VIOLATION] level Info fault Operator retry AtOnce;
+
+    /// The session lasted for the route's `session_time_max`. Sign in again.
+    SessionTimeExceeded "session_time_exceeded" "Session Time Exceeded" "the session has lasted as long as it may"
+        http[] close[TIMEOUT] level Info fault None retry AtOnce;
+
+    /// No message went either way for the route's `idle_timeout`; pings do not count.
+    IdleTimeout "idle_timeout" "Idle Timeout" "no message was sent or received for too long"
+        http[] close[TIMEOUT] level Info fault None retry AtOnce;
+
+    /// A token that was sent to refresh a session is another subject's, is not valid, or came too often or too long. What
+    /// it was is in the log.
+    RefreshRefused "refresh_refused" "Refresh Refused" "the new token does not fit this session"
+        http[] close[UNAUTHORIZED] level Warn fault Client retry WithNewCredential;
 
     // Rules of RFC 6455 that the client broke; one for each `Violation`.
 
@@ -336,7 +406,10 @@ mod tests {
     use super::*;
 
     /// Ends where nothing of ours is sent: nobody is there, or the code is the other side's.
-    const SILENT: [Reason; 7] = [
+    const SILENT: [Reason; 10] = [
+        Reason::TlsHandshakeFailed,
+        Reason::TlsTimeout,
+        Reason::TlsFull,
         Reason::RequestIncomplete,
         Reason::CloseTimeout,
         Reason::ClosedByClient,

@@ -18,6 +18,17 @@ pub enum Notice {
     Text,
 }
 
+/// How a client is refused that asks for a route and may not have it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RefuseBy {
+    /// By an HTTP status, which browsers keep from the page's scripts.
+    #[default]
+    Http,
+    /// By a `101` and a Close at once, whose code and reason a page's scripts see. Only what a close code can say is said so:
+    /// a request that is malformed, or from another origin, is refused by its status.
+    Close,
+}
+
 /// Which pages may open a connection (RFC 6455 §10.2).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origins {

@@ -4,7 +4,9 @@
 //! becomes a task that lives one connection. It decides nothing about connections but whether there is room for them.
 
 mod accept;
+mod certificates;
 mod route;
+mod upkeep;
 
 use std::fmt;
 use std::io;
@@ -17,7 +19,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, sleep_until, timeout_at};
+use tokio::time::{sleep_until, timeout_at};
 
 use crate::admin::{self, AdminState};
 use crate::auth;
@@ -31,7 +33,10 @@ use crate::observe::{ErrorFile, Observer};
 use crate::principal::{ClientAddr, PeerAddr};
 use crate::pulse::Signal;
 use crate::reason::Reason;
+use crate::session::Sessions;
+use crate::ticket::Tickets;
 use crate::timers::Timers;
+use crate::tls;
 use crate::upgrade::Entrances;
 
 pub use route::{Access, Route};
@@ -120,6 +125,7 @@ impl Server {
             admin,
             buffers_bytes_max,
             compression_bytes_max,
+            tls_handshakes_max,
             warnings: _,
         } = config;
         Builder {
@@ -131,6 +137,7 @@ impl Server {
             admin,
             buffers_bytes_max: usize::try_from(buffers_bytes_max).unwrap_or(usize::MAX),
             compression_bytes_max: usize::try_from(compression_bytes_max).unwrap_or(usize::MAX),
+            tls_handshakes_max: usize::try_from(tls_handshakes_max).unwrap_or(usize::MAX),
             ..Builder::default()
         }
     }
@@ -178,6 +185,12 @@ impl Server {
         self.gate.observer.clone()
     }
 
+    /// The sessions of its clients: to list and end them, and to keep tokens and subjects out.
+    #[must_use]
+    pub fn sessions(&self) -> Arc<Sessions> {
+        Arc::clone(&self.gate.sessions)
+    }
+
     /// Serves until `shutdown` is ready, then drains: accepts no more, lets each connection finish what has come, closes
     /// it with 1012, and cuts what is left when the drain's time is up. Dropping the future cuts all at once.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Drained {
@@ -190,8 +203,13 @@ impl Server {
                 facilities.timers.run(|pulse| pulse.signal(Signal::Timer)).await;
             }
         });
-        tasks.spawn(shed_load(Arc::clone(&gate)));
-        tasks.spawn(report_suppressed(gate.observer.clone()));
+        tasks.spawn(upkeep::shed_load(Arc::clone(&gate)));
+        tasks.spawn(upkeep::report_suppressed(gate.observer.clone()));
+        tasks.spawn(upkeep::forget_revocations(Arc::clone(&gate)));
+        let encrypted = self.bound.iter().filter_map(|bound| bound.door.encryption.as_ref());
+        for encryption in encrypted.cloned() {
+            tasks.spawn(certificates::keep(encryption, gate.facilities.clock.clone()));
+        }
         let (stop_admin, stopped) = watch::channel(false);
         let mut admin_tasks = JoinSet::new();
         if let Some(listener) = self.admin {
@@ -241,29 +259,6 @@ async fn drain(gate: &Gate, drain_timeout: Duration) -> Drained {
     Drained { cut: left.len() }
 }
 
-/// Keeps the bytes that wait for slow clients within their budget.
-async fn shed_load(gate: Arc<Gate>) {
-    loop {
-        gate.facilities.budget.exceeded.notified().await;
-        let excess = gate.facilities.budget.excess();
-        if excess > 0 {
-            gate.live.shed(excess);
-            // Looking at every connection costs something, and those that were told need a moment to go.
-            sleep(SHED_INTERVAL).await;
-            if gate.facilities.budget.excess() > 0 {
-                gate.facilities.budget.exceeded.notify_one();
-            }
-        }
-    }
-}
-
-async fn report_suppressed(observer: Observer) {
-    loop {
-        sleep(REPORT_INTERVAL).await;
-        observer.report_suppressed();
-    }
-}
-
 async fn serve_admin(listener: TcpListener, gate: Arc<Gate>, mut stopped: watch::Receiver<bool>) {
     let observer = gate.observer.clone();
     let metrics = move || observer.render();
@@ -298,6 +293,8 @@ pub struct Builder {
     compression_bytes_max: usize,
     connections_max: usize,
     unauthenticated_max: usize,
+    tickets: Arc<Tickets>,
+    tls_handshakes_max: usize,
     clock: Clock,
     chance: Option<Chance>,
 }
@@ -318,6 +315,8 @@ impl Default for Builder {
             compression_bytes_max: 256 * 1024 * 1024,
             connections_max: usize::MAX,
             unauthenticated_max: 10_000,
+            tickets: Arc::default(),
+            tls_handshakes_max: 2000,
             clock: Clock::system(),
             chance: None,
         }
@@ -328,8 +327,14 @@ impl Builder {
     /// Listens on `address`, without TLS; the listener's name is the address.
     #[must_use]
     pub fn listen(self, address: SocketAddr) -> Self {
-        let head_timeout = Duration::from_secs(5);
-        self.listener(ListenerConfig { name: address.to_string(), address, head_timeout, required: true })
+        self.listener(listener_at(address, None))
+    }
+
+    /// Listens on `address` with TLS; the listener's name is the address. The files are read when it is bound, and again
+    /// whenever they change.
+    #[must_use]
+    pub fn listen_tls(self, address: SocketAddr, tls: tls::Config) -> Self {
+        self.listener(listener_at(address, Some(tls)))
     }
 
     /// Adds a listener.
@@ -365,6 +370,20 @@ impl Builder {
     #[must_use]
     pub fn unauthenticated_max(mut self, unauthenticated_max: usize) -> Self {
         self.unauthenticated_max = unauthenticated_max;
+        self
+    }
+
+    /// Takes the one-time tickets that are issued here.
+    #[must_use]
+    pub fn tickets(mut self, tickets: Arc<Tickets>) -> Self {
+        self.tickets = tickets;
+        self
+    }
+
+    /// Makes at most this many TLS handshakes at a time; 2,000 by default.
+    #[must_use]
+    pub fn tls_handshakes_max(mut self, tls_handshakes_max: usize) -> Self {
+        self.tls_handshakes_max = tls_handshakes_max;
         self
     }
 
@@ -434,6 +453,7 @@ impl Builder {
             )),
             clock: self.clock.clone(),
         });
+        let sessions = Arc::new(Sessions::new(chance.clone(), route::token_time_max(&self.routes)));
         let routes = self
             .routes
             .into_iter()
@@ -441,12 +461,17 @@ impl Builder {
             .collect::<Result<Vec<_>, auth::ConfigError>>()
             .map_err(StartError::Auth)?;
         let (mut bound, mut skipped) = (Vec::new(), Vec::new());
-        for ListenerConfig { name, address, head_timeout, required } in self.listeners {
+        for ListenerConfig { name, address, tls, tls_timeout, head_timeout, required } in self.listeners {
+            let encryption = tls
+                .map(|tls| certificates::encryption(tls, tls_timeout, &observer, &name, &self.clock))
+                .transpose()
+                .map_err(StartError::Tls)?;
             match bind(address) {
                 Ok(listener) => {
                     let address = listener.local_addr().unwrap_or(address);
                     let entrances = routes.iter().filter_map(|route| route.entrance_for(&name)).collect();
-                    let door = Arc::new(Door { head_timeout, entrances: Entrances::new(entrances) });
+                    let door =
+                        Arc::new(Door { encryption, head_timeout, entrances: Entrances::new(entrances) });
                     bound.push(Bound { name, address, listener, door });
                 }
                 Err(source) => {
@@ -478,7 +503,11 @@ impl Builder {
                 unauthenticated: Arc::new(Semaphore::new(
                     self.unauthenticated_max.min(Semaphore::MAX_PERMITS),
                 )),
+                tls_handshakes: Semaphore::new(self.tls_handshakes_max.min(Semaphore::MAX_PERMITS)),
+                tls_handshakes_max: self.tls_handshakes_max,
                 turned_away: Semaphore::new(TURNED_AWAY_MAX),
+                tickets: self.tickets,
+                sessions,
                 draining: drain_begun,
             }),
             bound,
@@ -488,6 +517,12 @@ impl Builder {
             drain_timeout: self.drain_timeout,
         })
     }
+}
+
+/// A listener that is set as by default.
+fn listener_at(address: SocketAddr, tls: Option<tls::Config>) -> ListenerConfig {
+    let (tls_timeout, head_timeout) = (Duration::from_secs(5), Duration::from_secs(5));
+    ListenerConfig { name: address.to_string(), address, tls, tls_timeout, head_timeout, required: true }
 }
 
 fn bind(address: SocketAddr) -> io::Result<TcpListener> {
@@ -521,6 +556,9 @@ pub enum StartError {
         /// What the system said.
         source: io::Error,
     },
+    /// A listener's certificate, its key or its client authorities cannot be used.
+    #[error("{0}")]
+    Tls(#[source] tls::FileError),
     /// A route's authentication cannot work.
     #[error("a route's authentication cannot work")]
     Auth(#[source] auth::ConfigError),
@@ -588,8 +626,6 @@ const DRAIN_JITTER_EACH: Duration = Duration::from_millis(2);
 /// How long connections that are cut may take to be gone.
 const CUT_TIME_MAX: Duration = Duration::from_secs(1);
 const ADMIN_STOP_TIME_MAX: Duration = Duration::from_millis(500);
-const SHED_INTERVAL: Duration = Duration::from_millis(10);
-const REPORT_INTERVAL: Duration = Duration::from_secs(5);
 /// How many clients that are refused before a byte is read are given the time to hear it.
 const TURNED_AWAY_MAX: usize = 256;
 /// Linux: `EAFNOSUPPORT`, for which the standard library has no kind.

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::convert::Infallible;
 use std::fmt;
+use std::num::NonZeroUsize;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -32,7 +33,8 @@ pub(crate) struct Timers<T> {
 #[derive(Debug)]
 pub(crate) struct Timer {
     tick: u64,
-    position: usize,
+    /// Its place in the slot, from 1 on, so that no timer takes no room of its own.
+    place: NonZeroUsize,
 }
 
 impl<T> Timers<T> {
@@ -52,6 +54,11 @@ impl<T> Timers<T> {
             self.earlier.notify_one();
         }
         timer
+    }
+
+    /// Whether `timer` fires as early as one for `at` would. One that has fired is as early as can be: its owner looks.
+    pub(crate) fn fires_by(&self, timer: &Timer, at: Instant) -> bool {
+        timer.tick <= ticks_until(at.saturating_duration_since(self.epoch))
     }
 
     /// Takes back what was scheduled and gives its memory back; `None` where it has fired.
@@ -127,12 +134,12 @@ impl<T> Schedule<T> {
         let tick = wanted.max(next);
         let is_first = self.slots.first_key_value().is_none_or(|(first, _)| tick < *first);
         let position = self.slots.entry(tick).or_default().insert(entry);
-        (Timer { tick, position }, is_first)
+        (Timer { tick, place: NonZeroUsize::MIN.saturating_add(position) }, is_first)
     }
 
     fn remove(&mut self, timer: &Timer) -> Option<T> {
         let Entry::Occupied(mut slot) = self.slots.entry(timer.tick) else { return None };
-        let entry = slot.get_mut().remove(timer.position);
+        let entry = slot.get_mut().remove(timer.place.get() - 1);
         if slot.get().is_empty() {
             slot.remove();
         }

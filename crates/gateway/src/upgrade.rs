@@ -7,12 +7,14 @@
 use std::io;
 
 use drawgate_protocol::handshake::{
-    Extension, Field, FieldFault, HeadFault, HeadLimits, HeadScanner, Refusal, Request, SwitchingProtocols,
+    Field, FieldFault, HeadFault, HeadLimits, HeadScanner, Refusal, Request, SwitchingProtocols,
 };
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
+use crate::auth::credential::TOKEN_SUBPROTOCOL;
 use crate::reason::Reason;
 use crate::route::{Origins, PathPattern, canonical_origin};
+use crate::tls::Peer;
 
 /// The routes of one listener, in the order in which they are tried.
 #[derive(Debug)]
@@ -31,22 +33,15 @@ pub(crate) struct Entrance<T> {
     pub(crate) route: T,
 }
 
-/// A sound request for a route: where it leads, and what it gets there.
-#[derive(Debug)]
-pub(crate) struct Routed<T> {
-    /// The route.
-    pub(crate) route: T,
-    /// The `101`, or why the route does not take it.
-    pub(crate) answer: Result<Vec<u8>, Refused>,
-}
-
 /// Why a request was not accepted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Refused {
     /// What the client is told.
     pub(crate) reason: Reason,
-    /// What exactly was wrong with the head, for the operator.
+    /// What exactly was wrong with the head.
     pub(crate) cause: Option<Refusal>,
+    /// What exactly was wrong, for the operator.
+    pub(crate) detail: Option<String>,
     /// The limit that was exceeded, in its own unit.
     pub(crate) limit: Option<u64>,
     /// The request is a HEAD: its answer has the headers that a GET's would have, and no body.
@@ -74,7 +69,7 @@ pub(crate) enum HeadError {
 impl Head {
     /// Reads a head, and no more than it may have: what a client sends beyond that stays in the kernel.
     pub(crate) async fn read<S: AsyncRead + Unpin>(socket: &mut S) -> Result<Self, HeadError> {
-        let limits = HeadLimits::default();
+        let limits = HEAD_LIMITS;
         let mut scanner = HeadScanner::request();
         let mut bytes = Vec::with_capacity(HEAD_BYTES_TYPICAL);
         loop {
@@ -96,29 +91,10 @@ impl Head {
         }
     }
 
-    /// Judges the head: the route that it leads to, and the answer. `negotiate` accepts of the client's extensions what
-    /// the route takes, and says how the answer puts it.
-    pub(crate) fn judge<T: Clone>(
-        &self,
-        entrances: &Entrances<T>,
-        negotiate: impl FnOnce(&T, &[Extension<'_>]) -> Option<String>,
-    ) -> Result<Routed<T>, Refused> {
-        let limits = HeadLimits::default();
-        let request = Request::parse(&self.bytes[..self.head_bytes], &limits)
-            .map_err(|refusal| Refused::by_head(refusal).answering(&self.bytes))?;
-        let entrance = entrances.find(&request).ok_or(Refused::because(Reason::RouteNotFound))?;
-        let answer = if entrance.admits_origin(&request) {
-            let mut answer = Vec::with_capacity(ANSWER_BYTES_TYPICAL);
-            let extensions = negotiate(&entrance.route, &request.extensions);
-            // Nothing is chosen that the request did not offer, so nothing can be wrong with the answer.
-            SwitchingProtocols { extensions: extensions.as_deref(), ..SwitchingProtocols::default() }
-                .write(&request, &mut answer)
-                .map(|()| answer)
-                .map_err(|_| Refused::because(Reason::InternalError))
-        } else {
-            Err(Refused::because(Reason::OriginRefused))
-        };
-        Ok(Routed { route: entrance.route.clone(), answer })
+    /// The request that the head is.
+    pub(crate) fn request(&self) -> Result<Request<'_>, Refused> {
+        Request::parse(&self.bytes[..self.head_bytes], &HEAD_LIMITS)
+            .map_err(|refusal| Refused::by_head(refusal).answering(&self.bytes))
     }
 
     /// What came behind the head.
@@ -144,8 +120,9 @@ impl<T> Entrances<T> {
         Self(entrances)
     }
 
-    fn find(&self, request: &Request<'_>) -> Option<&Entrance<T>> {
-        self.0.iter().find(|entrance| {
+    /// The first entrance that takes the request's host and path.
+    pub(crate) fn find(&self, request: &Request<'_>) -> Result<&Entrance<T>, Refused> {
+        let entrance = self.0.iter().find(|entrance| {
             let takes_path = match &entrance.path {
                 PathPattern::Exact(path) => request.path == path,
                 PathPattern::Prefix(path) => request.path.starts_with(path.as_str()),
@@ -153,33 +130,85 @@ impl<T> Entrances<T> {
             takes_path
                 && (entrance.hosts.is_empty()
                     || entrance.hosts.iter().any(|host| request.host.is_named(host)))
-        })
+        });
+        entrance.ok_or_else(|| Refused::because(Reason::RouteNotFound))
     }
 }
 
 impl<T> Entrance<T> {
     /// RFC 6455 §10.2: browsers say which page they act for, and cannot be made to lie about it. A client that sends no
     /// Origin is not a browser, and this protects nobody from it.
-    fn admits_origin(&self, request: &Request<'_>) -> bool {
-        let Some(origin) = request.origin else { return true };
+    pub(crate) fn check_origin(&self, request: &Request<'_>, peer: &Peer) -> Result<(), Refused> {
+        let is_welcome = match request.origin {
+            None => true,
+            Some(origin) => self.names_origin(request, origin, peer).unwrap_or(true),
+        };
+        if is_welcome { Ok(()) } else { Err(Refused::because(Reason::OriginRefused)) }
+    }
+
+    /// A credential that browsers add by themselves proves nothing about the page that asks: that page must be named, and
+    /// `"any"` names none.
+    pub(crate) fn check_origin_of_ambient(&self, request: &Request<'_>, peer: &Peer) -> Result<(), Refused> {
+        let is_named =
+            request.origin.is_some_and(|origin| self.names_origin(request, origin, peer) == Some(true));
+        if is_named { Ok(()) } else { Err(Refused::because(Reason::OriginRefused)) }
+    }
+
+    /// Whether `origin` is one of those that are named; `None` where none is, as any is welcome.
+    fn names_origin(&self, request: &Request<'_>, origin: &str, peer: &Peer) -> Option<bool> {
+        let scheme = if peer.is_encrypted { "https" } else { "http" };
         match &self.origins {
-            Origins::Any => true,
-            Origins::Listed(listed) => listed.iter().any(|allowed| allowed == origin),
+            Origins::Any => None,
+            Origins::Listed(listed) => Some(listed.iter().any(|allowed| allowed == origin)),
             // Both in canonical form, so that a scheme's own port may be written or left out.
-            Origins::Same => canonical_origin(&format!("http://{}", request.host.as_str()))
-                .is_some_and(|own| canonical_origin(origin).as_deref() == Some(&own)),
+            Origins::Same => {
+                let own = canonical_origin(&format!("{scheme}://{}", request.host.as_str()));
+                Some(own.is_some() && canonical_origin(origin) == own)
+            }
         }
     }
 }
 
+/// RFC 6066 §3: who names a host in the TLS handshake asks for the same one in the request; RFC 9110 §15.5.20 has a status
+/// for who does not. Certificate, client authority and route would otherwise be those of different hosts.
+pub(crate) fn check_host(request: &Request<'_>, peer: &Peer) -> Result<(), Refused> {
+    let Some(server_name) = &peer.server_name else { return Ok(()) };
+    // A name in the handshake never ends in a dot; a Host may, and means the same to DNS.
+    let host = request.host.name();
+    if host.strip_suffix('.').unwrap_or(host).eq_ignore_ascii_case(server_name) {
+        return Ok(());
+    }
+    Err(Refused::because(Reason::HostMisdirected))
+}
+
+/// The `101` to `request`, which agrees to `extensions`.
+pub(crate) fn switching_protocols(
+    request: &Request<'_>,
+    extensions: Option<&str>,
+) -> Result<Vec<u8>, Refused> {
+    let mut answer = Vec::with_capacity(ANSWER_BYTES_TYPICAL);
+    // A browser fails a connection that offered subprotocols and got none back; this is the one that means no other.
+    let protocol = request.protocols.iter().copied().find(|protocol| *protocol == OWN_SUBPROTOCOL);
+    // Nothing is chosen that the request did not offer, so nothing can be wrong with the answer.
+    SwitchingProtocols { extensions, protocol, ..SwitchingProtocols::default() }
+        .write(request, &mut answer)
+        .map(|()| answer)
+        .map_err(|_| Refused::because(Reason::InternalError))
+}
+
 impl Refused {
     pub(crate) const fn because(reason: Reason) -> Self {
-        Self { reason, cause: None, limit: None, is_bodiless: false }
+        Self { reason, cause: None, detail: None, limit: None, is_bodiless: false }
+    }
+
+    /// For `reason`; the operator is told what exactly was wrong.
+    pub(crate) fn detailed(reason: Reason, detail: &impl ToString) -> Self {
+        Self { detail: Some(detail.to_string()), ..Self::because(reason) }
     }
 
     fn by_head(refusal: Refusal) -> Self {
-        let limit = limit_of(refusal, &HeadLimits::default()).and_then(|limit| u64::try_from(limit).ok());
-        Self { cause: Some(refusal), limit, ..Self::because(reason_of(refusal)) }
+        let limit = limit_of(refusal, &HEAD_LIMITS).and_then(|limit| u64::try_from(limit).ok());
+        Self { cause: Some(refusal), limit, ..Self::detailed(reason_of(refusal), &refusal) }
     }
 
     /// RFC 9110 §9.3.2: the answer to a HEAD, refused as it is, has no body.
@@ -198,8 +227,8 @@ impl Refused {
         for (name, value) in self.cause.map_or(&[][..], |cause| cause.answer_headers()) {
             let _ = write!(head, "{name}: {value}\r\n");
         }
-        if status == 401 {
-            head.push_str("WWW-Authenticate: Bearer\r\n");
+        if let Some(challenge) = challenge(self.reason) {
+            let _ = write!(head, "WWW-Authenticate: {challenge}\r\n");
         }
         if let Some(seconds) = row.retry.after_seconds() {
             let _ = write!(head, "Retry-After: {seconds}\r\n");
@@ -234,6 +263,19 @@ pub(crate) async fn send_refusal<S: AsyncRead + AsyncWrite + Unpin>(
         }
     }
     Ok(())
+}
+
+/// RFC 6750 §3: how a client may say who it is, and what was wrong with how it did. Says nothing to a client that showed
+/// nothing (§3.1).
+fn challenge(reason: Reason) -> Option<String> {
+    let row = reason.row();
+    let error = match (reason, row.status) {
+        (Reason::TokenMissing, _) => return Some(REALM.to_owned()),
+        (Reason::CredentialsConflicting, _) => "invalid_request",
+        (_, Some(401)) => "invalid_token",
+        (_, _) => return None,
+    };
+    Some(format!("{REALM}, error=\"{error}\", error_description=\"{}\"", row.sentence))
 }
 
 /// The row of the table for each rule of the head.
@@ -336,6 +378,7 @@ const fn reason_phrase(status: u16) -> &'static str {
         405 => "Method Not Allowed",
         408 => "Request Timeout",
         414 => "URI Too Long",
+        421 => "Misdirected Request",
         426 => "Upgrade Required",
         429 => "Too Many Requests",
         431 => "Request Header Fields Too Large",
@@ -346,6 +389,12 @@ const fn reason_phrase(status: u16) -> &'static str {
     }
 }
 
+/// A token among the subprotocols may be long.
+const HEAD_LIMITS: HeadLimits =
+    HeadLimits { uncounted_protocol_prefix: Some(TOKEN_SUBPROTOCOL), ..HeadLimits::DEFAULT };
+/// The subprotocol of clients that speak no other, and offer it beside their token.
+const OWN_SUBPROTOCOL: &str = "drawgate";
+const REALM: &str = "Bearer realm=\"drawgate\"";
 const HEAD_BYTES_TYPICAL: usize = 1024;
 const ANSWER_BYTES_TYPICAL: usize = 160;
 /// What a refused client may still send before it is cut off.

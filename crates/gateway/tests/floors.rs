@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The modules from the ground up, a floor a line; each may use what stands before it in this list.
-const MODULES: [&str; 21] = [
+const MODULES: [&str; 24] = [
     // Words that all others use.
     "clock",
     "chance",
@@ -23,11 +23,14 @@ const MODULES: [&str; 21] = [
     "rate",
     // Decide, with `now` as an argument.
     "firewall",
+    "session",
     "compression",
     "auth",
+    "ticket",
     // Touch sockets and disk.
     "timers",
     "observe",
+    "tls",
     "backend",
     "upgrade",
     "connection",

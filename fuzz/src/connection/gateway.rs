@@ -1,56 +1,28 @@
 //! The gateway under test: three routes, one of them answered by an application that can be told to misbehave.
 
-use std::collections::BTreeMap;
+use std::sync::LazyLock;
 use std::time::Duration;
 
-use drawgate::auth::{self, Algorithm, CredentialSource, Expected};
 use drawgate::chance::Chance;
 use drawgate::clock::{Clock, UnixTime};
-use drawgate::config::{Config, ListenerConfig, RouteConfig, ServerConfig};
+use drawgate::config::Config;
 use drawgate::limits::Limits;
-use drawgate::observe::{self, LogFormat, LogLevel};
-use drawgate::route::{Echo, Notice, PathPattern};
-use drawgate::secret::Secret;
-use drawgate::{Access, CloseCode, Handler, Message, Origins, Route, Server, Session, firewall};
+use drawgate::route::Notice;
+use drawgate::{Access, CloseCode, Handler, Message, Origins, Route, Server, Session};
 
 use super::program::Settings;
 
 /// A gateway as `settings` say, on virtual time and a seed.
 pub(crate) fn gateway(settings: Settings) -> Server {
-    let listener = ListenerConfig {
-        name: LISTENER.to_owned(),
-        address: ([127, 0, 0, 1], 0).into(),
-        head_timeout: Duration::from_secs(5),
-        required: true,
-    };
-    let routes = [("echo", None), ("token", Some(LISTENER.to_owned()))]
-        .map(|(name, auth)| RouteConfig {
-            name: name.to_owned(),
-            listeners: vec![LISTENER.to_owned()],
-            path: PathPattern::parse(&format!("/{name}")).expect("it is a path"),
-            hosts: Vec::new(),
-            origins: Origins::Any,
-            auth,
-            notice: notice(settings),
-            limits: limits(settings),
-            backend: Echo { prefix: PREFIX.to_owned() },
-        })
-        .to_vec();
-    let config = Config {
-        server: ServerConfig { workers: None, drain_timeout: DRAIN_TIMEOUT },
-        listeners: vec![listener],
-        routes,
-        auth: BTreeMap::from([(LISTENER.to_owned(), authentication())]),
-        firewall: firewall::Config {
-            connections_per_client_max: settings.bit(5).then_some(2),
-            handshakes_per_client_per_minute: None,
-        },
-        log: observe::Config { level: LogLevel::Error, format: LogFormat::Json, error_file: None },
-        admin: None,
-        buffers_bytes_max: if has_small_buffers(settings) { 4096 } else { 256 * 1024 * 1024 },
-        compression_bytes_max: 256 * 1024 * 1024,
-        warnings: Vec::new(),
-    };
+    let mut config = CONFIG.clone();
+    for route in &mut config.routes {
+        route.notice = notice(settings);
+        route.limits = limits(settings);
+    }
+    config.firewall.connections_per_client_max = settings.bit(5).then_some(2);
+    if has_small_buffers(settings) {
+        config.buffers_bytes_max = 4096;
+    }
     let handler = Route::new("handler", "/handler", Origins::Any, Access::Open, Application)
         .expect("it is a path")
         .notice(notice(settings))
@@ -62,6 +34,55 @@ pub(crate) fn gateway(settings: Settings) -> Server {
         .bind()
         .expect("the loopback has a free port")
 }
+
+/// What all gateways have in common, read once.
+static CONFIG: LazyLock<Config> = LazyLock::new(|| {
+    let folder = std::env::temp_dir().join(format!("drawgate-fuzz-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("there is a folder for temporary files");
+    std::fs::write(folder.join("token.secret"), SECRET).expect("it can be written to");
+    let config = Config::from_toml(CONFIGURATION, &folder, &|_| None);
+    std::fs::remove_dir_all(&folder).expect("it can be removed");
+    config.expect("it is a configuration")
+});
+
+const CONFIGURATION: &str = r#"
+[server]
+drain_timeout = "10s"
+
+[listeners.public]
+address = "127.0.0.1:0"
+tls = "none"
+
+[routes.echo]
+listeners = ["public"]
+path = "/echo"
+origins = "any"
+auth = "none"
+backend = { echo = { prefix = "> " } }
+
+[routes.token]
+listeners = ["public"]
+path = "/token"
+origins = "any"
+auth = "users"
+backend = { echo = { prefix = "> " } }
+
+[auth.users]
+credentials = ["first_message"]
+algorithms = ["HS256"]
+keys = { secret_file = "token.secret" }
+issuer = "any"
+audience = "any"
+token_lifetime_max = "unlimited"
+leeway = "0s"
+refresh = "on"
+
+[firewall]
+handshakes_per_client_per_minute = "unlimited"
+
+[log]
+level = "error"
+"#;
 
 pub(crate) const fn notice(settings: Settings) -> Notice {
     match settings.two_bits(0) {
@@ -82,20 +103,6 @@ pub(crate) fn limits(settings: Settings) -> Limits {
 /// All connections' buffers are so small that load is shed.
 pub(crate) const fn has_small_buffers(settings: Settings) -> bool {
     settings.bit(3)
-}
-
-fn authentication() -> auth::Config {
-    auth::Config {
-        credentials: vec![CredentialSource::FirstMessage],
-        algorithms: vec![Algorithm::Hs256],
-        key: Secret::new(b"0123456789abcdef0123456789abcdef"),
-        issuer: Expected::Any,
-        audience: Expected::Any,
-        subject_claims: vec!["sub".to_owned()],
-        first_message_timeout: Duration::from_secs(5),
-        token_lifetime_max: None,
-        leeway: Duration::ZERO,
-    }
 }
 
 /// Does what a message's first byte says, and echoes the message where that says nothing.
@@ -157,3 +164,5 @@ pub(crate) const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// When programs run; the tokens of `requests` are made for it.
 const NOW_SECONDS: u64 = 1_800_000_000;
+/// What the tokens of `requests.rs` are signed with.
+const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";

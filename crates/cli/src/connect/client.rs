@@ -1,6 +1,8 @@
 //! The client's side of one connection: the handshake, frames in and frames out.
 
 use std::collections::VecDeque;
+use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 use drawgate::CloseCode;
@@ -14,6 +16,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::explain::Ending;
+use super::tls::{self, Socket};
 use super::url::Url;
 use crate::Failure;
 use crate::token::shown;
@@ -22,6 +25,8 @@ use crate::token::shown;
 pub(super) struct Offer<'a> {
     pub(super) origin: Option<&'a str>,
     pub(super) subprotocols: &'a [String],
+    /// Whose certificates are trusted, where that is not the system's to say.
+    pub(super) authority: Option<&'a Path>,
 }
 
 /// What comes from the server.
@@ -36,7 +41,7 @@ pub(super) enum Heard {
 
 /// One open connection.
 pub(super) struct Client {
-    socket: TcpStream,
+    socket: Socket,
     receiver: Receiver,
     sender: Sender,
     assembler: Assembler,
@@ -56,10 +61,13 @@ impl Client {
         let socket = timeout(CONNECT_TIME_MAX, connecting)
             .await
             .map_err(|_| Failure(format!("{url} does not answer")))?;
-        let mut socket = socket.map_err(|error| {
+        let socket = socket.map_err(|error| {
             Failure(format!("{url} cannot be reached: {error}; is a server running there?"))
         })?;
         let _ = socket.set_nodelay(true);
+        let mut socket = timeout(CONNECT_TIME_MAX, tls::secure(url, offer.authority, socket))
+            .await
+            .map_err(|_| Failure(format!("{url} does not answer the TLS handshake")))??;
         let subprotocols: Vec<&str> = offer.subprotocols.iter().map(String::as_str).collect();
         let request = ClientRequest {
             host: &url.authority,
@@ -73,6 +81,7 @@ impl Client {
         let mut head = Vec::new();
         request.write(&mut head).map_err(|error| Failure(format!("the request cannot be sent: {error}")))?;
         socket.write_all(&head).await.map_err(|error| lost(&error))?;
+        socket.flush().await.map_err(|error| lost(&error))?;
         let (mut response, head_bytes) = timeout(CONNECT_TIME_MAX, read_head(&mut socket))
             .await
             .map_err(|_| Failure(format!("{url} does not answer the request")))??;
@@ -163,7 +172,7 @@ impl Client {
         }
         self.unread = input.to_vec();
         // A server that has gone needs no answer.
-        let _ = self.socket.write_all(&answers).await;
+        let _ = self.write(&answers).await;
         Ok(())
     }
 
@@ -204,14 +213,20 @@ impl Client {
         let mut out = Vec::new();
         if write(&mut self.sender, &mut out).is_ok() {
             // A server that has gone is noticed by reading.
-            let _ = self.socket.write_all(&out).await;
+            let _ = self.write(&out).await;
         }
         Ok(())
+    }
+
+    /// Writes all of it, also through what encrypts it and keeps what the socket does not take.
+    async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.socket.write_all(bytes).await?;
+        self.socket.flush().await
     }
 }
 
 /// Reads a response's head; what came behind it is in the same vector.
-async fn read_head(socket: &mut TcpStream) -> Result<(Vec<u8>, usize), Failure> {
+async fn read_head(socket: &mut Socket) -> Result<(Vec<u8>, usize), Failure> {
     let mut scanner = HeadScanner::response();
     let mut bytes = Vec::new();
     loop {
@@ -227,7 +242,7 @@ async fn read_head(socket: &mut TcpStream) -> Result<(Vec<u8>, usize), Failure> 
 }
 
 /// What the server said instead of yes.
-async fn refused(refusal: ResponseRefusal, socket: &mut TcpStream, mut body: Vec<u8>) -> Failure {
+async fn refused(refusal: ResponseRefusal, socket: &mut Socket, mut body: Vec<u8>) -> Failure {
     if let ResponseRefusal::StatusNotSwitching(status) = refusal {
         // Errors tell less than the status does; whatever came of the body is used.
         let _ = timeout(BODY_TIME_MAX, async {
@@ -245,7 +260,7 @@ async fn refused(refusal: ResponseRefusal, socket: &mut TcpStream, mut body: Vec
     Failure(format!("the server's answer is no WebSocket's ({}): {refusal}", refusal.source()))
 }
 
-fn lost(error: &std::io::Error) -> Failure {
+fn lost(error: &io::Error) -> Failure {
     Failure(format!("the connection failed: {error}"))
 }
 

@@ -5,9 +5,11 @@ use std::str::FromStr;
 
 use drawgate_protocol::handshake::Host;
 
-/// A `ws:` address, taken apart.
+/// A `ws:` or `wss:` address, taken apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Url {
+    /// Whether it is `wss:`.
+    pub(super) is_secure: bool,
     /// As in `Host`: the port is left out where it is the scheme's own.
     pub(super) authority: String,
     /// The host alone, without an IPv6 address's brackets.
@@ -21,9 +23,9 @@ impl FromStr for Url {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let rest = match text.split_once("://") {
-            Some(("ws" | "http", rest)) => rest,
-            Some(("wss" | "https", _)) => return Err("TLS is not supported yet: use ws://".to_owned()),
+        let (is_secure, rest) = match text.split_once("://") {
+            Some(("ws" | "http", rest)) => (false, rest),
+            Some(("wss" | "https", rest)) => (true, rest),
             Some((scheme, _)) => return Err(format!("{scheme}:// is not a WebSocket: write ws://HOST:PORT")),
             None => return Err("write it as ws://HOST:PORT".to_owned()),
         };
@@ -40,9 +42,10 @@ impl FromStr for Url {
         let host = Host::parse(authority).ok_or("that is no host: write it as ws://HOST:PORT")?;
         let name = host.name();
         let name = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
-        let port = host.port().unwrap_or(DEFAULT_PORT);
-        let authority = if port == DEFAULT_PORT { host.name() } else { authority };
-        Ok(Self { authority: authority.to_owned(), host: name.to_owned(), port, target })
+        let default_port = if is_secure { SECURE_PORT } else { PLAIN_PORT };
+        let port = host.port().unwrap_or(default_port);
+        let authority = if port == default_port { host.name() } else { authority };
+        Ok(Self { is_secure, authority: authority.to_owned(), host: name.to_owned(), port, target })
     }
 }
 
@@ -50,11 +53,13 @@ impl fmt::Display for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // A query may hold a credential.
         let path = self.target.split('?').next().unwrap_or_default();
-        write!(f, "ws://{}{path}", self.authority)
+        let scheme = if self.is_secure { "wss" } else { "ws" };
+        write!(f, "{scheme}://{}{path}", self.authority)
     }
 }
 
-const DEFAULT_PORT: u16 = 80;
+const PLAIN_PORT: u16 = 80;
+const SECURE_PORT: u16 = 443;
 
 #[cfg(test)]
 mod tests {
@@ -68,17 +73,27 @@ mod tests {
             ("ws://127.0.0.1:8765", "127.0.0.1:8765", "127.0.0.1", 8765, "/"),
             ("ws://[::1]:8765/chat?x=1", "[::1]:8765", "::1", 8765, "/chat?x=1"),
             ("ws://a?x", "a", "a", 80, "/?x"),
+            ("ws://a:443", "a:443", "a", 443, "/"),
+            ("wss://a", "a", "a", 443, "/"),
+            ("wss://a:443/b", "a", "a", 443, "/b"),
+            ("wss://a:80", "a:80", "a", 80, "/"),
         ] {
             let url: Url = text.parse().unwrap();
-            let expected =
-                Url { authority: authority.into(), host: host.into(), port, target: target.into() };
+            let is_secure = text.starts_with("wss");
+            let expected = Url {
+                is_secure,
+                authority: authority.into(),
+                host: host.into(),
+                port,
+                target: target.into(),
+            };
             assert_eq!(url, expected, "{text}");
         }
     }
 
     #[test]
     fn what_is_no_address_says_what_to_write() {
-        for text in ["localhost:8765", "ftp://a", "wss://a", "ws://", "ws://a:0", "ws://a#b", "ws://a b/"] {
+        for text in ["localhost:8765", "ftp://a", "wss://", "ws://", "ws://a:0", "ws://a#b", "ws://a b/"] {
             assert!(text.parse::<Url>().is_err(), "{text}");
         }
     }
@@ -86,5 +101,6 @@ mod tests {
     #[test]
     fn a_query_is_not_shown() {
         assert_eq!("ws://a:1/b?token=secret".parse::<Url>().unwrap().to_string(), "ws://a:1/b");
+        assert_eq!("wss://a:1/b?token=secret".parse::<Url>().unwrap().to_string(), "wss://a:1/b");
     }
 }

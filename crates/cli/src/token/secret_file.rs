@@ -9,6 +9,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt 
 use std::path::{Path, PathBuf};
 
 use drawgate::chance::Chance;
+use zeroize::Zeroizing;
 
 use super::Error;
 
@@ -50,8 +51,8 @@ pub(crate) fn ensure_secret(folder: &Path, chance: &Chance) -> io::Result<Secret
 
 /// Whether it was this call that made the key.
 fn create(folder: &Path, path: &Path, chance: &Chance) -> io::Result<bool> {
-    let mut text = String::with_capacity(64);
-    for byte in chance.bytes::<32>() {
+    let mut text = Zeroizing::new(String::with_capacity(64));
+    for byte in Zeroizing::new(chance.bytes::<32>()).iter() {
         // Writing to a string cannot fail.
         let _ = write!(text, "{byte:02x}");
     }

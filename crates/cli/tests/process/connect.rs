@@ -56,7 +56,7 @@ fn a_refusal_is_told_with_its_status_and_where_to_read_on() {
 fn nobody_there_and_addresses_that_are_none_say_what_to_do() {
     for (url, code, told) in [
         ("ws://127.0.0.1:1", 1, "is a server running there?"),
-        ("wss://127.0.0.1:1", 2, "use ws://"),
+        ("wss://127.0.0.1:1", 1, "is a server running there?"),
         ("127.0.0.1:1", 2, "write it as ws://HOST:PORT"),
     ] {
         let output = drawgate().args(["connect", url]).stdin(Stdio::null()).output().unwrap();

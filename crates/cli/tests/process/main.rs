@@ -10,8 +10,10 @@
     reason = "tests: what fails here should panic, and numbers that were measured are told"
 )]
 
+mod canary;
 mod connect;
 mod ends;
 mod resources;
 mod secrets;
 mod support;
+mod tls;

@@ -92,7 +92,7 @@ impl Program {
         this
     }
 
-    fn listening(&mut self, listener: &str) -> SocketAddr {
+    pub(crate) fn listening(&mut self, listener: &str) -> SocketAddr {
         let mut found = None;
         eventually(
             || {

@@ -15,13 +15,17 @@ use crate::route;
 #[derive(Debug)]
 pub(crate) struct Echoing {
     echo: Arc<route::Echo>,
-    /// Bytes of an open frame that are too few for a fragment of their own.
-    held: Vec<u8>,
+    /// What waits for more; no more than a pointer, since mostly nothing does.
+    held: Option<Box<Held>>,
 }
+
+/// Bytes of an open frame that are too few for a fragment of their own.
+#[derive(Debug, Default)]
+struct Held(Vec<u8>);
 
 impl Echoing {
     pub(crate) const fn new(echo: Arc<route::Echo>) -> Self {
-        Self { echo, held: Vec::new() }
+        Self { echo, held: None }
     }
 
     /// Answers one piece; returns how many payload bytes went into `out`.
@@ -31,18 +35,17 @@ impl Echoing {
         outlet: &mut Outlet<'_>,
         out: &mut Vec<u8>,
     ) -> Result<usize, SendError> {
-        if !chunk.frame_end && self.held.len() + chunk.payload.len() < FRAGMENT_BYTES_MIN {
-            self.held.extend_from_slice(chunk.payload);
+        let held = self.held.as_ref().map_or(&[][..], |held| &held.0);
+        if !chunk.frame_end && held.len() + chunk.payload.len() < FRAGMENT_BYTES_MIN {
+            self.held.get_or_insert_default().0.extend_from_slice(chunk.payload);
             return Ok(0);
         }
         // The prefix opens the message, so it goes out with the first frame that does.
         let prefix = if outlet.is_within_message() { "" } else { self.echo.prefix.as_str() };
-        let parts: [&[u8]; 3] = [prefix.as_bytes(), &self.held, chunk.payload];
+        let parts: [&[u8]; 3] = [prefix.as_bytes(), held, chunk.payload];
         outlet.data(out, chunk.kind, chunk.message_end, &parts)?;
         let bytes = parts.iter().map(|part| part.len()).sum();
-        if !self.held.is_empty() {
-            self.held = Vec::new();
-        }
+        self.held = None;
         Ok(bytes)
     }
 }
@@ -104,7 +107,7 @@ mod tests {
         out.clear();
         echoing.chunk(&piece(&mut [b'y'], false, true, true), &mut plain(&mut sender), &mut out).unwrap();
         assert_eq!(out, b"\x80\x01y");
-        assert_eq!(echoing.held.capacity(), 0, "nothing is held while idle");
+        assert!(echoing.held.is_none(), "nothing is held while idle");
     }
 
     #[test]

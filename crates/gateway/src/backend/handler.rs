@@ -12,11 +12,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use drawgate_protocol::{Assembler, Chunk, CloseCode, Limits, Message, Violation};
+use serde_json::{Map, Value};
 
 use super::outbox::{Outbox, Outgoing};
+use crate::clock::{Moment, UnixTime};
 use crate::principal::{ClientAddr, ConnectionId, Principal};
 use crate::pulse::Pulse;
 use crate::reason::Reason;
+use crate::session::{Live, SessionId};
 
 /// An application in this process. One value serves all connections of its routes.
 ///
@@ -48,7 +51,7 @@ struct Inner {
     connection: ConnectionId,
     client: ClientAddr,
     route: Arc<str>,
-    principal: Option<Arc<Principal>>,
+    live: Option<Arc<Live>>,
     outbox: Outbox,
 }
 
@@ -57,10 +60,10 @@ impl Session {
         connection: ConnectionId,
         client: ClientAddr,
         route: Arc<str>,
-        principal: Option<Arc<Principal>>,
+        live: Option<Arc<Live>>,
         pulse: Arc<Pulse>,
     ) -> Self {
-        Self(Arc::new(Inner { connection, client, route, principal, outbox: Outbox::new(pulse) }))
+        Self(Arc::new(Inner { connection, client, route, live, outbox: Outbox::new(pulse) }))
     }
 
     /// Sends a message, once there is room for it: what waits for a slow client is bounded (64 KiB, 1,024 messages).
@@ -96,10 +99,34 @@ impl Session {
         &self.0.route
     }
 
-    /// Who speaks, where the route authenticates.
+    /// Who speaks, where the route authenticates: what the last token said.
     #[must_use]
-    pub fn principal(&self) -> Option<&Principal> {
-        self.0.principal.as_deref()
+    pub fn principal(&self) -> Option<Arc<Principal>> {
+        self.0.live.as_ref().map(|live| live.principal())
+    }
+
+    /// The subject of the token, where the route authenticates. It stays the same for the whole session.
+    #[must_use]
+    pub fn subject(&self) -> Option<Arc<str>> {
+        self.principal().map(|principal| Arc::clone(&principal.subject))
+    }
+
+    /// Every claim of the last token, where the route authenticates.
+    #[must_use]
+    pub fn claims(&self) -> Option<Arc<Map<String, Value>>> {
+        self.principal().map(|principal| Arc::clone(&principal.claims))
+    }
+
+    /// The name of the session, where the route authenticates: what an operator ends it by. Never a credential.
+    #[must_use]
+    pub fn id(&self) -> Option<SessionId> {
+        self.0.live.as_ref().map(|live| live.id())
+    }
+
+    /// When the last token ends, where the route authenticates; a refresh moves it.
+    #[must_use]
+    pub fn expires_at(&self) -> Option<UnixTime> {
+        self.principal().map(|principal| principal.expires_at)
     }
 }
 
@@ -162,6 +189,8 @@ pub(crate) struct Handling {
     is_opened: bool,
     is_stopped: bool,
     has_panicked: bool,
+    /// The client's side has ended while the application worked, which may go on until then.
+    pub(crate) input_until: Option<Moment>,
 }
 
 impl Handling {
@@ -177,6 +206,7 @@ impl Handling {
             is_opened: false,
             is_stopped: false,
             has_panicked: false,
+            input_until: None,
         }
     }
 

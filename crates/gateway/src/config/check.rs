@@ -12,7 +12,8 @@ use super::problem::ProblemKind;
 use super::read::{Context, Place};
 use super::routes::RouteDraft;
 use super::suggest;
-use crate::route::PathPattern;
+use crate::auth::CredentialSource;
+use crate::route::{Origins, PathPattern};
 
 /// Holds every route's names against what exists, and what exists against what routes name.
 pub(super) fn references(
@@ -95,17 +96,75 @@ pub(super) fn duplicate_addresses(context: &mut Context<'_>, addresses: &[(Strin
     }
 }
 
+/// Reports routes that take a cookie from any page: browsers add it whichever page asks (CWE-1385).
+pub(super) fn cookies_from_anywhere(
+    context: &mut Context<'_>,
+    authenticators: &auth::Drafts,
+    routes: &[RouteDraft],
+) {
+    let takes_cookie = |name: &String| {
+        let config = authenticators.get(name).and_then(|(_, config)| config.as_ref());
+        let mut sources = config.into_iter().flat_map(|config| &config.credentials);
+        sources.any(|source| matches!(source, CredentialSource::Cookie(_)))
+    };
+    for route in routes {
+        if let Some((Origins::Any, place)) = &route.origins
+            && let Some((Some(name), _)) = &route.auth
+            && takes_cookie(name)
+        {
+            let wrong = format!("lets every page use the cookie that auth.{name} takes for a credential");
+            context.report(
+                place,
+                ProblemKind::NotAllowed,
+                &wrong,
+                "write \"same\", or list the pages' origins",
+            );
+        }
+    }
+}
+
 /// Warns of what is allowed and probably not meant.
 pub(super) fn exposure(context: &mut Context<'_>, listeners: &[ListenerDraft]) {
     for listener in listeners {
         let Some((address, _)) = &listener.address else {
             continue;
         };
-        if !address.ip().to_canonical().is_loopback() {
+        let is_plain = matches!(listener.tls, Some(None));
+        if is_plain && !address.ip().to_canonical().is_loopback() {
             context.warnings.push(format!(
                 "listeners.{}: {address} is open to other hosts without TLS; tokens and messages can be read on the way",
                 listener.name
             ));
+        }
+    }
+}
+
+/// Reports routes that ask for a certificate on a listener that does not.
+pub(super) fn certificates_unasked(
+    context: &mut Context<'_>,
+    listeners: &[ListenerDraft],
+    authenticators: &auth::Drafts,
+    routes: &[RouteDraft],
+) {
+    let asks = |name: &str| {
+        let listener = listeners.iter().find(|listener| listener.name == name);
+        // One that could not be read is a problem of its own.
+        listener.is_none_or(|listener| match &listener.tls {
+            None => true,
+            Some(tls) => tls.as_ref().is_some_and(|tls| tls.clients.authorities_file().is_some()),
+        })
+    };
+    for route in routes {
+        let Some((Some(name), place)) = &route.auth else { continue };
+        let config = authenticators.get(name).and_then(|(_, config)| config.as_ref());
+        if !config.is_some_and(|config| CredentialSource::are_certificates(&config.credentials)) {
+            continue;
+        }
+        if let Some((listener, _)) = route.listeners.iter().flatten().find(|(listener, _)| !asks(listener)) {
+            let wrong =
+                format!("takes client certificates alone, for which listeners.{listener} does not ask");
+            let advice = format!("name client_ca_file in listeners.{listener}.tls");
+            context.report(place, ProblemKind::NotAllowed, &wrong, &advice);
         }
     }
 }

@@ -13,7 +13,7 @@ pub(super) struct Amount {
     pub(super) key: &'static str,
     /// What it counts.
     pub(super) unit: Unit,
-    /// What it is where it is not written; `None` where `unset` says it.
+    /// What it is where it is not written; `None` is unlimited, or left to the machine.
     pub(super) default: Option<u64>,
     /// The least that may be written.
     pub(super) least: u64,
@@ -32,6 +32,12 @@ impl Amount {
         Self { key, unit, default: Some(default), least, most, unlimited_allowed: false, reason }
     }
 
+    /// A setting that is unlimited where it is not written.
+    const fn unlimited(key: &'static str, unit: Unit, range: [u64; 2], reason: &'static str) -> Self {
+        let [least, most] = range;
+        Self { key, unit, default: None, least, most, unlimited_allowed: true, reason }
+    }
+
     /// The same, and `"unlimited"` may be written.
     const fn or_unlimited(self) -> Self {
         Self { unlimited_allowed: true, ..self }
@@ -46,6 +52,7 @@ impl Amount {
     pub(super) fn default_text(&self) -> String {
         match self.default {
             Some(default) => self.render(default),
+            None if self.unlimited_allowed => "\"unlimited\"".to_owned(),
             None => WORKERS_DEFAULT.to_owned(),
         }
     }
@@ -150,6 +157,20 @@ pub(super) static COMPRESSION_BYTES_MAX: Amount = Amount::new(
     [0, 1024 * GIB],
     "48 KiB is set aside for each compressed connection, of which idle ones use nothing; some 5,000 fit, more go uncompressed.",
 );
+pub(super) static TLS_HANDSHAKES_MAX: Amount = Amount::new(
+    "server.tls_handshakes_max",
+    Unit::Count,
+    2000,
+    [1, 1 << 30],
+    "Some 1,000 a second fit on a core, and each takes a round trip or two; clients that stay silent hold places, three of full rate fit.",
+);
+pub(super) static TLS_TIMEOUT: Amount = Amount::new(
+    "listeners.*.tls_timeout",
+    Unit::Milliseconds,
+    5 * SECOND,
+    DEADLINE,
+    "A handshake is two round trips; five seconds forgive lost packets and end those who send half of one.",
+);
 pub(super) static HEAD_TIMEOUT: Amount = Amount::new(
     "listeners.*.head_timeout",
     Unit::Milliseconds,
@@ -189,6 +210,18 @@ pub(super) static MESSAGE_TIMEOUT: Amount = Amount::new(
     "A mebibyte arrives in 30 s at 35 KB/s; a message that takes longer is stuck or is meant to hold resources.",
 )
 .or_unlimited();
+pub(super) static IDLE_TIMEOUT: Amount = Amount::unlimited(
+    "routes.*.limits.idle_timeout",
+    Unit::Milliseconds,
+    PATIENCE,
+    "Many applications are silent for hours and mean it; a peer that is gone is found by its pings.",
+);
+pub(super) static SESSION_TIME_MAX: Amount = Amount::unlimited(
+    "routes.*.limits.session_time_max",
+    Unit::Milliseconds,
+    PATIENCE,
+    "A token ends the sessions that authenticate; how long the others may last is the application's to say.",
+);
 pub(super) static PING_INTERVAL: Amount = Amount::new(
     "routes.*.limits.ping_interval",
     Unit::Milliseconds,
@@ -242,6 +275,20 @@ pub(super) static LEEWAY: Amount = Amount::new(
     [0, 30 * SECOND],
     "Clocks kept by NTP differ by far less; every second of leeway is a second that an expired token lives on.",
 );
+pub(super) static SESSIONS_PER_SUBJECT_MAX: Amount = Amount::unlimited(
+    "auth.*.sessions_per_subject_max",
+    Unit::Count,
+    [1, 1 << 30],
+    "How many tabs and devices a user has, on each route, is the application's to say.",
+);
+pub(super) static EXPIRY_WARNING: Amount = Amount::new(
+    "auth.*.expiry_warning",
+    Unit::Milliseconds,
+    60 * SECOND,
+    [SECOND, DAY],
+    "Time enough to get another token. Clients are told only on routes with `notice = \"json\"`.",
+)
+.or_unlimited();
 pub(super) static CONNECTIONS_PER_CLIENT_MAX: Amount = Amount::new(
     "firewall.connections_per_client_max",
     Unit::Count,
@@ -274,16 +321,20 @@ pub(super) static ERROR_FILE_FILES_MAX: Amount = Amount::new(
 );
 
 /// Every [`Amount`], in the order of docs/defaults.md.
-pub(super) static AMOUNTS: [&Amount; 20] = [
+pub(super) static AMOUNTS: [&Amount; 26] = [
     &WORKERS,
     &DRAIN_TIMEOUT,
     &BUFFERS_BYTES_MAX,
     &COMPRESSION_BYTES_MAX,
+    &TLS_HANDSHAKES_MAX,
+    &TLS_TIMEOUT,
     &HEAD_TIMEOUT,
     &MESSAGE_BYTES_MAX,
     &MESSAGE_FRAGMENTS_MAX,
     &INFLATED_BYTES_PER_SECOND,
     &MESSAGE_TIMEOUT,
+    &IDLE_TIMEOUT,
+    &SESSION_TIME_MAX,
     &PING_INTERVAL,
     &PONG_TIMEOUT,
     &STALL_TIMEOUT,
@@ -291,6 +342,8 @@ pub(super) static AMOUNTS: [&Amount; 20] = [
     &FIRST_MESSAGE_TIMEOUT,
     &TOKEN_LIFETIME_MAX,
     &LEEWAY,
+    &SESSIONS_PER_SUBJECT_MAX,
+    &EXPIRY_WARNING,
     &CONNECTIONS_PER_CLIENT_MAX,
     &HANDSHAKES_PER_CLIENT_PER_MINUTE,
     &ERROR_FILE_BYTES_MAX,
@@ -302,6 +355,18 @@ pub(super) static LISTENER_REQUIRED: Word = Word {
     default: "true",
     allowed: "true, false",
     reason: "A gateway that serves half of its addresses looks healthy; where an address family may be missing, say so.",
+};
+pub(super) static CLIENT_CA_FILE: Word = Word {
+    key: "listeners.*.tls.client_ca_file",
+    default: "clients are not asked for a certificate",
+    allowed: "a PEM file, relative to the configuration's folder",
+    reason: "Few clients have a certificate; those who demand one know whose.",
+};
+pub(super) static CLIENT_AUTH: Word = Word {
+    key: "listeners.*.tls.client_auth",
+    default: "required, with client_ca_file",
+    allowed: "\"required\", \"optional\"",
+    reason: "Who names authorities means to let nobody else in.",
 };
 pub(super) static HOSTS: Word = Word {
     key: "routes.*.hosts",
@@ -318,8 +383,8 @@ pub(super) static NOTICE: Word = Word {
 pub(super) static REFUSE: Word = Word {
     key: "routes.*.refuse",
     default: "\"http\"",
-    allowed: "\"http\"",
-    reason: "A refusal is an HTTP status, as RFC 6455 has it.",
+    allowed: "\"http\" or \"close\"",
+    reason: "A refusal is an HTTP status, as RFC 6455 has it; browsers keep it from scripts, which \"close\" tells by code.",
 };
 pub(super) static ECHO_PREFIX: Word = Word {
     key: "routes.*.backend.echo.prefix",
@@ -338,6 +403,18 @@ pub(super) static SUBJECT_CLAIMS: Word = Word {
     default: "[\"sub\"]",
     allowed: "a list of claim names",
     reason: "RFC 7519 §4.1.2 names the subject `sub`.",
+};
+pub(super) static SESSIONS_AT_LIMIT: Word = Word {
+    key: "auth.*.sessions_at_limit",
+    default: "\"refuse\"",
+    allowed: "\"refuse\", \"end_oldest\"",
+    reason: "Nobody who has got hold of a token ends the sessions of its owner.",
+};
+pub(super) static REFRESH: Word = Word {
+    key: "auth.*.refresh",
+    default: "\"off\"",
+    allowed: "\"off\", \"on\"",
+    reason: "Without it every text is the application's; with it one that begins `drawgate.refresh ` is ours.",
 };
 pub(super) static LOG_LEVEL: Word = Word {
     key: "log.level",
@@ -365,14 +442,18 @@ pub(super) static ADMIN: Word = Word {
 };
 
 /// Every [`Word`], in the order of docs/defaults.md.
-pub(super) static WORDS: [&Word; 11] = [
+pub(super) static WORDS: [&Word; 15] = [
     &LISTENER_REQUIRED,
+    &CLIENT_CA_FILE,
+    &CLIENT_AUTH,
     &HOSTS,
     &NOTICE,
     &REFUSE,
     &ECHO_PREFIX,
     &COMPRESSION,
     &SUBJECT_CLAIMS,
+    &SESSIONS_AT_LIMIT,
+    &REFRESH,
     &LOG_LEVEL,
     &LOG_FORMAT,
     &ERROR_FILE,
@@ -380,7 +461,7 @@ pub(super) static WORDS: [&Word; 11] = [
 ];
 
 /// What must be written out, in the order of docs/defaults.md.
-pub(super) static REQUIRED: [Required; 16] = [
+pub(super) static REQUIRED: [Required; 18] = [
     Required {
         key: "listeners",
         allowed: "at least one table [listeners.NAME]",
@@ -398,8 +479,18 @@ pub(super) static REQUIRED: [Required; 16] = [
     },
     Required {
         key: "listeners.*.tls",
-        allowed: "\"none\"",
+        allowed: "\"none\", or { certificate_file = \"…\", private_key_file = \"…\" }",
         reason: "Unencrypted traffic must be somebody's decision.",
+    },
+    Required {
+        key: "listeners.*.tls.certificate_file",
+        allowed: "a PEM file, relative to the configuration's folder",
+        reason: "Clients know the gateway by it.",
+    },
+    Required {
+        key: "listeners.*.tls.private_key_file",
+        allowed: "the PEM file of the certificate's key",
+        reason: "Without its key a certificate proves nothing.",
     },
     Required {
         key: "routes.*.listeners",
@@ -428,7 +519,7 @@ pub(super) static REQUIRED: [Required; 16] = [
     },
     Required {
         key: "auth.*.credentials",
-        allowed: "[\"first_message\"]",
+        allowed: "[\"first_message\"], or { client_certificate = \"subject\" } in the list",
         reason: "Each place that a credential is taken from is a door.",
     },
     Required {

@@ -3,11 +3,9 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use toml::de::DeValue;
-
 use super::defaults;
-use super::problem::ProblemKind;
 use super::read::{Context, Place, Table, Value};
+use super::tls::tls;
 
 /// The `[server]` table, and what is bounded for the process as a whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,14 +16,18 @@ pub struct ServerConfig {
     pub drain_timeout: Duration,
 }
 
-/// One `[listeners.NAME]` table: plain TCP, written out as `tls = "none"`.
+/// One `[listeners.NAME]` table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenerConfig {
     /// The name that routes, logs and metrics know it by.
     pub name: String,
     /// Where to listen; port 0 lets the system choose.
     pub address: SocketAddr,
-    /// How long a request head may take, from accept on.
+    /// The certificates; `None` is plain TCP, written out as `tls = "none"`.
+    pub tls: Option<crate::tls::Config>,
+    /// How long a TLS handshake may take, from the accept on.
+    pub tls_timeout: Duration,
+    /// How long a request head may take, from the accept on, or from the end of the TLS handshake.
     pub head_timeout: Duration,
     /// Whether the server refuses to start where it cannot listen here for want of the address or its family.
     pub required: bool,
@@ -36,6 +38,9 @@ pub(super) struct ListenerDraft {
     pub(super) name: String,
     pub(super) place: Place,
     pub(super) address: Option<(SocketAddr, Place)>,
+    /// `None` where it could not be read.
+    pub(super) tls: Option<Option<crate::tls::Config>>,
+    tls_timeout: Duration,
     head_timeout: Duration,
     required: bool,
 }
@@ -43,13 +48,14 @@ pub(super) struct ListenerDraft {
 impl ListenerDraft {
     /// The listener, if nothing was missing.
     pub(super) fn finish(self) -> Option<ListenerConfig> {
-        let Self { name, place: _, address, head_timeout, required } = self;
-        address.map(|(address, _)| ListenerConfig { name, address, head_timeout, required })
+        let Self { name, place: _, address, tls, tls_timeout, head_timeout, required } = self;
+        let (address, _) = address?;
+        Some(ListenerConfig { name, address, tls: tls?, tls_timeout, head_timeout, required })
     }
 }
 
-/// Reads `[server]`; gives what it holds, and the bounds on all buffers and on all compression.
-pub(super) fn server(context: &mut Context<'_>, value: Option<&Value<'_>>) -> (ServerConfig, u64, u64) {
+/// Reads `[server]`; gives what it holds, and the bounds on all buffers, on all compression and on TLS handshakes.
+pub(super) fn server(context: &mut Context<'_>, value: Option<&Value<'_>>) -> (ServerConfig, u64, u64, u64) {
     let empty = toml::de::DeTable::default();
     let table = value.and_then(|value| value.table(context));
     let mut table = table.unwrap_or_else(|| Table::root(&empty));
@@ -60,8 +66,9 @@ pub(super) fn server(context: &mut Context<'_>, value: Option<&Value<'_>>) -> (S
     };
     let buffers_bytes_max = table.bounded(context, &defaults::BUFFERS_BYTES_MAX);
     let compression_bytes_max = table.bounded(context, &defaults::COMPRESSION_BYTES_MAX);
+    let tls_handshakes_max = table.bounded(context, &defaults::TLS_HANDSHAKES_MAX);
     table.finish(context);
-    (server, buffers_bytes_max, compression_bytes_max)
+    (server, buffers_bytes_max, compression_bytes_max, tls_handshakes_max)
 }
 
 /// Reads every `[listeners.NAME]`.
@@ -76,22 +83,30 @@ pub(super) fn listeners(context: &mut Context<'_>, value: &Value<'_>) -> Vec<Lis
 fn listener(context: &mut Context<'_>, name: String, value: &Value<'_>) -> ListenerDraft {
     let place = value.place.clone();
     let Some(mut table) = value.table(context) else {
-        return ListenerDraft { name, place, address: None, head_timeout: Duration::ZERO, required: true };
+        let (tls_timeout, head_timeout) = (Duration::ZERO, Duration::ZERO);
+        return ListenerDraft {
+            name,
+            place,
+            address: None,
+            tls: None,
+            tls_timeout,
+            head_timeout,
+            required: true,
+        };
     };
     let address = table.required(context, "address").and_then(|value| {
         let address = address(context, &value)?;
         Some((address, value.place))
     });
-    if let Some(value) = table.required(context, "tls") {
-        tls(context, &value);
-    }
+    let tls = table.required(context, "tls").and_then(|value| tls(context, &value));
+    let tls_timeout = table.deadline(context, &defaults::TLS_TIMEOUT);
     let head_timeout = table.deadline(context, &defaults::HEAD_TIMEOUT);
     let required = match table.take(defaults::LISTENER_REQUIRED.name()) {
         None => true,
         Some(value) => value.boolean(context).unwrap_or(true),
     };
     table.finish(context);
-    ListenerDraft { name, place, address, head_timeout, required }
+    ListenerDraft { name, place, address, tls, tls_timeout, head_timeout, required }
 }
 
 /// Reads an IP address with its port. Names are not resolved: which interface answers must not depend on DNS.
@@ -103,17 +118,4 @@ pub(super) fn address(context: &mut Context<'_>, value: &Value<'_>) -> Option<So
         value.not_allowed(context, "is no IP address with a port", advice);
     }
     address.ok()
-}
-
-/// Holds `tls` to the one thing that can be done yet.
-fn tls(context: &mut Context<'_>, value: &Value<'_>) {
-    match value.value {
-        DeValue::Table(_) => {
-            let advice = "write \"none\", and end TLS in front of Drawgate";
-            context.report_unseen(&value.place, ProblemKind::NotSupportedYet, "is not supported yet", advice);
-        }
-        _ => {
-            let _: Option<()> = value.choice(context, &[("none", ())], &[]);
-        }
-    }
 }

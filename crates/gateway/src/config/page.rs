@@ -19,8 +19,8 @@ pub fn defaults_page() -> String {
 
 fn amount_row(amount: &Amount) -> String {
     let default = match amount.default {
-        Some(_) => format!("`{}`", amount.default_text()),
-        None => amount.default_text(),
+        None if !amount.unlimited_allowed => amount.default_text(),
+        Some(_) | None => format!("`{}`", amount.default_text()),
     };
     let unlimited = if amount.unlimited_allowed { ", or `\"unlimited\"`" } else { "" };
     let (least, most) = (amount.render(amount.least), amount.render(amount.most));

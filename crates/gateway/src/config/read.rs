@@ -334,7 +334,7 @@ impl<'t> Value<'t> {
     }
 
     /// One of the words in `allowed`; a word in `later` is refused as such.
-    pub(super) fn choice<T: Copy>(
+    pub(super) fn choice<T: Clone>(
         &self,
         context: &mut Context<'_>,
         allowed: &[(&str, T)],
@@ -342,7 +342,7 @@ impl<'t> Value<'t> {
     ) -> Option<T> {
         let text = self.text(context)?;
         if let Some((_, choice)) = allowed.iter().find(|(word, _)| *word == text) {
-            return Some(*choice);
+            return Some(choice.clone());
         }
         let words: Vec<&str> = allowed.iter().map(|(word, _)| *word).collect();
         let quoted: Vec<String> = words.iter().map(|word| format!("\"{word}\"")).collect();

@@ -6,7 +6,7 @@ use toml::de::DeValue;
 use super::defaults;
 use super::read::{Context, Place, Table, Value};
 use crate::limits::Limits;
-use crate::route::{Echo, Notice, Origins, PathPattern, canonical_host, canonical_origin};
+use crate::route::{Echo, Notice, Origins, PathPattern, RefuseBy, canonical_host, canonical_origin};
 
 /// One `[routes.NAME]` table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +25,8 @@ pub struct RouteConfig {
     pub auth: Option<String>,
     /// How clients are told, beyond the close code.
     pub notice: Notice,
+    /// How clients are refused that ask for it.
+    pub refuse: RefuseBy,
     /// The bounds on its connections.
     pub limits: Limits,
     /// Where messages go.
@@ -38,8 +40,9 @@ pub(super) struct RouteDraft {
     pub(super) path: Option<(PathPattern, Place)>,
     pub(super) hosts: Option<Vec<String>>,
     pub(super) auth: Option<(Option<String>, Place)>,
-    origins: Option<Origins>,
+    pub(super) origins: Option<(Origins, Place)>,
     notice: Notice,
+    refuse: RefuseBy,
     limits: Limits,
     backend: Option<Echo>,
 }
@@ -52,9 +55,10 @@ impl RouteDraft {
             listeners: self.listeners?.into_iter().map(|(name, _)| name).collect(),
             path: self.path?.0,
             hosts: self.hosts?,
-            origins: self.origins?,
+            origins: self.origins?.0,
             auth: self.auth?.0,
             notice: self.notice,
+            refuse: self.refuse,
             limits: self.limits,
             backend: self.backend?,
         })
@@ -80,7 +84,8 @@ fn route(context: &mut Context<'_>, name: String, value: &Value<'_>) -> Option<R
         None => Some(Vec::new()),
         Some(value) => value.list_of(context, HOSTS_ADVICE, host).map(without_places),
     };
-    let origins = table.required(context, "origins").and_then(|value| origins(context, &value));
+    let origins =
+        table.required(context, "origins").and_then(|value| Some((origins(context, &value)?, value.place)));
     let auth = table.required(context, "auth").and_then(|value| {
         let name = value.text(context)?;
         Some(((name != NO_AUTH).then_some(name), value.place))
@@ -88,10 +93,11 @@ fn route(context: &mut Context<'_>, name: String, value: &Value<'_>) -> Option<R
     let backend = table.required(context, "backend").and_then(|value| backend(context, &value));
     let notices = [("close", Notice::Close), ("json", Notice::Json), ("text", Notice::Text)];
     let notice = table.choice(context, &defaults::NOTICE, &notices, &[]);
-    table.choice(context, &defaults::REFUSE, &[("http", ())], &["close"]);
+    let refusals = [("http", RefuseBy::Http), ("close", RefuseBy::Close)];
+    let refuse = table.choice(context, &defaults::REFUSE, &refusals, &[]);
     let limits = limits(context, table.take("limits").as_ref());
     table.finish(context);
-    Some(RouteDraft { name, listeners, path, hosts, auth, origins, notice, limits, backend })
+    Some(RouteDraft { name, listeners, path, hosts, auth, origins, notice, refuse, limits, backend })
 }
 
 /// Reads `limits`; a table that is not there is one that is empty.
@@ -105,6 +111,8 @@ pub(super) fn limits(context: &mut Context<'_>, value: Option<&Value<'_>>) -> Li
         compression: table.choice(context, &defaults::COMPRESSION, &[("off", false), ("on", true)], &[]),
         inflated_bytes_per_second: table.amount(context, &defaults::INFLATED_BYTES_PER_SECOND),
         message_timeout: table.patience(context, &defaults::MESSAGE_TIMEOUT),
+        idle_timeout: table.patience(context, &defaults::IDLE_TIMEOUT),
+        session_time_max: table.patience(context, &defaults::SESSION_TIME_MAX),
         ping_interval: table.patience(context, &defaults::PING_INTERVAL),
         pong_timeout: table.patience(context, &defaults::PONG_TIMEOUT),
         stall_timeout: table.patience(context, &defaults::STALL_TIMEOUT),

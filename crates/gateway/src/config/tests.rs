@@ -12,8 +12,10 @@ use crate::auth::{Algorithm, CredentialSource, Expected};
 use crate::limits::Limits;
 use crate::observe::{ErrorFile, LogFormat, LogLevel};
 use crate::route::{Echo, Notice, Origins, PathPattern};
+use crate::session::{self, AtLimit};
 
 mod refusals;
+mod tls;
 
 /// The least that is valid: everything required, nothing else.
 const LEAST: &str = r#"
@@ -55,6 +57,7 @@ fn secret_folder(secret: &str) -> tempfile::TempDir {
         use std::os::unix::fs::PermissionsExt as _;
         fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
     }
+    tls::write_pair(folder.path(), tls::pair());
     folder
 }
 
@@ -130,10 +133,11 @@ fn what_is_left_out_has_its_default() {
 fn everything() -> String {
     format!(
         r#"
-        server = {{ workers = 3, drain_timeout = "250ms", buffers_bytes_max = "1GiB", compression_bytes_max = "0B" }}
+        server = {{ workers = 3, drain_timeout = "250ms", buffers_bytes_max = "1GiB", compression_bytes_max = "0B", tls_handshakes_max = 9 }}
         [listeners.a]
         address = "127.0.0.1:0"
-        tls = "none"
+        tls = {{ certificates = [{{ certificate_file = "cert.pem", private_key_file = "key.pem" }}], client_ca_file = "cert.pem", client_auth = "optional" }}
+        tls_timeout = "200ms"
         head_timeout = "300ms"
         required = false
         [routes.chat]
@@ -148,6 +152,8 @@ fn everything() -> String {
         limits.message_bytes_max = "64KiB"
         limits.message_fragments_max = 7
         limits.message_timeout = "unlimited"
+        limits.idle_timeout = "5m"
+        limits.session_time_max = "12h"
         limits.ping_interval = "10ms"
         limits.pong_timeout = "unlimited"
         limits.stall_timeout = "7d"
@@ -160,6 +166,10 @@ fn everything() -> String {
         first_message_timeout = "50ms"
         token_lifetime_max = "unlimited"
         leeway = "0s"
+        sessions_per_subject_max = 5
+        sessions_at_limit = "end_oldest"
+        refresh = "on"
+        expiry_warning = "unlimited"
         [firewall]
         connections_per_client_max = "unlimited"
         handshakes_per_client_per_minute = 60
@@ -179,7 +189,13 @@ fn everything_that_is_supported_is_read() {
     let config = Config::from_toml(&everything(), folder.path(), &no_environment).unwrap();
     assert_eq!(config.server, ServerConfig { workers: Some(3), drain_timeout: Duration::from_millis(250) });
     assert_eq!((config.buffers_bytes_max, config.compression_bytes_max), (1 << 30, 0));
-    assert!(!config.listeners[0].required);
+    let listener = &config.listeners[0];
+    assert!(!listener.required);
+    assert_eq!((listener.tls_timeout, config.tls_handshakes_max), (Duration::from_millis(200), 9));
+    let [certificate_file, private_key_file] = ["cert.pem", "key.pem"].map(|name| folder.path().join(name));
+    let clients = crate::tls::ClientCertificates::Optional(certificate_file.clone());
+    let certificates = vec![crate::tls::CertificateFiles { certificate_file, private_key_file }];
+    assert_eq!(listener.tls, Some(crate::tls::Config { certificates, clients }));
     let route = &config.routes[0];
     assert_eq!((route.listeners.as_slice(), route.auth.as_deref()), (&["a".to_owned()][..], Some("users")));
     assert_eq!(route.path, PathPattern::Prefix("/chat/".to_owned()));
@@ -193,6 +209,8 @@ fn everything_that_is_supported_is_read() {
         compression: true,
         inflated_bytes_per_second: Some(1 << 20),
         message_timeout: None,
+        idle_timeout: Some(Duration::from_mins(5)),
+        session_time_max: Some(Duration::from_hours(12)),
         ping_interval: Some(Duration::from_millis(10)),
         pong_timeout: None,
         stall_timeout: Some(Duration::from_secs(7 * 86_400)),
@@ -206,6 +224,13 @@ fn everything_that_is_supported_is_read() {
     assert_eq!((&auth.issuer, &auth.audience), (&Expected::Any, &Expected::Exactly("chat".to_owned())));
     assert_eq!(auth.subject_claims, ["user_id", "sub"]);
     assert_eq!((auth.token_lifetime_max, auth.leeway), (None, Duration::ZERO));
+    let sessions = session::Config {
+        per_subject_max: Some(5),
+        at_limit: AtLimit::EndOldest,
+        refresh: true,
+        expiry_warning: None,
+    };
+    assert_eq!(auth.sessions, sessions);
     assert_eq!(config.firewall.connections_per_client_max, None);
     assert_eq!(config.firewall.handshakes_per_client_per_minute, Some(60));
     let path = folder.path().join("logs/errors.log");
@@ -218,7 +243,7 @@ fn everything_that_is_supported_is_read() {
 fn every_problem_is_reported_at_once_in_the_order_of_the_file() {
     let text = "[listeners.public]\naddress = \"localhost:80\"\ntls = \"none\"\n\n[routes.chat]\n\
         listeners = [\"pubic\"]\npath = \"chat\"\norigin = \"any\"\nauth = \"none\"\nbackend = \"echo\"\n\
-        [routes.chat.limits]\nping_interval = \"20 parsecs\"\nidle_timeout = \"5m\"\nmessage_bytes_max = 5\n";
+        [routes.chat.limits]\nping_interval = \"20 parsecs\"\nmessages_per_second = 5\nmessage_bytes_max = 5\n";
     let problems = read(text).expect_err("nearly all of it is wrong");
     let seen: Vec<_> = problems
         .iter()
@@ -234,7 +259,7 @@ fn every_problem_is_reported_at_once_in_the_order_of_the_file() {
             (7, "routes.chat.path", NotAllowed),
             (8, "routes.chat.origin", UnknownKey),
             (12, "routes.chat.limits.ping_interval", NotAllowed),
-            (13, "routes.chat.limits.idle_timeout", NotSupportedYet),
+            (13, "routes.chat.limits.messages_per_second", NotSupportedYet),
             (14, "routes.chat.limits.message_bytes_max", NotAllowed),
         ],
         "{problems}"
@@ -271,6 +296,7 @@ fn every_required_key_is_missed() {
     );
     assert!(read_with_secret(&full, SECRET).is_ok());
     for required in &REQUIRED {
+        let full = if required.key.contains(".tls.") { tls::encrypted(&full) } else { full.clone() };
         let mut table: toml::Table = full.parse().unwrap();
         assert!(remove(&mut table, required.key), "{} is in the full configuration", required.key);
         let problems = read_with_secret(&toml::to_string(&table).unwrap(), SECRET).unwrap_err();
@@ -304,6 +330,9 @@ fn set(shape: &str, value: &str) -> String {
     let mut table: toml::Table = with_auth(AUTH).parse().unwrap();
     if shape.starts_with("log.error_file") {
         table.insert("log".to_owned(), "error_file.path = \"e.log\"".parse::<toml::Table>().unwrap().into());
+    }
+    if shape.contains(".tls.") {
+        table = tls::encrypted(&with_auth(AUTH)).parse().unwrap();
     }
     let path = shape.replace("listeners.*", "listeners.public").replace("routes.*", "routes.chat");
     let path = path.replace("auth.*", "auth.users");
@@ -379,24 +408,22 @@ fn every_key_of_the_example_is_supported_or_refused_as_not_supported_yet() {
         .replace("refuse = \"http\"", "refuse = \"close\"")
         .replace("[routes.chat.inspect] ", "[routes.chat.inspect_replies]\n[routes.chat.inspect] ");
     for text in [example, &more] {
-        let problems = read(text).expect_err("the example has more than this version");
+        let problems = read_with_secret(text, SECRET).expect_err("the example has more than this version");
         for problem in &problems {
             assert_eq!(problem.kind, ProblemKind::NotSupportedYet, "{problem}");
         }
     }
-    let keys: Vec<String> = read(&more).unwrap_err().iter().map(|problem| problem.key.clone()).collect();
+    let keys: Vec<String> =
+        read_with_secret(&more, SECRET).unwrap_err().iter().map(|problem| problem.key.clone()).collect();
     for key in [
-        "listeners.public.tls",
         "listeners.public.proxy_protocol",
         "routes.chat.backend.urls",
-        "routes.chat.refuse",
         "routes.chat.inspect",
         "routes.chat.inspect_replies",
-        "routes.chat.limits.session_time_max",
-        "auth.users.credentials[0]",
+        "routes.chat.limits.messages_per_second",
         "auth.users.algorithms[0]",
         "auth.users.keys.jwks_url",
-        "auth.users.sessions_per_subject_max",
+        "auth.users.failures_per_client_per_minute",
         "firewall.trusted_proxies",
         "state",
         "admin.tokens",

@@ -14,7 +14,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use tokio::io::AsyncWrite;
 use tokio::sync::Notify;
 
-use crate::clock::Instant;
+use crate::clock::Moment;
 
 /// The bytes that wait in all connections together, and the most that may.
 #[derive(Debug)]
@@ -73,7 +73,7 @@ struct Waiting {
     /// Where a pong lies that has not been begun, in `pending`.
     pong: Option<(usize, usize)>,
     /// When the socket last took something, if it is blocked.
-    blocked_since: Option<Instant>,
+    blocked_since: Option<Moment>,
     /// How much of it the budget counts.
     charged_bytes: usize,
 }
@@ -94,7 +94,7 @@ impl Output {
     }
 
     /// Since when the socket has taken nothing, if it is blocked.
-    pub(super) fn blocked_since(&self) -> Option<Instant> {
+    pub(super) fn blocked_since(&self) -> Option<Moment> {
         self.waiting.as_ref()?.blocked_since
     }
 
@@ -143,7 +143,7 @@ impl Output {
         socket: &mut S,
         cx: &mut Context<'_>,
         fresh: &mut Vec<u8>,
-        now: Instant,
+        now: Moment,
     ) -> Poll<io::Result<()>> {
         let bytes: &[u8] = match &mut self.waiting {
             Some(waiting) if !waiting.is_empty() => {
@@ -166,8 +166,14 @@ impl Output {
         };
         if written == bytes.len() {
             fresh.clear();
-            self.forget();
-            return result;
+            return match result {
+                // A transport that encrypts may keep what it has taken.
+                Poll::Ready(Ok(())) => self.poll_flush(socket, cx, written > 0, now),
+                result => {
+                    self.forget();
+                    result
+                }
+            };
         }
         let waiting = self.waiting.get_or_insert_default();
         waiting.advance(fresh, written);
@@ -178,6 +184,25 @@ impl Output {
         };
         waiting.settle(&self.budget);
         result
+    }
+
+    /// Everything has been handed to the transport, which may keep some of it while the socket is blocked. What it keeps
+    /// is at most a record, and is not counted.
+    fn poll_flush<S: AsyncWrite + Unpin>(
+        &mut self,
+        socket: &mut S,
+        cx: &mut Context<'_>,
+        has_progressed: bool,
+        now: Moment,
+    ) -> Poll<io::Result<()>> {
+        let polled = Pin::new(socket).poll_flush(cx);
+        let since = self.blocked_since().filter(|_| !has_progressed);
+        self.forget();
+        if polled.is_pending() {
+            self.waiting =
+                Some(Box::new(Waiting { blocked_since: since.or(Some(now)), ..Waiting::default() }));
+        }
+        polled
     }
 
     /// Everything has gone.
@@ -272,7 +297,7 @@ pub(super) fn poll_finish<S: AsyncWrite + Unpin>(
     output: &mut Output,
     socket: &mut S,
     cx: &mut Context<'_>,
-    now: Instant,
+    now: Moment,
 ) -> Poll<io::Result<()>> {
     ready!(output.poll_write(socket, cx, &mut Vec::new(), now))?;
     Pin::new(socket).poll_shutdown(cx)
@@ -295,14 +320,8 @@ mod tests {
     use tokio::io::{AsyncReadExt as _, DuplexStream};
 
     use super::*;
-    use crate::clock::Clock;
 
-    async fn write(
-        output: &mut Output,
-        socket: &mut DuplexStream,
-        fresh: &mut Vec<u8>,
-        now: Instant,
-    ) -> bool {
+    async fn write(output: &mut Output, socket: &mut DuplexStream, fresh: &mut Vec<u8>, now: Moment) -> bool {
         std::future::poll_fn(|cx| Poll::Ready(output.poll_write(socket, cx, fresh, now).is_ready())).await
     }
 
@@ -318,7 +337,7 @@ mod tests {
         let budget = Arc::new(Budget::new(100, Gauge::default()));
         let mut output = Output::new(Arc::clone(&budget));
         let (mut ours, mut theirs) = tokio::io::duplex(64);
-        let now = Clock::system().now();
+        let now = Moment::EPOCH;
         let mut fresh = [binary(40), binary(100)].concat();
         assert!(!write(&mut output, &mut ours, &mut fresh, now).await);
         assert_eq!((output.len(), budget.used()), (144 - 64, 80));
@@ -344,7 +363,7 @@ mod tests {
         let mut output = Output::new(Arc::new(Budget::new(1000, Gauge::default())));
         let mut sender = Sender::new(Role::Server);
         let (mut ours, mut theirs) = tokio::io::duplex(10);
-        let now = Clock::system().now();
+        let now = Moment::EPOCH;
         assert!(!write(&mut output, &mut ours, &mut binary(20), now).await);
         for payload in ["one", "two, longer", "three"] {
             output.pong(&mut sender, payload.as_bytes()).unwrap();
@@ -366,7 +385,7 @@ mod tests {
         let budget = Arc::new(Budget::new(1000, Gauge::default()));
         let mut output = Output::new(Arc::clone(&budget));
         let (mut ours, mut theirs) = tokio::io::duplex(30);
-        let now = Clock::system().now();
+        let now = Moment::EPOCH;
         let mut fresh = [binary(20), binary(20), binary(20)].concat();
         assert!(!write(&mut output, &mut ours, &mut fresh, now).await);
         assert!(!output.discard_unbegun(), "whole messages are given up");
@@ -393,7 +412,7 @@ mod tests {
         sender.data(&mut fresh, MessageKind::Text, false, &[b"begun"], None).unwrap();
         sender.data(&mut fresh, MessageKind::Text, true, &[b"not begun"], None).unwrap();
         sender.close(&mut fresh, None, None).unwrap();
-        assert!(!write(&mut output, &mut ours, &mut fresh, Clock::system().now()).await);
+        assert!(!write(&mut output, &mut ours, &mut fresh, Moment::EPOCH).await);
         for _ in 0..2 {
             output.discard_unbegun();
             let waiting = output.waiting.as_ref().unwrap();
@@ -403,7 +422,7 @@ mod tests {
         let mut output = Output::new(Arc::new(Budget::new(1000, Gauge::default())));
         let mut fresh = b"\x01\x05begun\x80\x01x".to_vec();
         let (mut ours, _theirs) = tokio::io::duplex(5);
-        assert!(!write(&mut output, &mut ours, &mut fresh, Clock::system().now()).await);
+        assert!(!write(&mut output, &mut ours, &mut fresh, Moment::EPOCH).await);
         assert!(output.discard_unbegun());
     }
 }

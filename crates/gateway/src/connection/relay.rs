@@ -7,6 +7,8 @@
 mod closing;
 mod deadlines;
 mod events;
+mod remainder;
+mod tenure;
 
 use std::mem;
 use std::pin::Pin;
@@ -19,13 +21,15 @@ use drawgate_protocol::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use self::closing::{LINGER_BYTES_MAX, LINGER_TIME_MAX};
+use self::remainder::Remainder;
+use self::tenure::Tenure;
 use super::output::{self, Output};
 use super::worker::{self, Worker};
 use super::{Ending, Facilities, Terms};
 use crate::backend::echo::Echoing;
 use crate::backend::handler::Handling;
 use crate::backend::outbox::Outgoing;
-use crate::clock::Instant;
+use crate::clock::Moment;
 use crate::compression::{COMPRESSED_STEP_BYTES, Compression, Outlet, Workshop};
 use crate::observe::{Direction, FrameKind, Traffic, TrafficDelta};
 use crate::pulse::{Pulse, Signal, Signals};
@@ -40,33 +44,30 @@ pub(crate) struct Relay<S> {
     terms: Arc<Terms>,
     pulse: Arc<Pulse>,
     application: Application,
+    /// What bounds its time, where something does.
+    tenure: Option<Box<Tenure>>,
     receiver: Receiver,
     sender: Sender,
     compression: Option<Box<Compression>>,
     output: Output,
     /// What was read and not yet used: an incomplete header or control frame, or what came while input stood still.
-    remainder: Vec<u8>,
-    /// How much at the front of the remainder has been used since.
-    remainder_used: usize,
+    remainder: Remainder,
     /// The remainder has not been looked at to its end.
     remainder_is_fresh: bool,
     phase: Phase,
     ending: Option<Box<Ending>>,
-    timer: Option<(Instant, Timer)>,
+    timer: Option<Timer>,
     /// When the client was last heard of.
-    heard_at: Instant,
+    heard_at: Moment,
     /// When a ping went out that nothing has answered.
-    pinged_at: Option<Instant>,
+    pinged_at: Option<Moment>,
     /// When the message that is open began.
-    message_since: Option<Instant>,
+    message_since: Option<Moment>,
     /// How much of the message that is being sent is out or waits; 0 between messages.
     sending_bytes: usize,
-    /// The client's side has ended while the application worked, which may go on until then.
-    input_until: Option<Instant>,
     /// Since when input stands still because output is full or the application is busy.
-    paused_since: Option<Instant>,
-    /// Few clients ping; all of them answer pings.
-    pings: Option<Box<Gcra>>,
+    paused_since: Option<Moment>,
+    pings: Gcra,
     pongs: Gcra,
     draining: bool,
     /// What has gone through so far.
@@ -87,14 +88,14 @@ pub(crate) enum Application {
 /// A connection that is nobody's yet.
 #[derive(Debug)]
 pub(crate) struct Unauthenticated {
-    pub(crate) until: Instant,
+    pub(crate) until: Moment,
     assembler: Assembler,
     first: Option<Message>,
 }
 
 impl Unauthenticated {
     /// One whose first message must have come at `until`.
-    pub(crate) const fn new(until: Instant) -> Self {
+    pub(crate) const fn new(until: Moment) -> Self {
         Self { until, assembler: Assembler::new(FIRST_MESSAGE_LIMITS), first: None }
     }
 }
@@ -105,6 +106,8 @@ pub(crate) enum Outcome {
     /// The first message of a connection that has yet to authenticate; the relay goes on after
     /// [`Relay::authenticated`] or [`Relay::refuse`].
     FirstMessage(Message),
+    /// Another token for the session; it goes on until it is refused.
+    Token(Vec<u8>),
     /// The connection has ended.
     Ended(Ending),
 }
@@ -114,11 +117,11 @@ enum Phase {
     /// Messages flow.
     Open,
     /// Our Close is out or queued; the peer's is awaited.
-    Closing { until: Instant },
+    Closing { until: Moment },
     /// Nothing is read any more; what is queued, our Close last, goes out, then our side of the transport closes.
-    Finishing { until: Instant },
+    Finishing { until: Moment },
     /// The peer's side is awaited, so that bytes it still sends do not reset the connection under our Close.
-    Lingering { until: Instant, bytes_left: usize },
+    Lingering { until: Moment, bytes_left: u32 },
     /// Over.
     Done,
 }
@@ -128,7 +131,7 @@ struct Turn<'w> {
     fresh: &'w mut Vec<u8>,
     tally: &'w mut TrafficDelta,
     workshop: &'w mut Workshop,
-    now: Instant,
+    now: Moment,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
@@ -141,7 +144,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
         application: Application,
         already_read: Vec<u8>,
     ) -> Self {
-        let now = facilities.clock.now();
+        let now = facilities.now();
         let limits = match application {
             Application::Unauthenticated(_) => FIRST_MESSAGE_LIMITS,
             Application::Echo(_) | Application::Handler(_) => terms.message_limits(),
@@ -153,13 +156,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
             terms,
             pulse,
             application,
+            tenure: None,
             receiver: Receiver::new(Role::Server, limits),
             sender: Sender::new(Role::Server),
             compression: None,
             output,
             remainder_is_fresh: !already_read.is_empty(),
-            remainder: already_read,
-            remainder_used: 0,
+            remainder: Remainder::new(already_read),
             phase: Phase::Open,
             ending: None,
             timer: None,
@@ -167,9 +170,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
             pinged_at: None,
             message_since: None,
             sending_bytes: 0,
-            input_until: None,
             paused_since: None,
-            pings: None,
+            pings: Gcra::default(),
             pongs: Gcra::default(),
             draining: false,
             traffic: Traffic::default(),
@@ -195,13 +197,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
 
     /// Closes the connection, and tells the client why.
     pub(crate) fn refuse(&mut self, ending: Ending) {
-        let now = self.facilities.clock.now();
+        let now = self.facilities.now();
         self.close_from_outside(ending, now);
     }
 
     /// Drives the connection on.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
-        let now = self.facilities.clock.now();
+        let now = self.facilities.now();
         let signals = self.pulse.listen(cx.waker());
         self.heed(signals, now);
         let outcome = self.drive(cx, now);
@@ -212,13 +214,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
         }
         match &outcome {
             Poll::Pending => self.arm(),
-            Poll::Ready(Outcome::FirstMessage(_)) => self.disarm(),
+            Poll::Ready(Outcome::FirstMessage(_) | Outcome::Token(_)) => self.disarm(),
             Poll::Ready(Outcome::Ended(_)) => {
                 self.disarm();
                 self.pulse.forget_waker();
             }
         }
-        let blocked_since = self.output.blocked_since().map(|since| since - self.facilities.started_at);
+        let blocked_since = self.output.blocked_since().map(Moment::since_epoch);
         self.pulse.record_blocked(self.output.len(), blocked_since);
         outcome
     }
@@ -228,7 +230,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
         self.application
     }
 
-    fn drive(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<Outcome> {
+    fn drive(&mut self, cx: &mut Context<'_>, now: Moment) -> Poll<Outcome> {
         loop {
             match self.phase {
                 Phase::Open | Phase::Closing { .. } => {
@@ -238,7 +240,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
                     {
                         return Poll::Ready(Outcome::FirstMessage(message));
                     }
-                    let has_progressed = has_progressed || self.drain(now);
+                    if let Some(token) = self.tenure.as_mut().and_then(|tenure| tenure.take_token()) {
+                        return Poll::Ready(Outcome::Token(token));
+                    }
+                    let has_progressed = has_progressed || self.warn(now) || self.drain(now);
                     if !has_progressed && matches!(self.phase, Phase::Open | Phase::Closing { .. }) {
                         return Poll::Pending;
                     }
@@ -259,6 +264,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
                     Poll::Pending => return Poll::Pending,
                     Poll::Ready(Ok(1..)) if bytes_left == 0 => self.phase = Phase::Done,
                     Poll::Ready(Ok(count @ 1..)) => {
+                        let count = u32::try_from(count).unwrap_or(u32::MAX);
                         self.phase = Phase::Lingering { until, bytes_left: bytes_left.saturating_sub(count) };
                     }
                     Poll::Ready(Ok(0) | Err(_)) => self.phase = Phase::Done,
@@ -272,7 +278,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
     }
 
     /// One turn; whether anything came of it, so that another is worth while.
-    fn turn(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+    fn turn(&mut self, cx: &mut Context<'_>, now: Moment) -> bool {
         let was_blocked = self.output.blocked_since().is_some();
         let has_worked = self.poll_handler(cx, now);
         worker::lend(|Worker { input, output: fresh, workshop }| {
@@ -315,16 +321,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
             return false;
         }
         let mut remainder = mem::take(&mut self.remainder);
-        let mut rest = &mut remainder[self.remainder_used..];
+        let mut rest = remainder.unused_mut();
         self.process(&mut rest, turn);
         let left = rest.len();
-        self.remainder_used = remainder.len() - left;
-        // Moving the rest to the front after each message would cost its square.
-        if self.remainder_used > remainder.len() / 2 {
-            remainder.drain(..self.remainder_used);
-            remainder.shrink_to_fit();
-            self.remainder_used = 0;
-        }
+        remainder.leave(left);
         self.remainder = remainder;
         true
     }
@@ -339,11 +339,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
             return self.read_ahead(cx, input, turn);
         }
         self.resume(turn.now);
-        if self.input_until.is_some() {
+        if self.input_until().is_some() {
             self.input_ended(turn.now);
             return true;
         }
-        let remainder = &self.remainder[self.remainder_used..];
+        let remainder = self.remainder.unused();
         let kept = remainder.len();
         input[..kept].copy_from_slice(remainder);
         let mut buffer = ReadBuf::new(&mut input[kept..]);
@@ -361,21 +361,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
         }
         self.heard_at = turn.now;
         self.pinged_at = None;
-        (self.remainder, self.remainder_used) = (Vec::new(), 0);
+        self.remainder = Remainder::default();
         let mut rest = &mut input[..kept + count];
         self.process(&mut rest, turn);
         if !rest.is_empty() {
-            self.remainder = (&*rest).into();
+            self.remainder = Remainder::new(rest.to_vec());
         }
         true
     }
 
     /// While the application works nothing is processed; a little is read, so that a client that leaves is noticed.
     fn read_ahead(&mut self, cx: &mut Context<'_>, input: &mut [u8], turn: &Turn<'_>) -> bool {
-        let kept = self.remainder.len() - self.remainder_used;
+        let kept = self.remainder.unused().len();
         let room = READ_AHEAD_BYTES_MAX.saturating_sub(kept);
         let is_full = self.output.is_full(turn.fresh.len(), self.sending_bytes);
-        if is_full || room == 0 || self.input_until.is_some() {
+        if is_full || room == 0 || self.input_until().is_some() {
             self.paused_since.get_or_insert(turn.now);
             return false;
         }
@@ -386,13 +386,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
             Poll::Ready(Err(error)) => self.fail(&error),
             Poll::Ready(Ok(())) if buffer.filled().is_empty() => {
                 // It may only have closed its own side: what it asked for before may still be answered, for a while.
-                self.input_until = Some(self.close_until(turn.now));
+                let until = self.close_until(turn.now);
+                if let Application::Handler(handling) = &mut self.application {
+                    handling.input_until = Some(until);
+                }
             }
             Poll::Ready(Ok(())) => {
                 (self.heard_at, self.pinged_at) = (turn.now, None);
-                self.remainder.drain(..self.remainder_used);
-                self.remainder_used = 0;
-                self.remainder.extend_from_slice(buffer.filled());
+                self.remainder.extend(buffer.filled());
                 self.remainder_is_fresh = true;
             }
         }
@@ -437,7 +438,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
     }
 
     /// A message begins with the first byte of its header: that may be all that ever comes.
-    fn note_begun(&mut self, now: Instant) {
+    fn note_begun(&mut self, now: Moment) {
         let is_begun = !self.remainder.is_empty() && !self.remainder_is_fresh;
         if self.phase == Phase::Open && (is_begun || self.receiver.is_within_message()) {
             self.message_since.get_or_insert(now);
@@ -445,7 +446,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
     }
 
     /// Lets the application work, and takes what it has to send while there is room.
-    fn poll_handler(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+    fn poll_handler(&mut self, cx: &mut Context<'_>, now: Moment) -> bool {
         let Application::Handler(handling) = &mut self.application else { return false };
         if self.phase != Phase::Open {
             return false;
@@ -461,6 +462,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
             Poll::Ready(Ok(()))
         };
         let mut has_progressed = was_busy && result.is_ready();
+        if has_progressed {
+            self.note_message(now);
+        }
         let mut tally = TrafficDelta::default();
         while !self.output.is_full(0, 0) {
             let Application::Handler(handling) = &mut self.application else { break };
@@ -468,6 +472,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
                 None => break,
                 Some(Outgoing::Message(message)) => {
                     let (kind, bytes) = (message.kind(), message.as_bytes());
+                    self.note_message(now);
                     if self.send_message(kind, bytes).is_ok() {
                         tally.chunk(Direction::Out, kind_of(kind), bytes.len(), true);
                     }
@@ -497,7 +502,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
         }
     }
 
-    fn heed(&mut self, signals: Signals, now: Instant) {
+    fn heed(&mut self, signals: Signals, now: Moment) {
         if signals.contains(Signal::Timer) {
             // It may be one that fired while it was being put off; the one that took its place must not be forgotten.
             self.disarm();
@@ -505,6 +510,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
         }
         if signals.contains(Signal::Drain) {
             self.draining = true;
+        }
+        if signals.contains(Signal::Session) {
+            self.heed_session(now);
         }
         if signals.contains(Signal::Shed) && self.output.blocked_since().is_some() {
             self.give_up_output(Ending::by_gate(Reason::Overloaded), now);
@@ -526,7 +534,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
             // After our Close nothing of the application's goes out, so there is nothing to wait for.
             Application::Handler(handling) => handling.is_busy() && self.phase == Phase::Open,
         };
-        is_busy || self.output.is_full(fresh, self.sending_bytes)
+        let has_token = self.tenure.as_ref().is_some_and(|tenure| tenure.has_token());
+        is_busy || has_token || self.output.is_full(fresh, self.sending_bytes)
     }
 
     fn is_receiving(&self) -> bool {

@@ -22,6 +22,8 @@ pub(super) struct Record {
     route: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     subject: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session: Option<String>,
     phase: &'static str,
     reason: &'static str,
     ended_by: &'static str,
@@ -64,6 +66,7 @@ impl Record {
             client: ended.client.to_string(),
             route: ended.route.map(|route| encoded(&route)),
             subject: ended.subject.map(|subject| encoded(&subject)),
+            session: ended.session.map(|session| session.to_string()),
             phase: ended.phase.label(),
             reason: row.label,
             ended_by: ended.ended_by.label(),
@@ -98,6 +101,7 @@ impl Record {
                     client = self.client,
                     route = self.route.as_deref(),
                     subject = self.subject.as_deref(),
+                    session = self.session.as_deref(),
                     phase = self.phase,
                     reason = self.reason,
                     ended_by = self.ended_by,
@@ -139,6 +143,7 @@ pub(super) fn emit_opened(opened: &Opened<'_>, suppressed: u64) {
         connection = %opened.connection,
         client = %opened.client,
         route = %Encoded(&opened.route),
+        session = opened.session.map(tracing::field::display),
         handshake_ms = millis(opened.handshake_duration),
         suppressed = Some(suppressed).filter(|count| *count > 0),
         "connection opened"

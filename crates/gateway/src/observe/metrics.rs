@@ -14,6 +14,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Metric, Registry, Unit};
 
+use super::tls::TlsFamilies;
 use super::traffic::{Count, Direction, FrameKind, TrafficDelta};
 use super::writer::Lost;
 use super::{Ended, Opened, Phase};
@@ -28,11 +29,14 @@ pub(super) struct Metrics {
     accepted: Counter,
     failed: Counter,
     ends: Family<EndLabels, Counter>,
+    pub(super) tls: TlsFamilies,
     handshake_duration: Histogram,
     connection_duration: Histogram,
     pub(super) buffered_bytes: Gauge,
     pub(super) compression_bytes: Gauge,
     pub(super) compression_declined: Counter,
+    session_ends: Family<SessionEndLabels, Counter>,
+    pub(super) sessions_refreshed: Counter,
     pub(super) descriptors_exhausted: Counter,
     pub(super) records_suppressed: Counter,
     pub(super) records_lost: Lost,
@@ -62,6 +66,7 @@ impl Metrics {
             accepted: handshakes.get_or_create_owned(&ResultLabels { result: "accepted" }),
             failed: handshakes.get_or_create_owned(&ResultLabels { result: "failed" }),
             ends,
+            tls: TlsFamilies::register(&mut registry),
             handshake_duration: register_seconds(
                 &mut registry,
                 "handshake_duration",
@@ -92,6 +97,18 @@ impl Metrics {
                 "Connections that go without compression because all that is set aside for it is in use",
                 Counter::default(),
             ),
+            session_ends: register(
+                &mut registry,
+                "sessions_ended",
+                "Sessions that ended, by the reason that their connection ended for (docs/errors.md)",
+                Family::default(),
+            ),
+            sessions_refreshed: register(
+                &mut registry,
+                "sessions_refreshed",
+                "Tokens that were sent over an open connection and taken for its session",
+                Counter::default(),
+            ),
             descriptors_exhausted: register(
                 &mut registry,
                 "descriptors_exhausted",
@@ -118,6 +135,10 @@ impl Metrics {
     pub(super) fn ended(&self, ended: &Ended<'_>) {
         let labels = EndLabels { reason: ended.reason.row().label, side: ended.ended_by.label() };
         self.ends.get_or_create(&labels).inc();
+        if ended.session.is_some() {
+            self.session_ends.get_or_create(&SessionEndLabels { reason: labels.reason }).inc();
+            self.route(ended.route).sessions.dec();
+        }
         let seconds = ended.duration.as_secs_f64();
         match ended.phase {
             Phase::Handshake => {
@@ -147,6 +168,7 @@ impl Metrics {
 #[derive(Debug)]
 pub struct RouteMetrics {
     connections: Gauge,
+    sessions: Gauge,
     frames: [[FrameCounters; FrameKind::ALL.len()]; Direction::ALL.len()],
 }
 
@@ -173,6 +195,11 @@ impl RouteMetrics {
         }
     }
 
+    /// A session began; it ends with the record of its connection.
+    pub fn session_began(&self) {
+        self.sessions.inc();
+    }
+
     /// The connections that are open now.
     #[must_use]
     pub fn connections(&self) -> i64 {
@@ -183,6 +210,7 @@ impl RouteMetrics {
 /// What a [`RouteMetrics`] is cut from.
 struct RouteFamilies {
     connections: Family<RouteLabels, Gauge>,
+    sessions: Family<RouteLabels, Gauge>,
     messages: Family<FrameLabels, Counter>,
     bytes: Family<FrameLabels, Counter>,
 }
@@ -194,6 +222,12 @@ impl RouteFamilies {
                 registry,
                 "connections",
                 "Connections that are open now, from the 101 on",
+                Family::default(),
+            ),
+            sessions: register(
+                registry,
+                "sessions",
+                "Connections that have authenticated, until they end",
                 Family::default(),
             ),
             messages: register(
@@ -227,7 +261,11 @@ impl RouteFamilies {
                 }
             })
         });
-        RouteMetrics { connections: self.connections.get_or_create_owned(&RouteLabels { route }), frames }
+        RouteMetrics {
+            sessions: self.sessions.get_or_create_owned(&RouteLabels { route: Arc::clone(&route) }),
+            connections: self.connections.get_or_create_owned(&RouteLabels { route }),
+            frames,
+        }
     }
 }
 
@@ -247,6 +285,11 @@ struct FrameLabels {
 struct EndLabels {
     reason: &'static str,
     side: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SessionEndLabels {
+    reason: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -274,7 +317,7 @@ fn register_records_lost(registry: &mut Registry) -> Lost {
 }
 
 /// The registry adds the full stop to `help`, and `_total` to the name of a counter.
-fn register<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M {
+pub(super) fn register<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M {
     registry.register(name, help, metric.clone());
     metric
 }

@@ -10,6 +10,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::clock::UnixTime;
+use crate::session::SessionId;
 
 /// Longer than any run takes that does not hang.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -23,6 +24,7 @@ fn opened(route: &str) -> Opened<'_> {
         connection: ConnectionId::new(0xab),
         client: client(),
         route,
+        session: None,
         handshake_duration: Duration::from_millis(3),
     }
 }
@@ -33,6 +35,7 @@ fn refused(reason: Reason) -> Ended<'static> {
         client: client(),
         route: None,
         subject: None,
+        session: None,
         phase: Phase::Handshake,
         reason,
         ended_by: Side::Gateway,
@@ -345,8 +348,10 @@ fn r17_nothing_a_peer_chooses_makes_a_series() {
 fn metrics_page() -> String {
     let observer = observer();
     for ended_by in [Side::Client, Side::Gateway, Side::Application, Side::Operator] {
-        observer.connection_ended(&Ended { ended_by, ..ended(Reason::TokenInvalid) });
+        let session = Some(SessionId::new([0; 16]));
+        observer.connection_ended(&Ended { ended_by, session, ..ended(Reason::TokenInvalid) });
     }
+    observer.tls_metrics("public").certificate_expires(&"cert.pem", 30.0);
     let rendered = observer.render();
     let mut page = METRICS_INTRODUCTION.to_owned();
     for help in rendered.lines().filter_map(|line| line.strip_prefix("# HELP ")) {
@@ -373,6 +378,8 @@ fn labels(rendered: &str, family: &str) -> String {
     labels.remove("le");
     let describe = |(name, values): (&str, BTreeSet<&str>)| match name {
         "route" => "`route`: a route's name, or `none`".to_owned(),
+        "listener" => "`listener`: a listener's name".to_owned(),
+        "certificate" => "`certificate`: a certificate_file".to_owned(),
         "reason" => "`reason`: a label of [errors.md](errors.md)".to_owned(),
         _ => format!("`{name}`: {}", values.into_iter().collect::<Vec<_>>().join(", ")),
     };
@@ -386,8 +393,8 @@ const METRICS_INTRODUCTION: &str = "\
 
 `/metrics` on the admin listener answers in the OpenMetrics text format. Every label has a closed set of values, so the
 number of series is bounded by the configuration, whatever clients send. Counters are never suppressed, unlike log
-records. All series are there from the start and at zero, but those of `drawgate_ends_total`, which come with the first
-end of their kind. Directions are seen from the gateway: `in` comes from clients.
+records. All series are there from the start and at zero, but those of `drawgate_ends_total` and
+`drawgate_sessions_ended_total`, which come with the first end of their kind. Directions are seen from the gateway: `in` comes from clients.
 
 | metric | type | labels | meaning |
 |---|---|---|---|

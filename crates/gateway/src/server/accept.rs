@@ -9,7 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 
 use super::Entry;
-use crate::connection::{self, Gate};
+use crate::connection;
 use crate::principal::{ClientAddr, PeerAddr};
 use crate::reason::Reason;
 
@@ -25,7 +25,7 @@ pub(super) async fn accept(entry: Entry, listener: TcpListener) {
             }
             Err(error) if is_out_of_descriptors(&error) => {
                 entry.gate.observer.descriptors_exhausted();
-                turn_one_away(&entry.gate, &listener, &mut reserve).await;
+                turn_one_away(&entry, &listener, &mut reserve).await;
             }
             // The client left while it waited, or the network failed under it: only that one is lost.
             Err(error) if is_about_one_connection(&error) => {}
@@ -36,18 +36,22 @@ pub(super) async fn accept(entry: Entry, listener: TcpListener) {
 
 /// Gives up the reserve for as long as it takes to tell one client that there is no room. Without that the client would
 /// wait in the queue, and the loop would find it there again at once.
-async fn turn_one_away(gate: &Gate, listener: &TcpListener, reserve: &mut Reserve) {
+async fn turn_one_away(entry: &Entry, listener: &TcpListener, reserve: &mut Reserve) {
     let had_reserve = reserve.give_up();
     if had_reserve && let Ok(Ok((socket, peer))) = timeout(TURN_AWAY_TIME_MAX, listener.accept()).await {
-        turn_away(gate, socket, ClientAddr::from(PeerAddr(peer)));
+        turn_away(entry, socket, ClientAddr::from(PeerAddr(peer)));
     }
     if !reserve.take_back() || !had_reserve {
         sleep(ACCEPT_PAUSE).await;
     }
 }
 
-fn turn_away(gate: &Gate, socket: TcpStream, client: ClientAddr) {
-    connection::turn_away_at_once(gate, client, Reason::DescriptorsExhausted, |answer| {
+fn turn_away(entry: &Entry, socket: TcpStream, client: ClientAddr) {
+    connection::turn_away_at_once(&entry.gate, client, Reason::DescriptorsExhausted, |answer| {
+        // What is not encrypted means nothing there.
+        if entry.door.encryption.is_some() {
+            return;
+        }
         // The runtime has yet to hear that this socket can be written to; the system knows already. One that was just
         // accepted has room for the answer; if not, closing says enough.
         let Ok(socket) = socket.into_std() else { return };
@@ -127,7 +131,8 @@ mod tests {
         let mut client = TcpStream::connect(server.address()).await.unwrap();
         client.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
         let (socket, peer) = listener.accept().await.unwrap();
-        turn_away(&server.gate, socket, ClientAddr::from(PeerAddr(peer)));
+        let entry = server.entry(&server.bound[0].name).unwrap();
+        turn_away(&entry, socket, ClientAddr::from(PeerAddr(peer)));
         let mut answer = String::new();
         client.read_to_string(&mut answer).await.unwrap();
         assert!(answer.starts_with("HTTP/1.1 503"), "{answer:?}");

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::auth::{self, Authenticator};
 use crate::backend::Backend;
@@ -11,7 +12,8 @@ use crate::config::RouteConfig;
 use crate::connection::{self, Terms};
 use crate::limits::Limits;
 use crate::observe::Observer;
-use crate::route::{Notice, Origins, PathError, PathPattern};
+use crate::route::{Notice, Origins, PathError, PathPattern, RefuseBy};
+use crate::ticket::TICKET_TIME_MAX;
 use crate::upgrade::Entrance;
 
 /// Which requests are taken, who may speak, and what answers.
@@ -25,12 +27,14 @@ pub struct Route {
     origins: Origins,
     access: Access,
     notice: Notice,
+    refuse: RefuseBy,
     limits: Limits,
     backend: Backend,
 }
 
 /// Who may speak. There is no default: it must be said.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "one a route, while the server is built")]
 pub enum Access {
     /// Anyone.
     Open,
@@ -58,6 +62,7 @@ impl Route {
             origins,
             access,
             notice: Notice::default(),
+            refuse: RefuseBy::default(),
             limits: Limits { message_bytes_max: Some(WHOLE_MESSAGE_BYTES_MAX), ..Limits::default() },
             backend: Backend::Handler(Arc::new(Erased(handler))),
         })
@@ -67,6 +72,13 @@ impl Route {
     #[must_use]
     pub fn notice(mut self, notice: Notice) -> Self {
         self.notice = notice;
+        self
+    }
+
+    /// Refuses clients by `refuse`; by default with an HTTP status.
+    #[must_use]
+    pub fn refuse(mut self, refuse: RefuseBy) -> Self {
+        self.refuse = refuse;
         self
     }
 
@@ -83,9 +95,27 @@ impl Route {
         &self.name
     }
 
+    /// How it authenticates, if it does.
+    fn auth(&self) -> Option<&auth::Config> {
+        match &self.access {
+            Access::Open => None,
+            Access::Token(config) => Some(config),
+        }
+    }
+
     pub(super) fn from_config(config: RouteConfig, auth: &BTreeMap<String, auth::Config>) -> Self {
-        let RouteConfig { name, listeners, path, hosts, origins, auth: auth_name, notice, limits, backend } =
-            config;
+        let RouteConfig {
+            name,
+            listeners,
+            path,
+            hosts,
+            origins,
+            auth: auth_name,
+            notice,
+            refuse,
+            limits,
+            backend,
+        } = config;
         // A configuration's references have been checked; were one wrong, nobody must get in for it.
         let access = match auth_name.map(|auth_name| auth.get(&auth_name).cloned()) {
             None => Access::Open,
@@ -94,7 +124,7 @@ impl Route {
             }
         };
         let backend = Backend::Echo(Arc::new(backend));
-        Self { name, listeners, path, hosts, origins, access, notice, limits, backend }
+        Self { name, listeners, path, hosts, origins, access, notice, refuse, limits, backend }
     }
 
     pub(super) fn prepare(self, observer: &Observer) -> Result<Prepared, auth::ConfigError> {
@@ -107,6 +137,7 @@ impl Route {
         let route = connection::Route {
             name: self.name.into(),
             authenticator,
+            refuse: self.refuse,
             backend: self.backend,
             terms: Arc::new(terms),
         };
@@ -146,6 +177,16 @@ impl Prepared {
             route: Arc::clone(&self.route),
         })
     }
+}
+
+/// The longest that a token can be valid for any of `routes`, leeway included: as long as a revocation is remembered.
+pub(super) fn token_time_max(routes: &[Route]) -> Option<Duration> {
+    let times = routes.iter().filter_map(Route::auth).map(|auth| {
+        let lifetime_max = auth.token_lifetime_max?;
+        Some(lifetime_max.saturating_add(auth.leeway).max(TICKET_TIME_MAX))
+    });
+    // One that has no bound leaves none for all of them.
+    times.collect::<Option<Vec<_>>>().map(|times| times.into_iter().max().unwrap_or_default())
 }
 
 /// Handlers get messages whole, so a message costs its size.

@@ -12,6 +12,7 @@
 )]
 
 mod compression;
+mod credentials;
 mod exchange;
 mod framing;
 mod handshake;
@@ -20,4 +21,6 @@ mod pipelined;
 mod reasons;
 mod resources;
 mod routing;
+mod sessions;
 mod support;
+mod tls;

@@ -82,6 +82,10 @@ async fn provoke(reason: Reason) {
         Reason::ExtensionsInvalid => {
             refused(reason, "", request("/", "Sec-WebSocket-Extensions: a;\r\n").as_bytes()).await;
         }
+        Reason::TlsHandshakeFailed => elsewhere("tests/attacks/tls/refusals.rs", "fn h26_plain_"),
+        Reason::TlsTimeout => elsewhere("tests/attacks/tls/refusals.rs", "fn h11_"),
+        Reason::TlsFull => elsewhere("tests/attacks/tls/refusals.rs", "fn r22_"),
+        Reason::HostMisdirected => elsewhere("tests/attacks/tls.rs", "fn h13_"),
         Reason::HandshakeRateExceeded => {
             refused(reason, "[firewall]\nhandshakes_per_client_per_minute = 1", b"").await;
         }
@@ -103,11 +107,33 @@ async fn provoke(reason: Reason) {
         Reason::FirstMessageTooBig => {
             closed(reason, "/token", &token_route(), &frame(0x81, &[b'a'; 8193])).await;
         }
+        Reason::TokenMissing => {
+            let builder = builder(&token_route().replace("first_message\"]", "authorization_header\"]"));
+            refused_with(reason, builder, request("/token", "").as_bytes()).await;
+        }
+        Reason::CredentialsConflicting => {
+            let sources = r#"authorization_header", { query = "token" }]"#;
+            let builder = builder(&token_route().replace("first_message\"]", sources));
+            let sent = request("/token?token=a", "Authorization: Bearer a\r\n");
+            refused_with(reason, builder, sent.as_bytes()).await;
+        }
         Reason::TokenInvalid => closed(reason, "/token", &token_route(), &frame(0x81, b"no token")).await,
         Reason::TokenExpired => {
             let claims = serde_json::json!({ "sub": "alice", "exp": 1_000_000 });
             let token = sign_hs256(&Secret::new(KEY.as_bytes()), claims.as_object().unwrap());
             closed(reason, "/token", &token_route(), &frame(0x81, token.as_bytes())).await;
+        }
+        Reason::TokenRevoked
+        | Reason::SubjectBanned
+        | Reason::SessionsExceeded
+        | Reason::SessionReplaced
+        | Reason::SessionEnded
+        | Reason::RefreshRefused => crate::sessions::provoke(reason).await,
+        Reason::SessionTimeExceeded => {
+            closed(reason, "/strict", &strict_route("session_time_max = \"50ms\""), b"").await;
+        }
+        Reason::IdleTimeout => {
+            closed(reason, "/strict", &strict_route("idle_timeout = \"50ms\""), b"").await;
         }
         Reason::FrameReservedBits => closed(reason, "/", "", &frame(0xC1, b"")).await,
         Reason::FrameOpcodeUnknown => closed(reason, "/", "", &frame(0x83, b"")).await,
@@ -307,7 +333,7 @@ async fn closed_on(reason: Reason, target: &str, headers: &str, more: &str, sent
         Reason::FragmentsTooMany => {
             assert_eq!((&record["limit"], &record["observed"]), (&1024.into(), &1025.into()));
         }
-        Reason::MessageTimeout | Reason::PongTimeout => {
+        Reason::MessageTimeout | Reason::PongTimeout | Reason::SessionTimeExceeded | Reason::IdleTimeout => {
             assert_eq!(record["limit"], 50);
             assert!(
                 record["observed"].as_u64().is_some_and(|observed| (50..1000).contains(&observed)),

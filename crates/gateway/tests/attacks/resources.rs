@@ -398,8 +398,9 @@ async fn r17_no_request_message_or_token_makes_a_series() {
     }
     let after = series(&case);
     let new: Vec<_> = after.difference(&before).collect();
-    assert!(new.iter().all(|series| series.starts_with("drawgate_ends_total{reason=\"")), "{new:?}");
-    assert!(new.len() <= 5, "{new:?}");
+    let ends = ["drawgate_ends_total{reason=\"", "drawgate_sessions_ended_total{reason=\""];
+    assert!(new.iter().all(|series| ends.iter().any(|end| series.starts_with(end))), "{new:?}");
+    assert!(new.len() <= 6, "{new:?}");
     assert!(!after.iter().any(|series| series.contains("invented")), "{after:?}");
     case.neighbour_is_unharmed().await;
 }

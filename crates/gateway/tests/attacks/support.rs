@@ -10,6 +10,7 @@ use drawgate::config::Config;
 use drawgate::observe::Observer;
 use drawgate::reason::Reason;
 use drawgate::server::{Builder, Drained, Entry};
+use drawgate::session::Sessions;
 use drawgate::{CloseCode, Server};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -22,10 +23,14 @@ use tracing::subscriber::DefaultGuard;
 /// A running gateway, and a well-behaved client on it that must not notice what happens beside it.
 pub(crate) struct Case {
     pub(crate) address: SocketAddr,
+    /// Of every listener, in their order.
+    pub(crate) addresses: Vec<SocketAddr>,
     pub(crate) observer: Observer,
+    pub(crate) sessions: Arc<Sessions>,
     pub(crate) admin: Option<SocketAddr>,
-    /// The first listener's way in for sockets from elsewhere.
+    /// The first listener's way in for sockets from elsewhere, and the last one's.
     pub(crate) entry: Entry,
+    pub(crate) last_entry: Entry,
     neighbour: Raw,
     records: Records,
     stop: Option<oneshot::Sender<()>>,
@@ -82,9 +87,13 @@ impl Case {
             .call_once(|| tracing::subscriber::set_global_default(tracing_subscriber::registry()).unwrap());
         let subscriber = tracing::subscriber::set_default(subscriber);
         let server = builder.bind().unwrap_or_else(|error| panic!("{error}"));
+        let addresses = server.addresses().map(|(_, address)| address).collect();
         let (address, admin, observer) = (server.address(), server.admin_address(), server.observer());
+        let sessions = server.sessions();
         let listener = server.addresses().next().map(|(name, _)| name.to_owned()).unwrap();
         let entry = server.entry(&listener).unwrap();
+        let last = server.addresses().last().map(|(name, _)| name.to_owned()).unwrap();
+        let last_entry = server.entry(&last).unwrap();
         let (stop, stopped) = oneshot::channel();
         let running = tokio::spawn(server.run(async {
             let _ = stopped.await;
@@ -93,9 +102,12 @@ impl Case {
         neighbour.upgrade("/").await;
         Self {
             address,
+            addresses,
             observer,
+            sessions,
             admin,
             entry,
+            last_entry,
             neighbour,
             records,
             stop: Some(stop),
@@ -274,8 +286,8 @@ impl Raw {
         );
     }
 
-    /// Reads an HTTP response and its body.
-    pub(crate) async fn read_response(&mut self) -> Response {
+    /// Reads the head of an HTTP response.
+    pub(crate) async fn read_head(&mut self) -> String {
         let end = loop {
             if let Some(end) = self.unread.windows(4).position(|window| window == b"\r\n\r\n") {
                 break end + 4;
@@ -286,7 +298,12 @@ impl Raw {
                 String::from_utf8_lossy(&self.unread)
             );
         };
-        let head = String::from_utf8(self.unread.drain(..end).collect()).unwrap();
+        String::from_utf8(self.unread.drain(..end).collect()).unwrap()
+    }
+
+    /// Reads an HTTP response and its body.
+    pub(crate) async fn read_response(&mut self) -> Response {
+        let head = self.read_head().await;
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
         let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: "));
         let length: usize = length.map_or(0, |length| length.parse().unwrap());

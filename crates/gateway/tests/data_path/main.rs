@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
 
 mod pipes;
+mod sessions;
 
 use std::future::{Future as _, ready};
 use std::pin::pin;

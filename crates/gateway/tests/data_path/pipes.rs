@@ -11,6 +11,7 @@ use std::time::Duration;
 use drawgate::config::Config;
 use drawgate::observe::Observer;
 use drawgate::server::{Builder, Entry};
+use drawgate::session::Sessions;
 use drawgate::{Access, Handler, Origins, Route, Server};
 use drawgate_protocol::{Event, Limits, MessageKind, Receiver, Role, Sender};
 use tokio::io::{
@@ -69,6 +70,7 @@ pub(crate) fn continuation(last: bool, payload: &[u8]) -> Vec<u8> {
 pub(crate) struct Gateway {
     entry: Entry,
     observer: Observer,
+    sessions: Arc<Sessions>,
     stop: std::sync::Mutex<Option<oneshot::Sender<()>>>,
     run: tokio::task::JoinHandle<()>,
 }
@@ -81,7 +83,7 @@ impl Gateway {
     pub(crate) fn build(builder: Builder, change: impl FnOnce(Builder) -> Builder) -> Self {
         let server = bind(builder, change);
         let entry = server.entry(LISTENER).unwrap();
-        let observer = server.observer();
+        let (observer, sessions) = (server.observer(), server.sessions());
         let (stop, stopped) = oneshot::channel::<()>();
         let run = tokio::spawn(async move {
             server
@@ -90,7 +92,7 @@ impl Gateway {
                 })
                 .await;
         });
-        Self { entry, observer, stop: Some(stop).into(), run }
+        Self { entry, observer, sessions, stop: Some(stop).into(), run }
     }
 
     pub(crate) fn handler(handler: impl Handler) -> Self {
@@ -108,6 +110,8 @@ impl Gateway {
 
     pub(crate) fn builder_with(route: Route, head_timeout: Duration) -> Builder {
         let listener = drawgate::config::ListenerConfig {
+            tls: None,
+            tls_timeout: Duration::from_secs(5),
             name: LISTENER.to_owned(),
             address: "127.0.0.1:0".parse().unwrap(),
             head_timeout,
@@ -123,6 +127,10 @@ impl Gateway {
     /// Cuts the gateway off where it is.
     pub(crate) fn stop(&self) {
         self.run.abort();
+    }
+
+    pub(crate) fn sessions(&self) -> &Sessions {
+        &self.sessions
     }
 
     pub(crate) fn metrics(&self) -> String {

@@ -27,16 +27,21 @@ pub struct HeadLimits {
     pub uncounted_protocol_prefix: Option<&'static str>,
 }
 
+impl HeadLimits {
+    /// What most servers take.
+    pub const DEFAULT: Self = Self {
+        request_line_bytes_max: 8 * 1024,
+        head_bytes_max: 16 * 1024,
+        headers_max: 64,
+        list_bytes_max: 1024,
+        list_entries_max: 16,
+        uncounted_protocol_prefix: None,
+    };
+}
+
 impl Default for HeadLimits {
     fn default() -> Self {
-        Self {
-            request_line_bytes_max: 8 * 1024,
-            head_bytes_max: 16 * 1024,
-            headers_max: 64,
-            list_bytes_max: 1024,
-            list_entries_max: 16,
-            uncounted_protocol_prefix: None,
-        }
+        Self::DEFAULT
     }
 }
 

@@ -244,8 +244,13 @@ fn o19_keys_written_into_the_configuration_are_never_printed() {
 fn authentication_that_cannot_be_done_is_refused() {
     for (find, replacement, kind) in [
         ("[\"first_message\"]", "[\"cookie\"]", ProblemKind::NotAllowed),
-        ("[\"first_message\"]", "[\"subprotocol\"]", ProblemKind::NotSupportedYet),
-        ("[\"first_message\"]", "[{ cookie = \"session\" }]", ProblemKind::NotSupportedYet),
+        ("[\"first_message\"]", "[{}]", ProblemKind::NotAllowed),
+        ("[\"first_message\"]", "[{ cookie = \"a b\" }]", ProblemKind::NotAllowed),
+        ("[\"first_message\"]", "[{ query = \"\" }]", ProblemKind::NotAllowed),
+        ("[\"first_message\"]", "[{ cookie = \"a\", query = \"b\" }]", ProblemKind::NotAllowed),
+        ("[\"first_message\"]", "[{ header = \"a\" }]", ProblemKind::UnknownKey),
+        // The route takes any origin.
+        ("[\"first_message\"]", "[{ cookie = \"session\" }]", ProblemKind::NotAllowed),
         ("[\"first_message\"]", "[\"first_message\", \"first_message\"]", ProblemKind::Duplicate),
         ("[\"HS256\"]", "[\"none\"]", ProblemKind::NotAllowed),
         ("[\"HS256\"]", "[\"RS256\"]", ProblemKind::NotSupportedYet),

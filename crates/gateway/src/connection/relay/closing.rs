@@ -10,7 +10,7 @@ use drawgate_protocol::{CloseCode, CloseFrame, MessageKind};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{Application, Phase, Relay, Turn};
-use crate::clock::Instant;
+use crate::clock::Moment;
 use crate::connection::Ending;
 use crate::connection::worker;
 use crate::observe::{Direction, FrameKind, TrafficDelta};
@@ -24,17 +24,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
     }
 
     /// Queues the notice and our Close behind what waits, between turns.
-    pub(super) fn close_from_outside(&mut self, ending: Ending, now: Instant) {
+    pub(super) fn close_from_outside(&mut self, ending: Ending, now: Moment) {
         self.close_with_notice(ending, self.terms.notice, now);
     }
 
-    pub(super) fn close_with_notice(&mut self, ending: Ending, notice: Notice, now: Instant) {
+    pub(super) fn close_with_notice(&mut self, ending: Ending, notice: Notice, now: Moment) {
         let mut frames = mem::take(self.output.frames());
         self.queue_close(ending, notice, &mut frames, now);
         *self.output.frames() = frames;
     }
 
-    pub(super) fn queue_close(&mut self, ending: Ending, notice: Notice, frames: &mut Vec<u8>, now: Instant) {
+    pub(super) fn queue_close(&mut self, ending: Ending, notice: Notice, frames: &mut Vec<u8>, now: Moment) {
         if self.sender.is_closed() {
             return;
         }
@@ -65,7 +65,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
         &mut self,
         close: Option<CloseFrame<'_>>,
         frames: &mut Vec<u8>,
-        now: Instant,
+        now: Moment,
     ) {
         let bytes = close.map_or(0, |close| close.reason.len() + 2);
         if self.sender.close(frames, close, None).is_ok() {
@@ -75,7 +75,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
         self.phase = Phase::Closing { until: self.close_until(now) };
     }
 
-    pub(super) fn close_for_application(&mut self, code: CloseCode, reason: &str, now: Instant) {
+    pub(super) fn close_for_application(&mut self, code: CloseCode, reason: &str, now: Moment) {
         let mut frames = mem::take(self.output.frames());
         self.queue_close_frame(Some(CloseFrame { code, reason }), &mut frames, now);
         *self.output.frames() = frames;
@@ -83,7 +83,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
     }
 
     /// While draining: closes once everything that has come is answered. Whether it did.
-    pub(super) fn drain(&mut self, now: Instant) -> bool {
+    pub(super) fn drain(&mut self, now: Moment) -> bool {
         let is_answered = match &self.application {
             Application::Unauthenticated(_) | Application::Echo(_) => true,
             Application::Handler(handling) => handling.is_idle(),
@@ -96,7 +96,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
     }
 
     /// Closes a connection whose output is stuck: what has not been begun is given up, so that a Close can be next.
-    pub(super) fn give_up_output(&mut self, ending: Ending, now: Instant) {
+    pub(super) fn give_up_output(&mut self, ending: Ending, now: Moment) {
         if self.sender.is_closed() {
             // It has been told, and does not even take that.
             self.ending = self.ending.take().map(|ending| Box::new(ending.unanswered()));
@@ -110,7 +110,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
     }
 
     /// The peer's side has ended without a Close.
-    pub(super) fn input_ended(&mut self, now: Instant) {
+    pub(super) fn input_ended(&mut self, now: Moment) {
         self.ending.get_or_insert_with(|| Box::new(Ending::lost()));
         // A peer that has only closed its own side still gets what it asked for before; one that is gone answers our
         // next write with a reset.
@@ -123,7 +123,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
         self.phase = Phase::Done;
     }
 
-    pub(super) fn close_until(&self, now: Instant) -> Instant {
+    pub(super) fn close_until(&self, now: Moment) -> Moment {
         now + self.terms.limits.close_timeout.min(CLOSE_TIME_MAX)
     }
 
@@ -144,4 +144,4 @@ const DISCARD_BYTES: usize = 16 * 1024;
 pub(super) const LINGER_TIME_MAX: Duration = Duration::from_millis(500);
 
 /// How much it may still send meanwhile.
-pub(super) const LINGER_BYTES_MAX: usize = 64 * 1024;
+pub(super) const LINGER_BYTES_MAX: u32 = 64 * 1024;

@@ -23,7 +23,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
             Event::Data(chunk) => self.take_chunk(&chunk, turn),
             Event::Ping(payload) => {
                 turn.tally.chunk(Direction::In, FrameKind::Ping, payload.len(), true);
-                if self.pings.get_or_insert_default().check(&control_rate(), turn.now).is_err() {
+                if self.pings.check(&control_rate(), turn.now).is_err() {
                     return self.close(Ending::over(Reason::PingRateExceeded, CONTROLS_PER_SECOND), turn);
                 }
                 let sent = if self.output.blocked_since().is_some() {
@@ -75,6 +75,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
 
     pub(super) fn take_chunk(&mut self, chunk: &Chunk<'_>, turn: &mut Turn<'_>) {
         turn.tally.chunk(Direction::In, kind_of(chunk.kind), chunk.payload.len(), chunk.message_end);
+        self.note_message(turn.now);
+        if !self.takes_for_refresh(chunk, turn) {
+            self.deliver(chunk, turn);
+        }
+    }
+
+    /// Hands one piece to whoever gets the messages.
+    pub(super) fn deliver(&mut self, chunk: &Chunk<'_>, turn: &mut Turn<'_>) {
         match &mut self.application {
             Application::Unauthenticated(nobody) => {
                 if chunk.kind == MessageKind::Binary {

@@ -1,0 +1,433 @@
+//! The first part of a connection's life: from its first byte to a relay that only has to run.
+//!
+//! The request, its route, the page that asks, the credential, the answer: each step stands on those before it, and the first
+//! that fails is what the client is told. All of it is one boxed future, dropped before the relay runs. Comes after the
+//! firewall has seen the address; [`super`] concludes what ends here.
+
+use std::future::poll_fn;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use drawgate_protocol::handshake::{Extension, Request};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{timeout, timeout_at};
+
+use super::ending::{Ending, millis};
+use super::relay::{Application, Outcome, Relay, Unauthenticated};
+use super::secure::{Secured, secure};
+use super::{Door, Gate, NoRoom, Phase, Record, Route, WayIn};
+use crate::auth::certificate::{self, CertificateError};
+use crate::auth::credential::{self, Credential, Fault, Shown};
+use crate::auth::{Authenticator, CredentialSource, TokenError};
+use crate::backend::Backend;
+use crate::backend::echo::Echoing;
+use crate::backend::handler::{Handling, Session};
+use crate::clock::Instant;
+use crate::compression::{Compression, Declined};
+use crate::observe::{Opened, Side};
+use crate::principal::Principal;
+use crate::pulse::Pulse;
+use crate::reason::{self, Reason};
+use crate::route::{Notice, RefuseBy};
+use crate::ticket::TICKET_PREFIX;
+use crate::tls::{Peer, Wire};
+use crate::upgrade::{Entrance, Head, HeadError, Refused, check_host, send_refusal, switching_protocols};
+
+/// Takes the client in, as far as a relay, or refuses it.
+pub(super) async fn admit<S>(
+    gate: &Arc<Gate>,
+    way_in: WayIn<S>,
+    record: &mut Record,
+) -> Result<Box<Relay<Wire<S>>>, Ending>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let WayIn { door, socket, pulse, no_room } = way_in;
+    if let Some(no_room) = no_room {
+        return Err(turn_away(gate, &door, socket, no_room).await);
+    }
+    let Secured { wire: mut socket, peer, since } = secure(gate, &door, socket, record).await?;
+    let head = match read_head(gate, &door, &mut socket, since).await {
+        Ok(head) => head,
+        Err(HeadError::Refused(refused)) => return Err(refuse(socket, refused).await),
+        Err(HeadError::Incomplete) => return Err(Ending::by_client(Reason::RequestIncomplete, None)),
+        Err(HeadError::Transport(error)) => {
+            let detail = Some(error.to_string());
+            return Err(Ending { detail, ..Ending::by_client(Reason::RequestIncomplete, None) });
+        }
+    };
+    let Accepted { route, answer, compression, standing } =
+        match judge(gate, &door, &head, &peer, record, &pulse) {
+            Ok(accepted) => accepted,
+            Err(refused) => return Err(refuse(socket, refused).await),
+        };
+    if let Err(error) = timeout(ANSWER_TIME_MAX, socket.write_all(&answer)).await.unwrap_or(Err(stuck())) {
+        return Err(Ending::reset(&error));
+    }
+    record.phase = Phase::Open;
+    opened(gate, record, &route);
+    let application = match (&standing, &route.authenticator) {
+        (Standing::Known, _) | (_, None) => application(&route, record, &pulse),
+        (Standing::Unknown(_) | Standing::Unwelcome(_), Some(authenticator)) => {
+            let until =
+                gate.facilities.now() + authenticator.config().first_message_timeout.min(DEADLINE_MAX);
+            Application::Unauthenticated(Box::new(Unauthenticated::new(until)))
+        }
+    };
+    let (facilities, terms) = (Arc::clone(&gate.facilities), Arc::clone(&route.terms));
+    let mut relay =
+        Box::new(Relay::new(socket, facilities, terms, Arc::clone(&pulse), application, head.into_rest()));
+    relay.compress(compression);
+    match (standing, &route.authenticator) {
+        (Standing::Known, _) | (Standing::Unknown(_), None) => {
+            begin_tenure(&mut relay, &route, record);
+            Ok(relay)
+        }
+        (Standing::Unwelcome(refused), _) => Err(close(&mut relay, refused.into_ending()).await),
+        (Standing::Unknown(_place), Some(authenticator)) => {
+            authenticate(gate, authenticator, &route, &mut relay, &pulse, record).await?;
+            Ok(relay)
+        }
+    }
+}
+
+/// A request that gets its `101`.
+struct Accepted {
+    route: Arc<Route>,
+    answer: Vec<u8>,
+    compression: Option<Box<Compression>>,
+    standing: Standing,
+}
+
+/// What is known, at the `101`, of who speaks.
+enum Standing {
+    /// Who it is, or that it does not matter.
+    Known,
+    /// Nothing yet: the first message says it. Holds one of the places for those who wait.
+    Unknown(OwnedSemaphorePermit),
+    /// That it may not speak; browsers hear so only behind a `101`.
+    Unwelcome(Refused),
+}
+
+/// Judges the request: which route it leads to, whether that route takes it, and who speaks.
+fn judge(
+    gate: &Arc<Gate>,
+    door: &Door,
+    head: &Head,
+    peer: &Peer,
+    record: &mut Record,
+    pulse: &Arc<Pulse>,
+) -> Result<Accepted, Refused> {
+    let request = head.request()?;
+    check_host(&request, peer)?;
+    let entrance = door.entrances.find(&request)?;
+    let route = &entrance.route;
+    // Known also where the route does not take the request.
+    record.route = Some(Arc::clone(route));
+    entrance.check_origin(&request, peer)?;
+    let standing = match identify(gate, entrance, &request, peer, record, pulse) {
+        Err(refused) if route.refuse == RefuseBy::Close && refused.can_close() => {
+            Standing::Unwelcome(refused)
+        }
+        identified => identified?,
+    };
+    let (compression, agreed) = negotiate_compression(gate, route, &request.extensions);
+    let answer = switching_protocols(&request, agreed.as_deref())?;
+    Ok(Accepted { route: Arc::clone(route), answer, compression, standing })
+}
+
+/// Who speaks, as far as the request says.
+fn identify(
+    gate: &Arc<Gate>,
+    entrance: &Entrance<Arc<Route>>,
+    request: &Request<'_>,
+    peer: &Peer,
+    record: &mut Record,
+    pulse: &Arc<Pulse>,
+) -> Result<Standing, Refused> {
+    let route = &entrance.route;
+    let Some(authenticator) = &route.authenticator else { return Ok(Standing::Known) };
+    let sources = &authenticator.config().credentials;
+    let found = credential::find(request, sources)?;
+    let unix_now = gate.facilities.clock.unix_now();
+    if let Some(principal) = certificate::principal(peer.certificate.as_ref(), sources, unix_now)? {
+        if found.is_some() {
+            return Err(Fault::Conflicting.into());
+        }
+        // Browsers show a certificate whichever page asks, and always name the page; programs name none.
+        if request.origin.is_some() {
+            entrance.check_origin_of_ambient(request, peer)?;
+        }
+        record.begin_session(gate, route, principal, Duration::ZERO, pulse)?;
+        return Ok(Standing::Known);
+    }
+    let Some(Credential { shown, is_ambient }) = found else {
+        if !sources.contains(&CredentialSource::FirstMessage) {
+            return Err(Refused::because(Reason::TokenMissing));
+        }
+        let place = Arc::clone(&gate.unauthenticated).try_acquire_owned();
+        return place.map(Standing::Unknown).map_err(|_| Refused::because(Reason::UnauthenticatedFull));
+    };
+    if is_ambient {
+        entrance.check_origin_of_ambient(request, peer)?;
+    }
+    let leeway = leeway_of(&shown, authenticator);
+    let principal = verify(gate, authenticator, route, shown)?;
+    record.begin_session(gate, route, principal, leeway, pulse)?;
+    Ok(Standing::Known)
+}
+
+/// Who shows this.
+fn verify(
+    gate: &Gate,
+    authenticator: &Authenticator,
+    route: &Route,
+    shown: Shown<'_>,
+) -> Result<Principal, Refused> {
+    let clock = &gate.facilities.clock;
+    match shown {
+        Shown::Token(token) => authenticator
+            .verify(token.as_bytes(), clock.unix_now())
+            .map_err(|error| Refused::by_token(&error)),
+        Shown::Ticket(ticket) => gate
+            .tickets
+            .take(ticket, &route.name, clock.now(), clock.unix_now())
+            .ok_or_else(|| Refused::detailed(Reason::TokenInvalid, &"no such ticket waits for this route")),
+    }
+}
+
+/// How long the session of whoever shows this goes on after its end: clocks differ between us and who signs tokens, not
+/// between us and ourselves.
+fn leeway_of(shown: &Shown<'_>, authenticator: &Authenticator) -> Duration {
+    match shown {
+        Shown::Token(_) => authenticator.config().leeway,
+        Shown::Ticket(_) => Duration::ZERO,
+    }
+}
+
+/// What a first message shows.
+fn shown_by_message<'m>(message: &'m str, sources: &[CredentialSource]) -> Shown<'m> {
+    if message.starts_with(TICKET_PREFIX) && sources.contains(&CredentialSource::Ticket) {
+        Shown::Ticket(message)
+    } else {
+        Shown::Token(message)
+    }
+}
+
+impl Refused {
+    fn by_token(error: &TokenError) -> Self {
+        let reason = if error.is_expired() { Reason::TokenExpired } else { Reason::TokenInvalid };
+        Self::detailed(reason, error)
+    }
+
+    /// Whether the client can hear of it by a Close, behind a `101`.
+    fn can_close(&self) -> bool {
+        self.reason.row().close.is_some()
+    }
+
+    fn into_ending(self) -> Ending {
+        Ending { limit: self.limit, detail: self.detail, ..Ending::by_gate(self.reason) }
+    }
+}
+
+impl From<CertificateError> for Refused {
+    fn from(error: CertificateError) -> Self {
+        Self::detailed(Reason::TokenInvalid, &error)
+    }
+}
+
+impl From<Fault> for Refused {
+    fn from(fault: Fault) -> Self {
+        let reason = match fault {
+            Fault::Conflicting => Reason::CredentialsConflicting,
+            Fault::TokenAlone => Reason::SubprotocolsInvalid,
+            Fault::Malformed => Reason::TokenInvalid,
+        };
+        Self::detailed(reason, &fault)
+    }
+}
+
+/// What comes of a client's offers to compress: the state, and how the answer says it.
+fn negotiate_compression(
+    gate: &Gate,
+    route: &Route,
+    offers: &[Extension<'_>],
+) -> (Option<Box<Compression>>, Option<String>) {
+    match route.terms.negotiate_compression(offers, &gate.facilities) {
+        Ok((agreed, answer)) => (Some(agreed), Some(answer)),
+        Err(Declined::NoOffer) => (None, None),
+        Err(Declined::NoRoom) => {
+            gate.observer.compression_declined();
+            (None, None)
+        }
+    }
+}
+
+/// The request head, within its deadline, which is moved by nothing.
+async fn read_head<S: AsyncRead + Unpin>(
+    gate: &Gate,
+    door: &Door,
+    socket: &mut S,
+    since: Instant,
+) -> Result<Head, HeadError> {
+    let mut draining = gate.draining.clone();
+    let until = since + door.head_timeout.min(DEADLINE_MAX);
+    tokio::select! {
+        biased;
+        // First, because nobody tells a connection of a drain that has begun before it was upgraded.
+        _ = draining.wait_for(|draining| *draining) => {
+            Err(HeadError::Refused(Refused::because(Reason::Draining)))
+        }
+        head = timeout_at(until, Head::read(socket)) => {
+            head.unwrap_or(Err(HeadError::Refused(Refused {
+                limit: Some(millis(door.head_timeout)),
+                ..Refused::because(Reason::RequestTimeout)
+            })))
+        }
+    }
+}
+
+/// The first message as the credential. The relay carries the connection meanwhile, pings and all.
+async fn authenticate<S>(
+    gate: &Gate,
+    authenticator: &Authenticator,
+    route: &Arc<Route>,
+    relay: &mut Relay<S>,
+    pulse: &Arc<Pulse>,
+    record: &mut Record,
+) -> Result<(), Ending>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let message = match poll_fn(|cx| relay.poll(cx)).await {
+        Outcome::FirstMessage(message) => message,
+        Outcome::Ended(ending) if ending.reason == Reason::FirstMessageTimeout => {
+            let limit = Some(millis(authenticator.config().first_message_timeout));
+            return Err(Ending { limit, ..ending });
+        }
+        Outcome::Ended(ending) => return Err(ending),
+        // A connection that is nobody's has no session to refresh.
+        Outcome::Token(_) => return Err(Ending::by_gate(Reason::InternalError)),
+    };
+    let text = std::str::from_utf8(message.as_bytes()).unwrap_or_default();
+    let shown = shown_by_message(text, &authenticator.config().credentials);
+    let leeway = leeway_of(&shown, authenticator);
+    let begun = verify(gate, authenticator, route, shown)
+        .and_then(|principal| record.begin_session(gate, route, principal, leeway, pulse));
+    match begun {
+        Ok(()) => {
+            let notice =
+                record.principal().and_then(|principal| verified_notice(route.terms.notice, principal));
+            relay.authenticated(application(route, record, pulse), notice.as_deref());
+            begin_tenure(relay, route, record);
+            Ok(())
+        }
+        Err(refused) => Err(close(relay, refused.into_ending()).await),
+    }
+}
+
+/// Closes an upgraded connection that is nobody's, and sees it to its end.
+async fn close<S: AsyncRead + AsyncWrite + Unpin>(relay: &mut Relay<S>, ending: Ending) -> Ending {
+    relay.refuse(ending);
+    match poll_fn(|cx| relay.poll(cx)).await {
+        Outcome::Ended(ending) => ending,
+        // After our Close no message is looked at.
+        Outcome::FirstMessage(_) | Outcome::Token(_) => Ending::by_gate(Reason::InternalError),
+    }
+}
+
+/// From here on the time of the connection counts.
+fn begin_tenure<S: AsyncRead + AsyncWrite + Unpin>(relay: &mut Relay<S>, route: &Route, record: &Record) {
+    let has_refresh =
+        route.authenticator.as_ref().is_some_and(|authenticator| authenticator.config().sessions.refresh);
+    relay.begin_tenure(record.identity.as_deref(), has_refresh);
+}
+
+/// Who gets the messages of an admitted connection.
+fn application(route: &Arc<Route>, record: &Record, pulse: &Arc<Pulse>) -> Application {
+    match &route.backend {
+        Backend::Echo(echo) => Application::Echo(Echoing::new(Arc::clone(echo))),
+        Backend::Handler(handler) => {
+            let session = Session::new(
+                record.connection,
+                record.client,
+                Arc::clone(&route.name),
+                record.session().map(Arc::clone),
+                Arc::clone(pulse),
+            );
+            let limits = route.terms.message_limits();
+            Application::Handler(Box::new(Handling::new(Arc::clone(handler), session, limits)))
+        }
+    }
+}
+
+/// What a client hears when its first message was good.
+fn verified_notice(notice: Notice, principal: &Principal) -> Option<String> {
+    match notice {
+        Notice::Close => None,
+        Notice::Text => Some("Authenticated!".to_owned()),
+        Notice::Json => Some(
+            serde_json::json!({
+                "type": "authenticated",
+                "subject": &*principal.subject,
+                "expires_at": principal.expires_at.to_string(),
+            })
+            .to_string(),
+        ),
+    }
+}
+
+fn opened(gate: &Gate, record: &Record, route: &Route) {
+    gate.observer.connection_opened(&Opened {
+        connection: record.connection,
+        client: record.client,
+        route: &route.name,
+        session: record.session().map(|session| session.id()),
+        handshake_duration: gate.facilities.clock.now().saturating_duration_since(record.accepted_at),
+    });
+}
+
+/// Refuses before a byte is read. In a flood only some clients are given the time to hear why; those of a TLS listener
+/// could hear it only after a handshake, which costs more than they are worth.
+async fn turn_away<S: AsyncRead + AsyncWrite + Unpin>(
+    gate: &Gate,
+    door: &Door,
+    socket: S,
+    no_room: NoRoom,
+) -> Ending {
+    let NoRoom { reason, limit } = no_room;
+    let ending = match gate.turned_away.try_acquire() {
+        Ok(_place) if door.encryption.is_none() => refuse(socket, Refused::because(reason)).await,
+        Ok(_) | Err(_) => Ending::by_gate(reason),
+    };
+    Ending { limit: Some(limit), ..ending }
+}
+
+/// Answers a request that is not accepted. An answer that cannot be delivered changes nothing.
+async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(mut socket: S, refused: Refused) -> Ending {
+    let _ = timeout(ANSWER_TIME_MAX, send_refusal(&mut socket, &refused.answer())).await;
+    let by = match refused.reason.row().fault {
+        reason::Fault::Client | reason::Fault::Upstream | reason::Fault::Gateway => Side::Gateway,
+        reason::Fault::Operator | reason::Fault::None => Side::Operator,
+    };
+    Ending {
+        by,
+        close_code: None,
+        limit: refused.limit,
+        detail: refused.detail,
+        ..Ending::by_gate(refused.reason)
+    }
+}
+
+fn stuck() -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, "the answer could not be sent in time")
+}
+
+/// However long a program that uses the library lets a client take for its head or its first message; a configuration
+/// has the same bound.
+pub(super) const DEADLINE_MAX: Duration = Duration::from_hours(1);
+
+/// How long a client may take to receive an answer to its request, and to close after a refusal.
+pub(super) const ANSWER_TIME_MAX: Duration = Duration::from_millis(500);

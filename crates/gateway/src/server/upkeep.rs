@@ -1,0 +1,47 @@
+//! What a running server does beside its connections, from time to time: sheds load, tells of suppressed records, forgets
+//! what is over.
+//!
+//! Started by the server, and dropped with it. Decides nothing but when.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use crate::connection::Gate;
+use crate::observe::Observer;
+
+/// Keeps the bytes that wait for slow clients within their budget.
+pub(super) async fn shed_load(gate: Arc<Gate>) {
+    loop {
+        gate.facilities.budget.exceeded.notified().await;
+        let excess = gate.facilities.budget.excess();
+        if excess > 0 {
+            gate.live.shed(excess);
+            // Looking at every connection costs something, and those that were told need a moment to go.
+            sleep(SHED_INTERVAL).await;
+            if gate.facilities.budget.excess() > 0 {
+                gate.facilities.budget.exceeded.notify_one();
+            }
+        }
+    }
+}
+
+pub(super) async fn report_suppressed(observer: Observer) {
+    loop {
+        sleep(REPORT_INTERVAL).await;
+        observer.report_suppressed();
+    }
+}
+
+/// Gives back the memory of revocations and bans whose time is over.
+pub(super) async fn forget_revocations(gate: Arc<Gate>) {
+    loop {
+        sleep(FORGET_INTERVAL).await;
+        gate.sessions.forget(gate.facilities.clock.unix_now());
+    }
+}
+
+const SHED_INTERVAL: Duration = Duration::from_millis(10);
+const REPORT_INTERVAL: Duration = Duration::from_secs(5);
+const FORGET_INTERVAL: Duration = Duration::from_mins(1);

@@ -1,0 +1,158 @@
+//! Sessions on virtual time: ended to the moment, whatever the wall clock does meanwhile.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use drawgate::auth::token::sign_hs256;
+use drawgate::auth::{self, Algorithm, CredentialSource, Expected};
+use drawgate::chance::Chance;
+use drawgate::clock::Clock;
+use drawgate::limits::Limits;
+use drawgate::route::Notice;
+use drawgate::secret::Secret;
+use drawgate::{Access, Handler, Message, Origins, Route, Session, session};
+use drawgate_protocol::MessageKind;
+use serde_json::json;
+use tokio::time::{sleep, timeout};
+
+use crate::pipes::{Client, Gateway, frame, let_others_run};
+
+const KEY: &[u8] = b"0123456789abcdef0123456789abcdef";
+const START_SECONDS: u64 = 1_795_338_000;
+const LEEWAY: Duration = Duration::from_secs(30);
+
+struct Answer(Duration);
+
+impl Handler for Answer {
+    async fn message(&self, session: &Session, message: Message) {
+        sleep(self.0).await;
+        let _ = session.send(message).await;
+    }
+}
+
+/// A gateway that wants a token, whose wall clock says what `wall` has, in milliseconds.
+fn gateway(wall: &Arc<AtomicU64>, answer: Duration, limits: Limits) -> Gateway {
+    let config = auth::Config {
+        credentials: vec![CredentialSource::FirstMessage],
+        algorithms: vec![Algorithm::Hs256],
+        key: Secret::new(KEY),
+        issuer: Expected::Any,
+        audience: Expected::Any,
+        subject_claims: vec!["sub".to_owned()],
+        first_message_timeout: Duration::from_secs(5),
+        token_lifetime_max: None,
+        leeway: LEEWAY,
+        sessions: session::Config { refresh: true, ..session::Config::default() },
+    };
+    let route = Route::new("route", "/*", Origins::Any, Access::Token(config), Answer(answer)).unwrap();
+    let route = route.notice(Notice::Json).limits(limits);
+    let clock = Clock::set_by(Arc::clone(wall));
+    let builder = Gateway::builder_with(route, Duration::from_secs(5));
+    Gateway::start(builder.deterministic(clock, Chance::seeded(1)))
+}
+
+/// Clients here do not answer pings.
+fn patient() -> Limits {
+    Limits { ping_interval: None, ..Limits::default() }
+}
+
+fn token(seconds: u64) -> String {
+    let claims = json!({ "sub": "alice", "exp": START_SECONDS + seconds });
+    sign_hs256(&Secret::new(KEY), claims.as_object().unwrap())
+}
+
+fn wall() -> Arc<AtomicU64> {
+    Arc::new(AtomicU64::new(START_SECONDS * 1000))
+}
+
+async fn open(gateway: &Gateway, seconds: u64) -> Client {
+    let mut client = gateway.connect(64 * 1024).await;
+    client.send(&frame(MessageKind::Text, true, token(seconds).as_bytes())).await;
+    let_others_run().await;
+    client
+}
+
+/// How long a client that says nothing more lasts; what it was told.
+async fn lasts(client: &mut Client) -> (Duration, Vec<String>, Option<u16>) {
+    let begun = Clock::system().now();
+    let told = client.until_close().await;
+    let types = told.texts.iter().map(|text| {
+        let notice: serde_json::Value = serde_json::from_str(text).unwrap();
+        notice["type"].as_str().unwrap().rsplit('#').next().unwrap().to_owned()
+    });
+    (begun.elapsed(), types.collect(), told.close.map(|(code, _)| code))
+}
+
+/// Within a tick of the timers.
+fn is_at(elapsed: Duration, seconds: u64) -> bool {
+    let expected = Duration::from_secs(seconds);
+    (expected..expected + Duration::from_millis(50)).contains(&elapsed)
+}
+
+#[tokio::test(start_paused = true)]
+async fn o07_a_wall_clock_that_jumps_neither_ends_a_session_nor_prolongs_it() {
+    const HOUR_MILLIS: u64 = 3_600_000;
+    for jumped in [(START_SECONDS * 1000) + HOUR_MILLIS, (START_SECONDS * 1000) - HOUR_MILLIS] {
+        let wall = wall();
+        let gateway = gateway(&wall, Duration::ZERO, patient());
+        let mut client = open(&gateway, 600).await;
+        wall.store(jumped, Ordering::Relaxed);
+        let (elapsed, told, close) = lasts(&mut client).await;
+        assert!(is_at(elapsed, 600 + LEEWAY.as_secs()), "{elapsed:?}");
+        assert_eq!(told, ["authenticated", "session_expiring", "token_expired"]);
+        assert_eq!(close, Some(3000));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a23_the_warning_comes_its_time_before_the_token_ends_or_at_once() {
+    for (seconds, warned_after) in [(600, 540), (30, 0)] {
+        let gateway = gateway(&wall(), Duration::ZERO, patient());
+        let mut client = open(&gateway, seconds).await;
+        let begun = Clock::system().now();
+        let mut seen = String::new();
+        while !seen.contains("session_expiring") {
+            seen.push(char::from(client.take(1).await[0]));
+        }
+        assert!(is_at(begun.elapsed(), warned_after), "{:?}", begun.elapsed());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a24_a_refreshed_session_ends_with_its_last_token_and_is_warned_again() {
+    let wall = wall();
+    let gateway = gateway(&wall, Duration::ZERO, patient());
+    let mut client = open(&gateway, 600).await;
+    sleep(Duration::from_secs(580)).await;
+    wall.store((START_SECONDS + 580) * 1000, Ordering::Relaxed);
+    let refresh = format!("drawgate.refresh {}", token(1200));
+    client.send(&frame(MessageKind::Text, true, refresh.as_bytes())).await;
+    let (elapsed, told, close) = lasts(&mut client).await;
+    assert!(is_at(elapsed, 1200 - 580 + LEEWAY.as_secs()), "{elapsed:?}");
+    let expected =
+        ["authenticated", "session_expiring", "session_refreshed", "session_expiring", "token_expired"];
+    assert_eq!((told.as_slice(), close), (expected.map(str::to_owned).as_slice(), Some(3000)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_application_that_works_is_not_idle_and_its_client_is_from_the_answer_on() {
+    let limits = Limits { idle_timeout: Some(Duration::from_secs(10)), ..patient() };
+    let gateway = gateway(&wall(), Duration::from_secs(60), limits);
+    let mut client = open(&gateway, 600).await;
+    client.send(&frame(MessageKind::Text, true, br#"{"type":"answer"}"#)).await;
+    let (elapsed, told, close) = lasts(&mut client).await;
+    assert!(is_at(elapsed, 60 + 10), "{elapsed:?}");
+    assert_eq!((told[1].as_str(), told[2].as_str(), close), ("answer", "idle_timeout", Some(3008)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a22_a_session_is_ended_while_its_application_works() {
+    let gateway = gateway(&wall(), Duration::from_secs(3600), patient());
+    let mut client = open(&gateway, 600).await;
+    client.send(&frame(MessageKind::Text, true, b"work")).await;
+    let_others_run().await;
+    assert_eq!(gateway.sessions().end(session::Which::Subject("alice"), session::End::Revoked), 1);
+    let ended = timeout(Duration::from_millis(100), client.until_close()).await.unwrap();
+    assert_eq!(ended.close.map(|(code, _)| code), Some(3000));
+}
