@@ -247,7 +247,8 @@ impl Conversation {
                 }
             }
             Heard::Ping(payload) if self.is_verbose => {
-                note(&format!("ping from the server, answered: {}", screen::hexadecimal(payload)));
+                let unit = if payload.len() == 1 { "byte" } else { "bytes" };
+                note(&format!("ping of {} {unit} from the server, answered", payload.len()));
             }
             Heard::Pong(Some(time)) => note(&format!("pong after {:.1} ms", time.as_secs_f64() * 1000.0)),
             Heard::Pong(None) if self.is_verbose => note("pong from the server, to no ping of ours"),
@@ -275,8 +276,11 @@ impl Conversation {
     }
 
     fn close(&mut self, code: CloseCode, reason: &str) {
-        self.client.close(code, reason);
-        self.phase = Phase::Closing(after(CLOSE_TIME_MAX));
+        // The server has its time once.
+        if !matches!(self.phase, Phase::Closing(_)) {
+            self.client.close(code, reason);
+            self.phase = Phase::Closing(after(CLOSE_TIME_MAX));
+        }
     }
 
     /// Ctrl-C: for a person one more way to end, for a script a failure.

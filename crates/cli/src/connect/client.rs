@@ -99,6 +99,7 @@ impl Client {
             if let Some(heard) = self.heard.pop_front() {
                 return heard;
             }
+            self.unread.reserve(READ_BYTES);
             tokio::select! {
                 read = self.reading.read_buf(&mut self.unread) => match read {
                     Ok(0) => return Heard::Ended(Ending::Lost("the server ended it".to_owned())),
@@ -163,9 +164,9 @@ impl Client {
     fn take_in(&mut self) {
         let mut unread = std::mem::take(&mut self.unread);
         let mut input = &mut unread[..];
-        loop {
+        let left = loop {
             let violation = match self.receiver.receive(&mut input) {
-                Ok(None) => break,
+                Ok(None) => break input.len(),
                 Ok(Some(event)) => self.take_event(event).err(),
                 Err(violation) => Some(violation),
             };
@@ -174,8 +175,10 @@ impl Client {
                 self.close(violation.close_code(), "");
                 return;
             }
-        }
-        self.unread = input.to_vec();
+        };
+        let used = unread.len() - left;
+        unread.drain(..used);
+        self.unread = unread;
     }
 
     fn take_event(&mut self, event: Event<'_>) -> Result<(), Violation> {
@@ -267,6 +270,7 @@ impl Unsent {
 const LIMITS: Limits = Limits { message_bytes_max: 256 * 1024 * 1024, message_fragments_max: u32::MAX };
 /// How much waits to be sent before no more input is taken.
 const UNSENT_BYTES_MAX: usize = 64 * 1024;
+const READ_BYTES: usize = 64 * 1024;
 /// How much of a compressed message is looked at at a time.
 const INFLATED_BYTES: usize = 64 * 1024;
 const FINISH_TIME_MAX: Duration = Duration::from_secs(1);

@@ -54,7 +54,7 @@ fn for_people(message: &Message) -> String {
 }
 
 /// Bytes as text: how many, and the first of them.
-pub(super) fn hexadecimal(bytes: &[u8]) -> String {
+fn hexadecimal(bytes: &[u8]) -> String {
     let first = bytes.iter().take(HEXADECIMAL_BYTES_MAX);
     let digits: Vec<String> = first.map(|byte| format!("{byte:02x}")).collect();
     let more = if bytes.len() > HEXADECIMAL_BYTES_MAX { " …" } else { "" };
