@@ -86,9 +86,18 @@ mod tests {
     use super::*;
 
     fn push(assembler: &mut Assembler, bytes: &[u8], last: bool) -> Result<Option<Message>, Violation> {
+        push_of(MessageKind::Text, assembler, bytes, last)
+    }
+
+    fn push_of(
+        kind: MessageKind,
+        assembler: &mut Assembler,
+        bytes: &[u8],
+        last: bool,
+    ) -> Result<Option<Message>, Violation> {
         let mut payload = bytes.to_vec();
         assembler.push(&Chunk {
-            kind: MessageKind::Text,
+            kind,
             payload: &mut payload,
             compressed: false,
             frame_start: true,
@@ -104,6 +113,22 @@ mod tests {
         assert_eq!(push(&mut assembler, "caf\u{e9}".as_bytes(), false), Ok(None));
         assert_eq!(push(&mut assembler, b"!", true), Ok(Some(Message::Text("café!".into()))));
         assert_eq!(assembler.bytes.capacity(), 0);
+    }
+
+    #[test]
+    fn a_message_is_of_its_frames_kind_and_has_their_bytes() {
+        let mut assembler = Assembler::new(Limits::default());
+        for (kind, bytes) in [(MessageKind::Text, "é".as_bytes()), (MessageKind::Binary, b"\xff\x00")] {
+            let message = push_of(kind, &mut assembler, bytes, true).unwrap().unwrap();
+            assert_eq!((message.kind(), message.as_bytes()), (kind, bytes));
+        }
+    }
+
+    #[test]
+    fn section_8_1_text_that_no_receiver_has_checked_is_checked() {
+        let mut assembler = Assembler::new(Limits::default());
+        assert_eq!(push(&mut assembler, b"\xff", true), Err(Violation::TextNotUtf8));
+        assert_eq!(push(&mut assembler, b"a", true), Ok(Some(Message::Text("a".into()))));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Close codes and the closing handshake (RFC 6455 §5.5.1, §7.1, §7.4).
+//! Close codes and Close frames (RFC 6455 §5.5.1, §7.4).
 //!
 //! A code that may travel is a [`CloseCode`]; a code that only ever describes an end locally is a [`LocalCode`].
 //! The two are different types, so that 1005, 1006 and 1015 cannot be sent by mistake. Nothing here reads or writes
@@ -138,23 +138,6 @@ impl<'a> CloseFrame<'a> {
         } else {
             Err(Violation::CloseReasonNotUtf8)
         }
-    }
-}
-
-/// Which halves of the closing handshake have been done (RFC 6455 §7.1.4).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct CloseHandshake {
-    /// We have sent (or queued) our Close frame: nothing else may follow it.
-    pub sent: bool,
-    /// The peer's Close frame has arrived: nothing after it is looked at.
-    pub received: bool,
-}
-
-impl CloseHandshake {
-    /// Both sides have closed: the transport may be closed, by the server first.
-    #[must_use]
-    pub const fn is_complete(self) -> bool {
-        self.sent && self.received
     }
 }
 

@@ -48,7 +48,7 @@ mod utf8;
 pub mod violation;
 
 pub use assemble::{Assembler, Message};
-pub use close::{CloseCode, CloseFrame, CloseHandshake, LocalCode};
+pub use close::{CloseCode, CloseFrame, LocalCode};
 pub use frame::{OpCode, Role};
 pub use limits::Limits;
 pub use mask::MaskKey;

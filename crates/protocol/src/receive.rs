@@ -459,6 +459,19 @@ mod tests {
     }
 
     #[test]
+    fn limits_change_from_the_next_frame_on() {
+        let limits = |message_bytes_max| Limits { message_bytes_max, ..Limits::default() };
+        let mut receiver = Receiver::new(Role::Server, limits(2));
+        let mut bytes = [frame(0x81, b"ab"), frame(0x81, b"abcd"), frame(0x81, b"abc")].concat();
+        let mut input = &mut bytes[..];
+        assert!(matches!(receiver.receive(&mut input), Ok(Some(Event::Data(_)))));
+        receiver.set_limits(limits(4));
+        assert!(matches!(receiver.receive(&mut input), Ok(Some(Event::Data(_)))));
+        receiver.set_limits(limits(2));
+        assert_eq!(receiver.receive(&mut input), Err(Violation::MessageTooBig));
+    }
+
+    #[test]
     fn the_state_between_calls_is_a_few_dozen_bytes() {
         assert!(size_of::<Receiver>() <= 72, "{}", size_of::<Receiver>());
     }

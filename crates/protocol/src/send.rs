@@ -224,6 +224,21 @@ mod tests {
     }
 
     #[test]
+    fn what_has_begun_and_what_has_ended_is_known() {
+        let (mut server, mut out) = (Sender::new(Role::Server), Vec::new());
+        let mut data =
+            |server: &mut Sender, last| server.data(&mut out, MessageKind::Text, last, &[b"a"], None);
+        data(&mut server, true).unwrap();
+        assert!(!server.is_within_message());
+        data(&mut server, false).unwrap();
+        assert!(server.is_within_message());
+        data(&mut server, true).unwrap();
+        assert!(!server.is_within_message() && !server.is_closed());
+        server.close(&mut out, None, None).unwrap();
+        assert!(server.is_closed());
+    }
+
+    #[test]
     fn what_must_not_be_sent_is_not() {
         let mut out = Vec::new();
         let mut server = Sender::new(Role::Server);
@@ -234,7 +249,14 @@ mod tests {
         assert_eq!(server.close(&mut out, Some(close), None), Err(SendError::ReasonTooLong));
         let client = &mut Sender::new(Role::Client);
         assert_eq!(client.pong(&mut out, &[], None), Err(SendError::KeyRequired));
-        assert!(out.is_empty());
+        assert_eq!(client.close(&mut out, None, None), Err(SendError::KeyRequired));
+        let close = CloseFrame { code: CloseCode::NORMAL, reason: "" };
+        assert_eq!(client.close(&mut out, Some(close), None), Err(SendError::KeyRequired));
+        let text = client.data(&mut out, MessageKind::Text, false, &[b"a"], None);
+        assert_eq!(text, Err(SendError::KeyRequired));
+        let compressed = client.compressed_data(&mut out, MessageKind::Text, false, &[b"a"], None);
+        assert_eq!(compressed, Err(SendError::KeyRequired));
+        assert!(out.is_empty() && !client.is_closed() && !client.is_within_message());
 
         server.data(&mut out, MessageKind::Text, false, &[b"a"], None).unwrap();
         out.clear();

@@ -464,6 +464,21 @@ fn f27_a_context_keeps_nothing_of_the_connection_it_came_from() {
 }
 
 #[test]
+fn a_message_may_be_given_up_only_where_later_ones_do_not_refer_to_it() {
+    let text = "a message that is worth remembering, and that the next one repeats";
+    for takeover in [false, true] {
+        let flow = flow(takeover, 15);
+        let (mut deflation, mut contexts) = (Deflation::new(flow), Contexts::default());
+        // The first is compressed, and never sent.
+        deflated(text.as_bytes(), &mut deflation, &mut contexts);
+        let second = deflated(text.as_bytes(), &mut deflation, &mut contexts);
+        let is_understood = inflated(&[&second], flow) == texts(&[text]);
+        assert_eq!(deflation.may_be_given_up(), is_understood, "with takeover: {takeover}");
+        assert_eq!(is_understood, !takeover);
+    }
+}
+
+#[test]
 fn data_that_inflates_to_nothing_has_its_limit() {
     let limits = Limits { message_bytes_max: 1000, message_fragments_max: u32::MAX };
     let payload = b"\x00\x00\x00\xff\xff".repeat(3000);

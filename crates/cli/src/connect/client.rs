@@ -1,198 +1,204 @@
-//! The client's side of one connection: the handshake, frames in and frames out.
+//! The client's side of one open connection: frames in and frames out.
+//!
+//! Everything that is to be sent is put into one buffer, and written while the client listens: whoever only wrote would wait
+//! for a server that waits to be read. [`super::opening`] makes the connection.
 
 use std::collections::VecDeque;
 use std::io;
-use std::path::Path;
 use std::time::Duration;
 
 use drawgate::CloseCode;
 use drawgate::chance::Chance;
 use drawgate::clock::{Clock, Instant};
 use drawgate_protocol::close::REASON_BYTES_MAX;
-use drawgate_protocol::handshake::{ClientRequest, HeadLimits, HeadScanner, ResponseRefusal};
-use drawgate_protocol::{Assembler, CloseFrame, Event, Limits, Message, MessageKind, Receiver, Role, Sender};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use drawgate_protocol::deflate::{Agreement, Contexts, Deflation, Inflation};
+use drawgate_protocol::{
+    Assembler, Chunk, CloseFrame, Event, Limits, Message, MessageKind, Receiver, Role, Sender, Violation,
+};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf};
 use tokio::time::timeout;
 
 use super::explain::Ending;
-use super::tls::{self, Socket};
-use super::url::Url;
-use crate::Failure;
-use crate::token::shown;
+use super::opening::Opened;
+use super::tls::Socket;
 
-/// What is asked for beside the address.
-pub(super) struct Offer<'a> {
-    pub(super) origin: Option<&'a str>,
-    pub(super) subprotocols: &'a [String],
-    /// Whose certificates are trusted, where that is not the system's to say.
-    pub(super) authority: Option<&'a Path>,
-}
-
-/// What comes from the server.
+/// What is news to whoever talks.
 pub(super) enum Heard {
-    /// A message, as text to show.
-    Message(String),
-    /// The answer to our last ping, and how long it took.
-    Pong(Duration),
+    /// A message.
+    Message(Message),
+    /// A ping, which has been answered.
+    Ping(Vec<u8>),
+    /// A pong, and how long after our last ping, if that is what it answers.
+    Pong(Option<Duration>),
+    /// Nothing from the server: more may be said again.
+    Room,
     /// The end.
     Ended(Ending),
 }
 
 /// One open connection.
 pub(super) struct Client {
-    socket: Socket,
+    reading: ReadHalf<Socket>,
+    writing: WriteHalf<Socket>,
     receiver: Receiver,
     sender: Sender,
     assembler: Assembler,
+    compression: Option<Compression>,
     chance: Chance,
     clock: Clock,
-    subprotocol: Option<String>,
     unread: Vec<u8>,
     heard: VecDeque<Heard>,
+    unsent: Unsent,
     pinged_at: Option<Instant>,
-    closes_sent: u32,
+}
+
+/// Messages that are compressed.
+struct Compression {
+    inflation: Inflation,
+    deflation: Deflation,
+    contexts: Contexts,
+    buffer: Vec<u8>,
+}
+
+/// Frames on their way out.
+#[derive(Default)]
+struct Unsent {
+    bytes: Vec<u8>,
+    written_bytes: usize,
+    /// All is written, but not all of it need have left what encrypts it.
+    needs_flush: bool,
 }
 
 impl Client {
-    /// Connects and upgrades.
-    pub(super) async fn open(url: &Url, offer: &Offer<'_>, chance: Chance) -> Result<Self, Failure> {
-        let connecting = TcpStream::connect((url.host.as_str(), url.port));
-        let socket = timeout(CONNECT_TIME_MAX, connecting)
-            .await
-            .map_err(|_| Failure(format!("{url} does not answer")))?;
-        let socket = socket.map_err(|error| {
-            Failure(format!("{url} cannot be reached: {error}; is a server running there?"))
-        })?;
-        let _ = socket.set_nodelay(true);
-        let mut socket = timeout(CONNECT_TIME_MAX, tls::secure(url, offer.authority, socket))
-            .await
-            .map_err(|_| Failure(format!("{url} does not answer the TLS handshake")))??;
-        let subprotocols: Vec<&str> = offer.subprotocols.iter().map(String::as_str).collect();
-        let request = ClientRequest {
-            host: &url.authority,
-            target: &url.target,
-            origin: offer.origin,
-            protocols: &subprotocols,
-            extensions: None,
-            headers: &[],
-            nonce: chance.bytes(),
-        };
-        let mut head = Vec::new();
-        request.write(&mut head).map_err(|error| Failure(format!("the request cannot be sent: {error}")))?;
-        socket.write_all(&head).await.map_err(|error| lost(&error))?;
-        socket.flush().await.map_err(|error| lost(&error))?;
-        let (mut response, head_bytes) = timeout(CONNECT_TIME_MAX, read_head(&mut socket))
-            .await
-            .map_err(|_| Failure(format!("{url} does not answer the request")))??;
-        let accepted = match request.verify(&response[..head_bytes], &HeadLimits::default()) {
-            Ok(accepted) => accepted,
-            Err(refusal) => return Err(refused(refusal, &mut socket, response.split_off(head_bytes)).await),
-        };
-        let subprotocol = accepted.protocol.map(str::to_owned);
-        let unread = response.split_off(head_bytes);
-        let limits = Limits { message_bytes_max: MESSAGE_BYTES_MAX, message_fragments_max: u32::MAX };
+    /// Takes over a connection that the server has accepted, with what came behind its answer.
+    pub(super) fn new(opened: Opened, chance: Chance) -> Self {
+        let (reading, writing) = tokio::io::split(opened.socket);
+        let mut receiver = Receiver::new(Role::Client, LIMITS);
+        if opened.agreement.is_some() {
+            receiver.allow_compression();
+        }
         let mut client = Self {
-            socket,
-            receiver: Receiver::new(Role::Client, limits),
+            reading,
+            writing,
+            receiver,
             sender: Sender::new(Role::Client),
-            assembler: Assembler::new(limits),
+            assembler: Assembler::new(LIMITS),
+            compression: opened.agreement.map(Compression::new),
             chance,
             clock: Clock::system(),
-            subprotocol,
-            unread,
+            unread: opened.unread,
             heard: VecDeque::new(),
+            unsent: Unsent::default(),
             pinged_at: None,
-            closes_sent: 0,
         };
-        client.take_in().await?;
-        Ok(client)
+        client.take_in();
+        client
     }
 
-    /// What to say of the subprotocol that the server chose.
-    pub(super) fn subprotocol_note(&self) -> String {
-        self.subprotocol.as_ref().map(|name| format!(", speaking {name}")).unwrap_or_default()
-    }
-
-    /// Waits for what comes next. May be dropped and called again without loss.
-    pub(super) async fn hear(&mut self) -> Result<Heard, Failure> {
+    /// Waits for what comes next, or for room to say more, and writes meanwhile. May be dropped and called again without loss.
+    pub(super) async fn hear(&mut self) -> Heard {
         loop {
             if let Some(heard) = self.heard.pop_front() {
-                return Ok(heard);
+                return heard;
             }
-            match self.socket.read_buf(&mut self.unread).await {
-                Ok(0) => return Ok(Heard::Ended(Ending::Lost("the server ended it".to_owned()))),
-                Ok(_) => self.take_in().await?,
-                Err(error) => return Ok(Heard::Ended(Ending::Lost(error.to_string()))),
+            self.unread.reserve(READ_BYTES);
+            let was_full = !self.has_room();
+            tokio::select! {
+                read = self.reading.read_buf(&mut self.unread) => match read {
+                    Ok(0) => return Heard::Ended(Ending::Lost("the server ended it".to_owned())),
+                    Ok(_) => self.take_in(),
+                    Err(error) => return Heard::Ended(Ending::Lost(error.to_string())),
+                },
+                written = self.unsent.write(&mut self.writing), if !self.unsent.is_empty() => {
+                    if written.is_err() {
+                        // Of a server that has gone, reading tells more: what it said before.
+                        self.unsent = Unsent::default();
+                    }
+                    if was_full && self.has_room() {
+                        return Heard::Room;
+                    }
+                }
             }
         }
     }
 
-    pub(super) async fn send_text(&mut self, text: &str) -> Result<(), Failure> {
-        let key = self.chance.bytes();
-        self.send(|sender, out| sender.data(out, MessageKind::Text, true, &[text.as_bytes()], Some(key)))
-            .await
+    /// Whether all that was said has been sent.
+    pub(super) const fn has_sent_all(&self) -> bool {
+        self.unsent.is_empty()
     }
 
-    pub(super) async fn ping(&mut self) -> Result<(), Failure> {
-        let key = self.chance.bytes();
+    /// Whether more may be said: a server that does not read is to slow its client down.
+    pub(super) const fn has_room(&self) -> bool {
+        self.unsent.bytes.len() < UNSENT_BYTES_MAX
+    }
+
+    pub(super) fn send_text(&mut self, text: &str) {
+        let (out, key) = (&mut self.unsent.bytes, Some(self.chance.bytes()));
+        // After a Close there is nothing to send, and the end is on its way.
+        let _ = match &mut self.compression {
+            Some(compression) => {
+                let deflated = compression.deflate(text.as_bytes());
+                self.sender.compressed_data(out, MessageKind::Text, true, &[deflated], key)
+            }
+            None => self.sender.data(out, MessageKind::Text, true, &[text.as_bytes()], key),
+        };
+    }
+
+    pub(super) fn ping(&mut self) {
         self.pinged_at = Some(self.clock.now());
-        self.send(|sender, out| sender.ping(out, b"drawgate", Some(key))).await
+        let _ = self.sender.ping(&mut self.unsent.bytes, b"drawgate", Some(self.chance.bytes()));
     }
 
-    pub(super) async fn close(&mut self, code: CloseCode, reason: &str) -> Result<(), Failure> {
-        self.closes_sent = self.closes_sent.saturating_add(1);
-        let (key, end) = (self.chance.bytes(), reason.floor_char_boundary(REASON_BYTES_MAX));
+    pub(super) fn close(&mut self, code: CloseCode, reason: &str) {
+        let end = reason.floor_char_boundary(REASON_BYTES_MAX);
         let close = CloseFrame { code, reason: &reason[..end] };
-        self.send(|sender, out| sender.close(out, Some(close), Some(key))).await
+        let _ = self.sender.close(&mut self.unsent.bytes, Some(close), Some(self.chance.bytes()));
     }
 
-    /// Whether a Close was to be sent a second time: the first has had its time.
-    pub(super) fn has_waited_for_close(&self) -> bool {
-        self.closes_sent > 1
+    /// Sends what is left, such as the answer to a Close, and ends the transport. Whoever does not take it is left.
+    pub(super) async fn finish(mut self) {
+        let all = async {
+            while !self.unsent.is_empty() {
+                self.unsent.write(&mut self.writing).await?;
+            }
+            self.writing.shutdown().await
+        };
+        let _ = timeout(FINISH_TIME_MAX, all).await;
     }
 
     /// Works through what has been read.
-    async fn take_in(&mut self) -> Result<(), Failure> {
+    fn take_in(&mut self) {
         let mut unread = std::mem::take(&mut self.unread);
         let mut input = &mut unread[..];
-        let mut answers = Vec::new();
-        loop {
-            match self.receiver.receive(&mut input) {
-                Ok(None) => break,
-                Ok(Some(event)) => self.take_event(event, &mut answers),
-                Err(violation) => {
-                    self.heard.push_back(Heard::Ended(Ending::Violated(violation)));
-                    let close = CloseFrame { code: violation.close_code(), reason: "" };
-                    let _ = self.sender.close(&mut answers, Some(close), Some(self.chance.bytes()));
-                    input = &mut [];
-                    break;
-                }
+        let left = loop {
+            let violation = match self.receiver.receive(&mut input) {
+                Ok(None) => break input.len(),
+                Ok(Some(event)) => self.take_event(event).err(),
+                Err(violation) => Some(violation),
+            };
+            if let Some(violation) = violation {
+                self.heard.push_back(Heard::Ended(Ending::Violated(violation)));
+                self.close(violation.close_code(), "");
+                return;
             }
-        }
-        self.unread = input.to_vec();
-        // A server that has gone needs no answer.
-        let _ = self.write(&answers).await;
-        Ok(())
+        };
+        let used = unread.len() - left;
+        unread.drain(..used);
+        self.unread = unread;
     }
 
-    fn take_event(&mut self, event: Event<'_>, answers: &mut Vec<u8>) {
-        let key = Some(self.chance.bytes());
+    fn take_event(&mut self, event: Event<'_>) -> Result<(), Violation> {
         match event {
-            Event::Data(chunk) => match self.assembler.push(&chunk) {
-                Ok(None) => {}
-                Ok(Some(Message::Text(text))) => self.heard.push_back(Heard::Message(text)),
-                Ok(Some(Message::Binary(bytes))) => self.heard.push_back(Heard::Message(hexadecimal(&bytes))),
-                Err(violation) => self.heard.push_back(Heard::Ended(Ending::Violated(violation))),
-            },
+            Event::Data(chunk) => self.take_data(chunk)?,
             Event::Ping(payload) => {
-                let _ = self.sender.pong(answers, payload, key);
+                let key = Some(self.chance.bytes());
+                let _ = self.sender.pong(&mut self.unsent.bytes, payload, key);
+                self.heard.push_back(Heard::Ping(payload.to_vec()));
             }
             Event::Pong(_) => {
-                if let Some(pinged_at) = self.pinged_at.take() {
-                    let after = self.clock.now().saturating_duration_since(pinged_at);
-                    self.heard.push_back(Heard::Pong(after));
-                }
+                let pinged_at = self.pinged_at.take();
+                let after = pinged_at.map(|then| self.clock.now().saturating_duration_since(then));
+                self.heard.push_back(Heard::Pong(after));
             }
             Event::Close(close) => {
                 let by_us = self.sender.is_closed();
@@ -200,81 +206,77 @@ impl Client {
                 let code = close.map(|close| close.code.get());
                 self.heard.push_back(Heard::Ended(Ending::Closed { code, reason, by_us }));
                 let answer = close.map(|close| CloseFrame { code: close.code, reason: "" });
-                let _ = self.sender.close(answers, answer, key);
+                let key = Some(self.chance.bytes());
+                let _ = self.sender.close(&mut self.unsent.bytes, answer, key);
             }
-        }
-    }
-
-    /// Sends a frame. After a Close there is nothing to send, and the end is on its way.
-    async fn send<E>(
-        &mut self,
-        write: impl FnOnce(&mut Sender, &mut Vec<u8>) -> Result<(), E>,
-    ) -> Result<(), Failure> {
-        let mut out = Vec::new();
-        if write(&mut self.sender, &mut out).is_ok() {
-            // A server that has gone is noticed by reading.
-            let _ = self.write(&out).await;
         }
         Ok(())
     }
 
-    /// Writes all of it, also through what encrypts it and keeps what the socket does not take.
-    async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.socket.write_all(bytes).await?;
-        self.socket.flush().await
-    }
-}
-
-/// Reads a response's head; what came behind it is in the same vector.
-async fn read_head(socket: &mut Socket) -> Result<(Vec<u8>, usize), Failure> {
-    let mut scanner = HeadScanner::response();
-    let mut bytes = Vec::new();
-    loop {
-        if socket.read_buf(&mut bytes).await.map_err(|error| lost(&error))? == 0 {
-            return Err(Failure("the server ended the connection before it answered".to_owned()));
+    fn take_data(&mut self, mut chunk: Chunk<'_>) -> Result<(), Violation> {
+        let Some(compression) = self.compression.as_mut().filter(|_| chunk.compressed) else {
+            let message = self.assembler.push(&chunk)?;
+            self.heard.extend(message.map(Heard::Message));
+            return Ok(());
+        };
+        let Compression { inflation, contexts, buffer, .. } = compression;
+        buffer.resize(INFLATED_BYTES, 0);
+        while let Some(inflated) = inflation.inflate(&mut chunk, buffer, &LIMITS, contexts)? {
+            let message = self.assembler.push(&inflated)?;
+            self.heard.extend(message.map(Heard::Message));
         }
-        match scanner.scan(&bytes, &HeadLimits::default()) {
-            Ok(Some(head_bytes)) => return Ok((bytes, head_bytes)),
-            Ok(None) => {}
-            Err(fault) => return Err(Failure(format!("the server's answer is not HTTP/1.1: {fault}"))),
+        Ok(())
+    }
+}
+
+impl Compression {
+    fn new(agreement: Agreement) -> Self {
+        Self {
+            inflation: Inflation::new(agreement.server),
+            deflation: Deflation::new(agreement.client),
+            contexts: Contexts::default(),
+            buffer: Vec::new(),
         }
     }
-}
 
-/// What the server said instead of yes.
-async fn refused(refusal: ResponseRefusal, socket: &mut Socket, mut body: Vec<u8>) -> Failure {
-    if let ResponseRefusal::StatusNotSwitching(status) = refusal {
-        // Errors tell less than the status does; whatever came of the body is used.
-        let _ = timeout(BODY_TIME_MAX, async {
-            while body.len() < BODY_BYTES_MAX && socket.read_buf(&mut body).await.is_ok_and(|count| count > 0)
-            {
-            }
-        })
-        .await;
-        let problem: Option<serde_json::Value> = serde_json::from_slice(&body).ok();
-        let text = |name: &str| problem.as_ref().and_then(|problem| problem[name].as_str()).map(shown);
-        let detail = text("detail").map(|detail| format!(": {detail}")).unwrap_or_default();
-        let kind = text("type").map(|kind| format!("\n  {kind}")).unwrap_or_default();
-        return Failure(format!("the server refused with status {status}{detail}{kind}"));
+    fn deflate(&mut self, message: &[u8]) -> &[u8] {
+        self.buffer.clear();
+        self.deflation.deflate(&[message], true, &mut self.buffer, &mut self.contexts);
+        &self.buffer
     }
-    Failure(format!("the server's answer is no WebSocket's ({}): {refusal}", refusal.source()))
 }
 
-fn lost(error: &io::Error) -> Failure {
-    Failure(format!("the connection failed: {error}"))
+impl Unsent {
+    const fn is_empty(&self) -> bool {
+        self.bytes.is_empty() && !self.needs_flush
+    }
+
+    /// Writes some of it. May be dropped and called again without loss.
+    async fn write(&mut self, writing: &mut WriteHalf<Socket>) -> io::Result<()> {
+        if self.bytes.is_empty() {
+            writing.flush().await?;
+            self.needs_flush = false;
+            return Ok(());
+        }
+        let count = writing.write(&self.bytes[self.written_bytes..]).await?;
+        if count == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        self.written_bytes += count;
+        self.needs_flush = true;
+        if self.written_bytes == self.bytes.len() {
+            self.bytes.clear();
+            self.written_bytes = 0;
+        }
+        Ok(())
+    }
 }
 
-/// A binary message as text: its size, and its first bytes.
-fn hexadecimal(bytes: &[u8]) -> String {
-    let digits: Vec<String> =
-        bytes.iter().take(HEXADECIMAL_BYTES_MAX).map(|byte| format!("{byte:02x}")).collect();
-    let more = if bytes.len() > HEXADECIMAL_BYTES_MAX { " …" } else { "" };
-    format!("(binary, {} bytes) {}{more}", bytes.len(), digits.join(" "))
-}
-
-const CONNECT_TIME_MAX: Duration = Duration::from_secs(10);
 /// A client for people has patience and memory; this is where both end.
-const MESSAGE_BYTES_MAX: u64 = 256 * 1024 * 1024;
-const BODY_TIME_MAX: Duration = Duration::from_secs(2);
-const BODY_BYTES_MAX: usize = 16 * 1024;
-const HEXADECIMAL_BYTES_MAX: usize = 64;
+const LIMITS: Limits = Limits { message_bytes_max: 256 * 1024 * 1024, message_fragments_max: u32::MAX };
+/// How much waits to be sent before no more input is taken.
+const UNSENT_BYTES_MAX: usize = 64 * 1024;
+const READ_BYTES: usize = 64 * 1024;
+/// How much of a compressed message is looked at at a time.
+const INFLATED_BYTES: usize = 64 * 1024;
+const FINISH_TIME_MAX: Duration = Duration::from_secs(1);

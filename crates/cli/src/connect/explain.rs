@@ -40,7 +40,7 @@ impl Ending {
             }
             Self::Lost(how) => format!("the connection ended without a Close frame (1006): {how}"),
             Self::Violated(violation) => {
-                format!("the server broke RFC 6455 §{}: {violation}", violation.section())
+                format!("the server broke RFC {} §{}: {violation}", violation.rfc(), violation.section())
             }
             Self::Unanswered => "the server did not answer our Close".to_owned(),
         }

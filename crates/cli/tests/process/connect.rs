@@ -32,6 +32,40 @@ fn the_token_goes_first_from_an_argument_a_file_or_standard_input() {
 }
 
 #[test]
+fn the_token_goes_into_the_request_where_it_is_to() {
+    let (program, token) = with_tokens();
+    let header = format!("Authorization: Bearer {token}");
+    for arguments in [vec!["--token", &token, "--token-as", "header"], vec!["--header", &header]] {
+        let output = connect(&program, "/header", &arguments, "hello\n");
+        assert_eq!(stdout(&output), "hello\n", "{arguments:?}: {output:?}");
+        assert_eq!(output.status.code(), Some(0));
+    }
+    let output = connect(&program, "/header", &["--token", &token], "hello\n");
+    let told = ["error: the server refused with status 401: a token is required\n", "--token-as header"];
+    assert!(told.iter().all(|told| stderr(&output).contains(told)), "{output:?}");
+    assert_eq!((stdout(&output).as_str(), output.status.code()), ("", Some(1)));
+}
+
+#[test]
+fn messages_are_compressed_where_both_want_it() {
+    let program = Program::start(&echo("compression = \"on\"", ""));
+    let line = "0123456789abcdef".repeat(10_000);
+    for (arguments, terms) in [
+        (
+            &["--compress"][..],
+            ", compressed: from the server without takeover in a window of 15 bits, to it ",
+        ),
+        (&["--verbose"][..], ", not compressed\n"),
+        (&[][..], "/\n"),
+    ] {
+        let output = connect(&program, "/", arguments, &format!("{line}\nsmall\n\n"));
+        assert_eq!(stdout(&output), format!("{line}\nsmall\n\n"));
+        assert!(stderr(&output).contains(terms), "{:?}", stderr(&output));
+        assert_eq!(output.status.code(), Some(0));
+    }
+}
+
+#[test]
 fn a_close_by_the_server_is_explained_and_is_a_no() {
     let (program, _) = with_tokens();
     let output = connect(&program, "/token", &["--token", "none"], "");
@@ -93,6 +127,18 @@ fn with_tokens() -> (Program, String) {
         auth = "users"
         notice = "text"
         backend = "echo"
+        [routes.header]
+        listeners = ["main"]
+        path = "/header"
+        origins = "any"
+        auth = "headers"
+        backend = "echo"
+        [auth.headers]
+        credentials = ["authorization_header"]
+        algorithms = ["HS256"]
+        keys = { secret_file = "token.secret" }
+        issuer = "any"
+        audience = "any"
         [auth.users]
         credentials = ["first_message"]
         algorithms = ["HS256"]
@@ -102,8 +148,11 @@ fn with_tokens() -> (Program, String) {
         "#;
     let program = Program::start_in(folder, &echo("", route));
     let config = program.path("drawgate.toml");
-    let issued =
-        drawgate().args(["token", "issue", "--subject", "alice", "--config"]).arg(config).output().unwrap();
+    let issued = drawgate()
+        .args(["token", "issue", "--subject", "alice", "--auth", "users", "--config"])
+        .arg(config)
+        .output()
+        .unwrap();
     (program, stdout(&issued).trim_end().to_owned())
 }
 

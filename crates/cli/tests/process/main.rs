@@ -12,6 +12,7 @@
 
 mod canary;
 mod connect;
+mod connect_servers;
 mod ends;
 mod resources;
 mod secrets;

@@ -82,3 +82,27 @@ const LEVEL: i32 = 2;
 
 /// Buffers for 2,048 symbols: a block is closed after some kilobytes of text.
 const MEMORY_LEVEL: i32 = 5;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_contexts_are_kept_than_their_bounds_say() {
+        let mut contexts = Contexts::default();
+        let inflaters: Vec<_> = (0..=INFLATERS_KEPT).map(|_| contexts.inflater()).collect();
+        for inflater in inflaters {
+            contexts.return_inflater(inflater);
+        }
+        assert_eq!(contexts.inflaters.len(), INFLATERS_KEPT);
+
+        for bits in WindowBits::MIN.get()..=WindowBits::MAX.get() {
+            let size = WindowBits::new(bits).expect("a size between the smallest and the largest");
+            let two = [contexts.deflater(size), contexts.deflater(size)];
+            for deflater in two {
+                contexts.return_deflater(size, deflater);
+            }
+        }
+        assert!(contexts.deflaters.iter().all(Option::is_some), "one of each size");
+    }
+}

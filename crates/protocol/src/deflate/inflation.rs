@@ -135,9 +135,14 @@ impl Inflation {
             self.output_was_full = step.made == room.len();
             filled.bytes += step.made;
             piece.payload = mem::take(&mut piece.payload).get_mut(step.taken..).unwrap_or_default();
+            if step.is_invalid {
+                return Err(Violation::DeflateInvalid);
+            }
             match step.status {
-                Status::StreamEnd => self.end_stream(filled),
-                Status::Ok | Status::BufError if step.is_invalid => return Err(Violation::DeflateInvalid),
+                Status::StreamEnd => {
+                    context.reset(false);
+                    self.end_stream(filled);
+                }
                 Status::Ok | Status::BufError => self.stream_is_open = true,
             }
         }
@@ -148,9 +153,6 @@ impl Inflation {
     /// RFC 1951 §3.2.3: a block may say that it is the last. What follows it is a stream of its own, as deflaters that
     /// cannot flush in another way write it (RFC 7692 §7.2.3.4).
     fn end_stream(&mut self, filled: &mut Filled) {
-        if let Some(context) = &mut self.context {
-            context.reset(false);
-        }
         self.history.clear();
         filled.remembered_from = filled.bytes;
         (self.stream_is_open, self.output_was_full) = (false, false);

@@ -416,6 +416,17 @@ mod tests {
     }
 
     #[test]
+    fn lists_in_a_response_that_are_none_are_refused() {
+        for (field, from, to) in [
+            (Field::Connection, "Connection: Upgrade", "Connection: Upgrade; a"),
+            (Field::Extensions, "Extensions: permessage-deflate", "Extensions: permessage-deflate a"),
+        ] {
+            let malformed = ResponseRefusal::Field(FieldFault::ListMalformed(field));
+            assert_eq!(refusal(from, to), Some(malformed), "{to}");
+        }
+    }
+
+    #[test]
     fn u16_the_head_of_a_response_is_bounded() {
         let refused = refusal_with(&"A: b\r\n".repeat(2_000));
         assert_eq!(refused, Some(ResponseRefusal::Head(HeadFault::HeadersTooMany)));

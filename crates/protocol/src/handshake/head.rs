@@ -171,10 +171,8 @@ pub(super) struct ResponseHead<'h> {
 pub(super) fn split_request<'h>(bytes: &'h [u8], limits: &HeadLimits) -> Result<RequestHead<'h>, HeadFault> {
     let (head, mut slots) = scan_whole(HeadScanner::request(), bytes, limits)?;
     let mut parsed = httparse::Request::new(&mut slots);
-    parsed.parse(head).map_err(fault_of)?;
-    let (Some(method), Some(target)) = (parsed.method, parsed.path) else {
-        return Err(HeadFault::HeadIncomplete);
-    };
+    parsed.parse(head).map_err(part_malformed)?;
+    let (method, target) = parsed.method.zip(parsed.path).ok_or(HeadFault::HeadIncomplete)?;
     let headers = own_headers(parsed.headers);
     Ok(RequestHead { method, target, headers })
 }
@@ -186,8 +184,8 @@ pub(super) fn split_response<'h>(
 ) -> Result<ResponseHead<'h>, HeadFault> {
     let (head, mut slots) = scan_whole(HeadScanner::response(), bytes, limits)?;
     let mut parsed = httparse::Response::new(&mut slots);
-    parsed.parse(head).map_err(fault_of)?;
-    let Some(status) = parsed.code else { return Err(HeadFault::HeadIncomplete) };
+    parsed.parse(head).map_err(part_malformed)?;
+    let status = parsed.code.ok_or(HeadFault::HeadIncomplete)?;
     let headers = own_headers(parsed.headers);
     Ok(ResponseHead { status, headers })
 }
@@ -207,18 +205,10 @@ fn own_headers<'h>(parsed: &[httparse::Header<'h>]) -> Headers<'h> {
     Headers::new(parsed.iter().map(|header| Header { name: header.name, value: header.value }).collect())
 }
 
-/// What httparse finds beyond the scanner: a method or a target of bytes that they may not have, a status of letters.
-fn fault_of(error: httparse::Error) -> HeadFault {
-    match error {
-        httparse::Error::HeaderName => HeadFault::HeaderNameMalformed,
-        httparse::Error::HeaderValue => HeadFault::ControlCharacter,
-        httparse::Error::NewLine => HeadFault::CarriageReturnBare,
-        // The scanner has judged the version: what httparse misses there is one of the other parts.
-        httparse::Error::Status | httparse::Error::Token | httparse::Error::Version => {
-            HeadFault::StartLineMalformed
-        }
-        httparse::Error::TooManyHeaders => HeadFault::HeadersTooMany,
-    }
+/// What httparse finds beyond the scanner, which has judged lines, headers and the version: a method or a target of bytes
+/// that they may not have, or a status of letters.
+const fn part_malformed(_: httparse::Error) -> HeadFault {
+    HeadFault::StartLineMalformed
 }
 
 #[cfg(test)]

@@ -108,6 +108,7 @@ mod tests {
         ] {
             let host = Host::parse(text).unwrap();
             assert_eq!((host.name(), host.port(), host.as_str()), (name, port, text));
+            assert_eq!(host.to_string(), text);
         }
     }
 

@@ -262,6 +262,12 @@ mod tests {
     }
 
     #[test]
+    fn h20_extensions_that_are_not_ascii_are_refused() {
+        assert_eq!(offers(&["x-a; b=\"\u{e4}\""]), Err(FieldFault::NotAscii(Field::Extensions)));
+        assert_eq!(offers(&["x-a", "\u{e4}"]), Err(FieldFault::NotAscii(Field::Extensions)));
+    }
+
+    #[test]
     fn h09_lists_are_bounded_in_bytes_and_entries() {
         assert_eq!(protocols(&["a,".repeat(15).as_str()]).map(|list| list.len()), Ok(15));
         let too_many = Err(FieldFault::ListEntriesTooMany(Field::Protocol));

@@ -227,6 +227,19 @@ mod tests {
     }
 
     #[test]
+    fn lists_that_are_none_are_refused() {
+        for (field, from, to) in [
+            (Field::Upgrade, "Upgrade: websocket", "Upgrade: websocket; a"),
+            (Field::Connection, "Connection: Upgrade", "Connection: Upgrade a"),
+            (Field::Protocol, "Protocol: chat", "Protocol: chat/"),
+            (Field::Extensions, "Origin: http://example.com", "Sec-WebSocket-Extensions: a; =b"),
+        ] {
+            let malformed = Refusal::Field(FieldFault::ListMalformed(field));
+            assert_eq!(refusal(from, to), Some(malformed), "{to}");
+        }
+    }
+
+    #[test]
     fn h03_h14_h28_only_get_will_do() {
         for method in ["HEAD", "POST", "OPTIONS", "PUT", "get", "GETX", "TRACE"] {
             assert_eq!(refusal("GET", method), Some(Refusal::MethodNotGet), "{method}");
