@@ -1,6 +1,7 @@
 //! Where a head ends, and whether its lines are lines, while its bytes arrive (RFC 9112 §2-§5).
 //!
-//! Each byte is looked at once, whatever the pieces they come in, and the first byte that proves the head wrong ends it.
+//! A byte that decides something is judged by itself; those between that decide nothing are passed over in runs. None is looked
+//! at again, whatever the pieces they come in, and the first byte that proves the head wrong ends it.
 //! `head` takes it apart once it is whole.
 
 use super::head::{HeadFault, HeadLimits};
@@ -55,6 +56,7 @@ impl HeadScanner {
     /// The rule of HTTP that the head breaks or the limit that it exceeds.
     pub fn scan(&mut self, bytes: &[u8], limits: &HeadLimits) -> Result<Option<usize>, HeadFault> {
         while self.verdict.is_none() {
+            self.scanned_bytes += self.plain_bytes(bytes, limits);
             let Some(byte) = bytes.get(self.scanned_bytes) else { return Ok(None) };
             self.verdict = self.step(*byte, bytes, limits).transpose();
             // Cannot overflow: the index was inside a slice.
@@ -66,6 +68,27 @@ impl HeadScanner {
     /// How many header lines have begun.
     pub(super) const fn headers(&self) -> usize {
         self.headers
+    }
+
+    /// How many bytes follow that [`step`](Self::step) would let pass one by one, without a change of state.
+    fn plain_bytes(&mut self, bytes: &[u8], limits: &HeadLimits) -> usize {
+        let at_line_start = self.scanned_bytes == self.line_start;
+        let (class, end) = match self.part {
+            _ if self.after_return => return 0,
+            Part::HeaderName if at_line_start => return 0,
+            Part::StartLine => (TEXT, self.line_start.saturating_add(limits.request_line_bytes_max)),
+            Part::HeaderName => (TOKEN, limits.head_bytes_max),
+            Part::HeaderValue => (VALUE, limits.head_bytes_max),
+        };
+        let end = end.min(limits.head_bytes_max).min(bytes.len());
+        let rest = bytes.get(self.scanned_bytes..end).unwrap_or_default();
+        let plain_bytes =
+            rest.iter().position(|byte| CLASSES[usize::from(*byte)] & class == 0).unwrap_or(rest.len());
+        #[cfg(test)]
+        {
+            self.steps += plain_bytes;
+        }
+        plain_bytes
     }
 
     /// Judges one byte, which stands at `scanned_bytes`.
@@ -168,6 +191,26 @@ enum Part {
     HeaderName,
     HeaderValue,
 }
+
+/// What a byte may be a plain part of: a start line, a header's name, its value.
+const CLASSES: [u8; 256] = {
+    let mut classes = [0; 256];
+    let mut byte = u8::MAX;
+    loop {
+        let is_text = matches!(byte, 0x20..=0x7e | 0x80..=0xff);
+        classes[byte as usize] = if is_text { TEXT | VALUE } else { 0 }
+            | if byte == b'\t' { VALUE } else { 0 }
+            | if is_token_byte(byte) { TOKEN } else { 0 };
+        if byte == 0 {
+            break classes;
+        }
+        byte -= 1;
+    }
+};
+
+const TEXT: u8 = 1;
+const TOKEN: u8 = 2;
+const VALUE: u8 = 4;
 
 /// RFC 9112 §3: `method SP request-target SP HTTP-version`. The parts themselves are looked at once the head is whole.
 fn check_request_line(line: &[u8]) -> Result<(), HeadFault> {
@@ -327,6 +370,23 @@ mod tests {
         let flood = [b"GET / HTTP/1.1\r\n".as_slice(), &b"A: b\r\n".repeat(2_000)].concat();
         assert_eq!(scanner.scan(&flood, &limits), Err(HeadFault::HeadersTooMany));
         assert_eq!(scanner.steps, 16 + 64 * 6 + 1);
+    }
+
+    #[test]
+    fn a_byte_is_passed_over_only_where_judging_it_changes_nothing() {
+        let limits = HeadLimits::default();
+        for before in ["G", "GET / HTTP/1.1\r\nA", "GET / HTTP/1.1\r\nA:", "GET / HTTP/1.1\r\nA: b"] {
+            for byte in 0..=u8::MAX {
+                let bytes = [before.as_bytes(), &[byte]].concat();
+                let mut scanner = HeadScanner::request();
+                assert_eq!(scanner.scan(before.as_bytes(), &limits), Ok(None));
+                let is_plain = scanner.plain_bytes(&bytes, &limits) == 1;
+                let state = (scanner.part, scanner.after_return, scanner.headers);
+                let judged = scanner.step(byte, &bytes, &limits);
+                let is_same = (scanner.part, scanner.after_return, scanner.headers) == state;
+                assert_eq!(is_plain, judged == Ok(None) && is_same, "{before:?} {byte:#x}");
+            }
+        }
     }
 
     #[test]
