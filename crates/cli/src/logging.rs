@@ -5,6 +5,8 @@
 use std::io::{self, BufWriter, Write as _};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use drawgate::observe::{Config, Encoded, ErrorFile, LogFormat, LogLevel, Observer, RotatingFile};
 use tracing::Level;
@@ -44,8 +46,7 @@ impl Log {
         writer: impl io::Write + Send + 'static,
         is_apart: bool,
     ) -> Result<Self, Failure> {
-        // The thread that writes flushes when its queue is empty: lines that come together leave by one write.
-        let writer = BufWriter::new(writer);
+        let writer = Gathering(BufWriter::new(writer));
         let (writer, guard) =
             NonBlockingBuilder::default().lossy(true).buffered_lines_limit(QUEUED_LINES_MAX).finish(writer);
         let lost = writer.error_counter();
@@ -83,6 +84,25 @@ impl Log {
     }
 }
 
+/// Lines that come together leave by one write.
+///
+/// The thread that writes flushes when its queue is empty, and then would sleep until the next line wakes it. Under load that
+/// wakes it for each, which costs whoever logs more than the line does; so it rests a moment, and finds some.
+struct Gathering<W: io::Write>(BufWriter<W>);
+
+impl<W: io::Write> io::Write for Gathering<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let flushed = self.0.flush();
+        #[expect(clippy::disallowed_methods, reason = "a thread of its own, which no connection waits for")]
+        thread::sleep(GATHERING_TIME);
+        flushed
+    }
+}
+
 /// A panic is a record like any other; the default would write it past the log.
 fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
@@ -110,5 +130,7 @@ const fn level(level: LogLevel) -> LevelFilter {
 
 /// Lines that wait for a slow disk or terminal; about 4 MiB.
 const QUEUED_LINES_MAX: usize = 8192;
+/// How late a line may be; short for people, long for a processor.
+const GATHERING_TIME: Duration = Duration::from_millis(2);
 const LOG_FILE_BYTES_MAX: u64 = 10 * 1024 * 1024;
 const LOG_FILES_MAX: u32 = 5;

@@ -19,8 +19,6 @@ pub(super) async fn accept(entry: Entry, listener: TcpListener) {
     loop {
         match listener.accept().await {
             Ok((socket, peer)) => {
-                // Small frames must not wait for one another; a socket that cannot be told so still works.
-                let _ = socket.set_nodelay(true);
                 tokio::spawn(entry.clone().serve(socket, peer));
             }
             Err(error) if is_out_of_descriptors(&error) => {
@@ -131,6 +129,7 @@ mod tests {
         let mut client = TcpStream::connect(server.address()).await.unwrap();
         client.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
         let (socket, peer) = listener.accept().await.unwrap();
+        assert!(socket.nodelay().unwrap(), "taken over from the listener");
         let entry = server.entry(&server.bound[0].name).unwrap();
         turn_away(&entry, socket, ClientAddr::from(PeerAddr(peer)));
         let mut answer = String::new();
