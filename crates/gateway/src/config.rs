@@ -150,6 +150,7 @@ fn read_document(context: &mut Context<'_>, document: &DeTable<'_>) -> Option<Co
     check::cookies_from_anywhere(context, &authenticators, &routes);
     check::duplicate_addresses(context, &addresses(&listeners, admin.as_ref()));
     check::certificates_unasked(context, &listeners, &authenticators, &routes);
+    check::tickets_unissued(context, &authenticators);
     check::exposure(context, &listeners);
 
     Some(Config {

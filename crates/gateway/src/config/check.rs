@@ -123,6 +123,19 @@ pub(super) fn cookies_from_anywhere(
     }
 }
 
+/// Warns of tickets, which no configuration can issue.
+pub(super) fn tickets_unissued(context: &mut Context<'_>, authenticators: &auth::Drafts) {
+    for (name, (_, config)) in authenticators {
+        let sources = config.iter().flat_map(|config| &config.credentials);
+        if sources.into_iter().any(|source| *source == CredentialSource::Ticket) {
+            context.warnings.push(format!(
+                "auth.{name}.credentials: tickets are issued by programs that use the library; where this configuration runs \
+                 alone, nobody has one"
+            ));
+        }
+    }
+}
+
 /// Warns of what is allowed and probably not meant.
 pub(super) fn exposure(context: &mut Context<'_>, listeners: &[ListenerDraft]) {
     for listener in listeners {

@@ -283,6 +283,12 @@ fn what_is_allowed_and_probably_not_meant_is_a_warning() {
         "{:?}",
         open.warnings
     );
+    let ticket = read_with_secret(&auth_with("[\"first_message\"]", "[\"ticket\"]"), SECRET).unwrap();
+    assert!(
+        matches!(&ticket.warnings[..], [warning] if warning.contains("tickets are issued by programs")),
+        "{:?}",
+        ticket.warnings
+    );
     let trailing = read_with_secret(&with_auth(AUTH), &format!("{SECRET}\r\n")).unwrap();
     assert!(
         matches!(&trailing.warnings[..], [warning] if warning.contains("white space")),
