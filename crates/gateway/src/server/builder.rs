@@ -1,0 +1,337 @@
+//! Puts a server together: from a configuration, or step by step for a program that uses the library; then binds it.
+//!
+//! Comes before everything else of the server. What is in the way is a [`StartError`]; nothing is served yet.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+
+use super::route::{self, Prepared, Route};
+use super::start::{BindError, StartError};
+use super::{Bound, Server, certificates};
+use crate::admin;
+use crate::chance::Chance;
+use crate::clock::Clock;
+use crate::compression;
+use crate::config::{Config, ListenerConfig};
+use crate::connection::{Budget, Door, Facilities, Gate, Live};
+use crate::firewall::{self, Firewall};
+use crate::observe::{ErrorFile, Observer};
+use crate::session::Sessions;
+use crate::ticket::Tickets;
+use crate::timers::Timers;
+use crate::tls;
+use crate::upgrade::Entrances;
+
+/// Puts a [`Server`] together.
+#[derive(Clone, Debug)]
+pub struct Builder {
+    listeners: Vec<ListenerConfig>,
+    routes: Vec<Route>,
+    drain_timeout: Duration,
+    firewall: firewall::Config,
+    error_file: Option<ErrorFile>,
+    admin: Option<admin::Config>,
+    buffers_bytes_max: usize,
+    compression_bytes_max: usize,
+    connections_max: usize,
+    unauthenticated_max: usize,
+    tickets: Arc<Tickets>,
+    tls_handshakes_max: usize,
+    clock: Clock,
+    chance: Option<Chance>,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self {
+            listeners: Vec::new(),
+            routes: Vec::new(),
+            drain_timeout: Duration::from_secs(10),
+            firewall: firewall::Config {
+                connections_per_client_max: Some(1000),
+                handshakes_per_client_per_minute: Some(3000),
+            },
+            error_file: None,
+            admin: None,
+            buffers_bytes_max: 256 * 1024 * 1024,
+            compression_bytes_max: 256 * 1024 * 1024,
+            connections_max: usize::MAX,
+            unauthenticated_max: 10_000,
+            tickets: Arc::default(),
+            tls_handshakes_max: 2000,
+            clock: Clock::system(),
+            chance: None,
+        }
+    }
+}
+
+impl Builder {
+    /// Begins with what a configuration says.
+    pub(super) fn from_config(config: Config) -> Self {
+        let Config {
+            server,
+            listeners,
+            routes,
+            auth,
+            firewall,
+            log,
+            admin,
+            buffers_bytes_max,
+            compression_bytes_max,
+            tls_handshakes_max,
+            warnings: _,
+        } = config;
+        Self {
+            listeners,
+            routes: routes.into_iter().map(|route| Route::from_config(route, &auth)).collect(),
+            drain_timeout: server.drain_timeout,
+            firewall,
+            error_file: log.error_file,
+            admin,
+            buffers_bytes_max: usize::try_from(buffers_bytes_max).unwrap_or(usize::MAX),
+            compression_bytes_max: usize::try_from(compression_bytes_max).unwrap_or(usize::MAX),
+            tls_handshakes_max: usize::try_from(tls_handshakes_max).unwrap_or(usize::MAX),
+            ..Self::default()
+        }
+    }
+
+    /// Listens on `address`, without TLS; the listener's name is the address.
+    #[must_use]
+    pub fn listen(self, address: SocketAddr) -> Self {
+        self.listener(listener_at(address, None))
+    }
+
+    /// Listens on `address` with TLS; the listener's name is the address. The files are read when it is bound, and again
+    /// whenever they change.
+    #[must_use]
+    pub fn listen_tls(self, address: SocketAddr, tls: tls::Config) -> Self {
+        self.listener(listener_at(address, Some(tls)))
+    }
+
+    /// Adds a listener.
+    #[must_use]
+    pub fn listener(mut self, listener: ListenerConfig) -> Self {
+        self.listeners.push(listener);
+        self
+    }
+
+    /// Adds a route.
+    #[must_use]
+    pub fn route(mut self, route: Route) -> Self {
+        self.routes.push(route);
+        self
+    }
+
+    /// Counts connections and handshakes by client as `config` says; by default 1,000 connections and 3,000 handshakes a
+    /// minute.
+    #[must_use]
+    pub fn firewall(mut self, config: firewall::Config) -> Self {
+        self.firewall = config;
+        self
+    }
+
+    /// Takes at most this many connections at a time; by default as many as there are descriptors.
+    #[must_use]
+    pub fn connections_max(mut self, connections_max: usize) -> Self {
+        self.connections_max = connections_max;
+        self
+    }
+
+    /// Lets at most this many connections wait for their first message at a time; 10,000 by default.
+    #[must_use]
+    pub fn unauthenticated_max(mut self, unauthenticated_max: usize) -> Self {
+        self.unauthenticated_max = unauthenticated_max;
+        self
+    }
+
+    /// Takes the one-time tickets that are issued here.
+    #[must_use]
+    pub fn tickets(mut self, tickets: Arc<Tickets>) -> Self {
+        self.tickets = tickets;
+        self
+    }
+
+    /// Makes at most this many TLS handshakes at a time; 2,000 by default.
+    #[must_use]
+    pub fn tls_handshakes_max(mut self, tls_handshakes_max: usize) -> Self {
+        self.tls_handshakes_max = tls_handshakes_max;
+        self
+    }
+
+    /// Lets at most this many bytes wait for slow clients, in all connections together; 256 MiB by default.
+    #[must_use]
+    pub fn buffers_bytes_max(mut self, buffers_bytes_max: usize) -> Self {
+        self.buffers_bytes_max = buffers_bytes_max;
+        self
+    }
+
+    /// Sets at most this many bytes aside for compressed connections, all together, and declines offers beyond it; 256 MiB
+    /// by default.
+    #[must_use]
+    pub fn compression_bytes_max(mut self, compression_bytes_max: usize) -> Self {
+        self.compression_bytes_max = compression_bytes_max;
+        self
+    }
+
+    /// Ends what has not ended by itself this long after the drain began; 10 s by default.
+    #[must_use]
+    pub fn drain_timeout(mut self, drain_timeout: Duration) -> Self {
+        self.drain_timeout = drain_timeout;
+        self
+    }
+
+    /// Serves health and metrics at this address, which must be a loopback one.
+    #[must_use]
+    pub fn admin(mut self, config: admin::Config) -> Self {
+        self.admin = Some(config);
+        self
+    }
+
+    /// Reads time from `clock` and randomness from `chance`, so that a run can be replayed.
+    #[must_use]
+    pub fn deterministic(mut self, clock: Clock, chance: Chance) -> Self {
+        (self.clock, self.chance) = (clock, Some(chance));
+        self
+    }
+
+    /// Binds all listeners. Call it within a tokio runtime.
+    ///
+    /// # Errors
+    /// The first thing that is in the way.
+    pub fn bind(mut self) -> Result<Server, StartError> {
+        if self.listeners.is_empty() || self.routes.is_empty() {
+            return Err(StartError::Empty);
+        }
+        let chance = match self.chance.take() {
+            Some(chance) => chance,
+            None => Chance::system().map_err(|error| StartError::Randomness(error.to_string()))?,
+        };
+        let observer = self.observer()?;
+        let sessions = Arc::new(Sessions::new(chance.clone(), route::token_time_max(&self.routes)));
+        let routes = std::mem::take(&mut self.routes).into_iter().map(|route| route.prepare(&observer));
+        let routes = routes.collect::<Result<Vec<_>, _>>().map_err(StartError::Auth)?;
+        let (bound, skipped) = self.listen_everywhere(&routes, &observer)?;
+        let admin = self.admin.as_ref().map(|config| {
+            let address = config.address;
+            listen(address)
+                .map_err(|source| StartError::Bind(BindError { name: "admin".to_owned(), address, source }))
+        });
+        let (draining, drain_begun) = watch::channel(false);
+        let facilities = self.facilities(&observer);
+        let places = |count: usize| Semaphore::new(count.min(Semaphore::MAX_PERMITS));
+        Ok(Server {
+            firewall: Arc::new(Firewall::new(&self.firewall, facilities.started_at)),
+            gate: Arc::new(Gate {
+                facilities,
+                observer,
+                chance,
+                live: Live::default(),
+                places_max: self.connections_max,
+                places: Arc::new(places(self.connections_max)),
+                unauthenticated: Arc::new(places(self.unauthenticated_max)),
+                tls_handshakes: places(self.tls_handshakes_max),
+                tls_handshakes_max: self.tls_handshakes_max,
+                turned_away: Semaphore::new(TURNED_AWAY_MAX),
+                tickets: self.tickets,
+                sessions,
+                draining: drain_begun,
+            }),
+            bound,
+            skipped,
+            admin: admin.transpose()?,
+            draining,
+            drain_timeout: self.drain_timeout,
+        })
+    }
+
+    fn observer(&self) -> Result<Observer, StartError> {
+        let names: Vec<&str> = self.routes.iter().map(Route::name).collect();
+        Observer::new(self.error_file.as_ref(), &names, self.clock.clone()).map_err(|source| {
+            let path =
+                self.error_file.as_ref().map(|file| file.path.display().to_string()).unwrap_or_default();
+            StartError::ErrorFile { path, source }
+        })
+    }
+
+    fn facilities(&self, observer: &Observer) -> Arc<Facilities> {
+        let room = compression::Room::new(self.compression_bytes_max, observer.compression_bytes());
+        Arc::new(Facilities {
+            started_at: self.clock.now(),
+            timers: Timers::new(self.clock.clone()),
+            budget: Arc::new(Budget::new(self.buffers_bytes_max, observer.buffered_bytes())),
+            compression: Arc::new(room),
+            clock: self.clock.clone(),
+        })
+    }
+
+    /// Those listeners that could be bound, and those that need not be and could not.
+    fn listen_everywhere(
+        &mut self,
+        routes: &[Prepared],
+        observer: &Observer,
+    ) -> Result<(Vec<Bound>, Vec<BindError>), StartError> {
+        let (mut bound, mut skipped) = (Vec::new(), Vec::new());
+        for ListenerConfig { name, address, tls, tls_timeout, head_timeout, required } in
+            std::mem::take(&mut self.listeners)
+        {
+            let encryption = tls
+                .map(|tls| certificates::encryption(tls, tls_timeout, observer, &name, &self.clock))
+                .transpose()
+                .map_err(StartError::Tls)?;
+            match listen(address) {
+                Ok(listener) => {
+                    let address = listener.local_addr().unwrap_or(address);
+                    let entrances = routes.iter().filter_map(|route| route.entrance_for(&name)).collect();
+                    let door =
+                        Arc::new(Door { encryption, head_timeout, entrances: Entrances::new(entrances) });
+                    bound.push(Bound { name, address, listener, door });
+                }
+                Err(source) => {
+                    let error = BindError { name, address, source };
+                    if required || !error.is_address_missing() {
+                        return Err(StartError::Bind(error));
+                    }
+                    skipped.push(error);
+                }
+            }
+        }
+        if bound.is_empty() {
+            return Err(skipped.pop().map_or(StartError::Empty, StartError::Bind));
+        }
+        Ok((bound, skipped))
+    }
+}
+
+/// A listener that is set as by default.
+fn listener_at(address: SocketAddr, tls: Option<tls::Config>) -> ListenerConfig {
+    let (tls_timeout, head_timeout) = (Duration::from_secs(5), Duration::from_secs(5));
+    ListenerConfig { name: address.to_string(), address, tls, tls_timeout, head_timeout, required: true }
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        // `[::]` beside `0.0.0.0` would otherwise claim the same port twice.
+        socket.set_only_v6(true)?;
+    }
+    // A restart must not wait for the last one's connections to be forgotten.
+    socket.set_reuse_address(true)?;
+    // Small frames must not wait for one another. Accepted sockets take this over, which spares each a call; one that cannot be
+    // told so still works.
+    let _ = socket.set_tcp_nodelay(true);
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+/// How long the kernel's queue of connections that wait to be accepted may grow.
+const BACKLOG: i32 = 4096;
+/// How many clients that are refused before a byte is read are given the time to hear it.
+const TURNED_AWAY_MAX: usize = 256;
