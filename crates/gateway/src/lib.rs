@@ -14,7 +14,8 @@
 //! 7. [`backend`] answers: the built-in echo, or a [`Handler`]
 //! 8. `compression` stands between the answers and the frames, where a route has it on
 //! 9. [`observe`] turns the end into one log record and one counter
-//! 10. [`reason`] holds every way to end, and all that follows from it
+//! 10. [`state`] keeps on disk what must outlive the process
+//! 11. [`reason`] holds every way to end, and all that follows from it
 //!
 //! Deciding modules take `now` as an argument and do no I/O; [`clock`] is the only reader of time and [`chance`] the
 //! only source of randomness.
@@ -59,6 +60,7 @@ pub mod route;
 pub mod secret;
 pub mod server;
 pub mod session;
+pub mod state;
 pub mod ticket;
 mod timers;
 pub mod tls;
