@@ -112,8 +112,8 @@ impl Store {
         let file = folder.file().to_owned();
         // The folder goes with the closure to the thread, which gives it up when it ends.
         let open = || Embedded::open(file.clone(), move || folder.open(), now);
-        let (embedded, loaded) = catch_unwind(AssertUnwindSafe(open))
-            .unwrap_or_else(|_| Err(embedded::contradictory(&file)))?;
+        let (embedded, loaded) =
+            catch_unwind(AssertUnwindSafe(open)).unwrap_or_else(|_| Err(embedded::contradictory(&file)))?;
         let store = Self::start(embedded).map_err(|source| StateError::unusable(directory, source))?;
         Ok((store, loaded))
     }
@@ -188,7 +188,9 @@ fn work<O: FnMut() -> Result<Database, StateError>>(mut embedded: Embedded<O>, w
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StateError {
     /// The directory or a file in it cannot be used.
-    #[error("{path} cannot be used: let Drawgate's user read and write there, or name another folder in state.directory")]
+    #[error(
+        "{path} cannot be used: let Drawgate's user read and write there, or name another folder in state.directory"
+    )]
     Unusable {
         /// Which one.
         path: String,
@@ -217,7 +219,9 @@ pub enum StateError {
         detail: String,
     },
     /// A later version of Drawgate has written it.
-    #[error("{file} has format {found}, and this version of Drawgate knows formats up to {known}: run the version that wrote it")]
+    #[error(
+        "{file} has format {found}, and this version of Drawgate knows formats up to {known}: run the version that wrote it"
+    )]
     TooNew {
         /// The file.
         file: String,

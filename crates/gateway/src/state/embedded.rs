@@ -44,7 +44,11 @@ impl<O: FnMut() -> Result<Database, StateError>> Embedded<O> {
     pub(super) fn write(&mut self, tasks: &[Task]) -> Result<Vec<Result<(), StateError>>, StateError> {
         let database = match self.database.take() {
             Some(database) => database,
-            None => (self.open)()?,
+            None => (self.open)().map_err(|error| match error {
+                // It could be used before.
+                StateError::Unusable { source, .. } => StateError::not_written(&self.file, source),
+                error => error,
+            })?,
         };
         let outcomes = transact(&database, self.durability, tasks)
             .map_err(|error| failed_to_write(&self.file, error))?;
@@ -224,7 +228,8 @@ fn load(database: &Database, file: &Path, now: UnixTime) -> Result<Loaded, State
         Ok((revocations, subject_bans, address_bans))
     };
     let (revocations, bans, address_bans) = read().map_err(|error| failed_to_read(file, error))?;
-    let unknown = |error: serde_json::Error| StateError::damaged(file, format!("an entry is not one: {error}"));
+    let unknown =
+        |error: serde_json::Error| StateError::damaged(file, format!("an entry is not one: {error}"));
     let (mut revocations, mut bans) = (revocations.map_err(unknown)?, bans.map_err(unknown)?);
     let mut address_bans = address_bans.map_err(unknown)?;
     revocations.retain(|revocation| !revocation.is_over(now));

@@ -39,7 +39,8 @@ async fn o10_what_is_kept_is_there_again_and_what_is_taken_back_is_not() {
     let directory = folder.path().join("made/here");
     let (store, loaded_first) = Store::open(&directory, at(100)).unwrap();
     assert_eq!(loaded_first, Loaded::default());
-    let everyone = |cutoff| Revocation { target: Target::Everyone { cutoff: at(cutoff) }, until: Some(at(900)) };
+    let everyone =
+        |cutoff| Revocation { target: Target::Everyone { cutoff: at(cutoff) }, until: Some(at(900)) };
     let subject = |cutoff, until| Revocation {
         target: Target::Subject { subject: "alice".to_owned(), cutoff: at(cutoff) },
         until: Some(at(until)),

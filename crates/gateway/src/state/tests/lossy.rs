@@ -50,7 +50,9 @@ impl Operation {
             Self::SetLength(_) => vec![self.clone()],
             Self::Write { offset, data } => {
                 let sectors = data.chunks(512).zip(0..);
-                sectors.map(|(data, at)| Self::Write { offset: offset + at * 512, data: data.to_vec() }).collect()
+                sectors
+                    .map(|(data, at)| Self::Write { offset: offset + at * 512, data: data.to_vec() })
+                    .collect()
             }
         }
     }
@@ -232,13 +234,15 @@ fn failures(begin: &[u8], durability: Durability, crash_after: usize) -> Vec<Str
         disk.after_crash(&mut is_spared_by_chance),
     ];
     let script = script();
-    let possible = [acknowledged, (acknowledged + 1).min(script.len())].map(|count| expected(&script[..count]));
+    let possible =
+        [acknowledged, (acknowledged + 1).min(script.len())].map(|count| expected(&script[..count]));
     let check = |left| match embedded(&Disk::holding(left, None), Durability::Immediate) {
         Err(error) => Some(format!("after {crash_after} operations: {error}")),
         Ok((_, mut loaded)) => {
             loaded.revocations.sort();
             let is_possible = possible.contains(&loaded);
-            (!is_possible).then(|| format!("after {crash_after} operations and {acknowledged} batches: {loaded:?}"))
+            (!is_possible)
+                .then(|| format!("after {crash_after} operations and {acknowledged} batches: {loaded:?}"))
         }
     };
     left.into_iter().filter_map(check).collect()

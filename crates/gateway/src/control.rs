@@ -1,0 +1,170 @@
+//! Keeps tokens and subjects out, and lets them in again: what is in force and what is on disk, in an order that is safe.
+//!
+//! Whoever is kept out is so at once, whatever the disk does; nobody is told that it will last before it is on disk; and
+//! nobody is let in whom a restart would keep out. Decides nothing: before it is whoever has the right to, after it are
+//! the sessions and the store.
+
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::sync::Arc;
+
+use tokio::sync::Mutex;
+
+use crate::clock::{Clock, UnixTime};
+use crate::observe::Observer;
+use crate::session::revocation::{Revocation, SubjectBan, Target};
+use crate::session::{KeepError, Revoked, Sessions};
+use crate::state::{Change, StateError, Store};
+
+/// Revokes and bans. Cheap to clone; the directory of the state is given back when the last clone and its server are gone.
+#[derive(Clone, Debug)]
+pub struct Control(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    sessions: Arc<Sessions>,
+    /// `None` where nothing outlives the process.
+    store: Option<Store>,
+    clock: Clock,
+    observer: Observer,
+    /// Held by whoever changes the bans of a name, which has one of them: what is in force and what is on disk must change in
+    /// the same order.
+    turns: [Mutex<()>; TURNS_COUNT],
+}
+
+impl Control {
+    pub(crate) fn new(
+        sessions: Arc<Sessions>,
+        store: Option<Store>,
+        clock: Clock,
+        observer: Observer,
+    ) -> Self {
+        let turns = std::array::from_fn(|_| Mutex::default());
+        Self(Arc::new(Inner { sessions, store, clock, observer, turns }))
+    }
+
+    /// The sessions that it is about.
+    #[must_use]
+    pub fn sessions(&self) -> &Arc<Sessions> {
+        &self.0.sessions
+    }
+
+    /// Whether anything outlives the process.
+    #[must_use]
+    pub fn is_lasting(&self) -> bool {
+        self.0.store.is_some()
+    }
+
+    /// A revocation of `target` from now on, remembered for as long as a token can be valid.
+    #[must_use]
+    pub fn revocation(&self, target: Target) -> Revocation {
+        self.0.sessions.revocation(target, self.now())
+    }
+
+    /// Puts `revocation` in force, ends the sessions that it is about, and is ready when it is on disk.
+    ///
+    /// # Errors
+    /// When it is not in force, or is and will not outlive the process.
+    pub async fn revoke(&self, revocation: Revocation) -> Result<Revoked, ControlError> {
+        let now = self.now();
+        let revoked = self.0.sessions.revoke(&revocation, now)?;
+        if revocation.is_over(now) {
+            return Ok(revoked);
+        }
+        self.keep(Change::Revoke(revocation)).await.map_err(|source| not_kept(revoked, source))?;
+        Ok(revoked)
+    }
+
+    /// Keeps a subject out, ends its sessions, and is ready when that is on disk. Another ban of the same subject takes the
+    /// place of the first.
+    ///
+    /// # Errors
+    /// When it is not in force, or is and will not outlive the process.
+    pub async fn ban(&self, ban: SubjectBan) -> Result<Revoked, ControlError> {
+        if ban.is_over(self.now()) {
+            self.unban(ban.subject).await?;
+            return Ok(Revoked { closed: 0 });
+        }
+        let _turn = self.turn(&ban.subject).lock().await;
+        let revoked = self.0.sessions.ban(&ban, self.now())?;
+        self.keep(Change::Ban(ban)).await.map_err(|source| not_kept(revoked, source))?;
+        Ok(revoked)
+    }
+
+    /// Lets a subject in again, as soon as a restart would let it in too; whether it had been kept out.
+    ///
+    /// # Errors
+    /// When the disk refuses: the ban stays in force.
+    pub async fn unban(&self, subject: String) -> Result<bool, ControlError> {
+        let control = self.clone();
+        // To its end, also if nobody waits for it any more: a ban that is off the disk must not stay in force.
+        let unban = tokio::spawn(async move {
+            let _turn = control.turn(&subject).lock().await;
+            control.keep(Change::Unban { subject: subject.clone() }).await?;
+            Ok(control.0.sessions.unban(&subject, control.now()))
+        });
+        unban.await.unwrap_or(Err(StateError::Stopped)).map_err(ControlError::NotLifted)
+    }
+
+    /// Keeps what another part of the gateway has put in force, or is about to take out of force; at once done where nothing
+    /// outlives the process.
+    ///
+    /// # Errors
+    /// When it is not on disk.
+    pub async fn keep(&self, change: Change) -> Result<(), StateError> {
+        let Some(store) = &self.0.store else { return Ok(()) };
+        let result = store.keep(change).await;
+        self.0.observer.state_written(result.as_ref().copied().map_err(|error| error as _));
+        result
+    }
+
+    /// Gives up what is over, in memory; and on disk what has been over for long.
+    pub(crate) fn forget_in_memory(&self) {
+        self.0.sessions.forget(self.now());
+    }
+
+    /// Deletes from the disk what has been over for long.
+    pub(crate) async fn forget_on_disk(&self) {
+        let Some(store) = &self.0.store else { return };
+        if let Err(error) = store.forget(self.now()).await {
+            self.0.observer.state_written(Err(&error));
+        }
+    }
+
+    fn turn(&self, subject: &str) -> &Mutex<()> {
+        let mut hasher = DefaultHasher::new();
+        subject.hash(&mut hasher);
+        let turns = &self.0.turns;
+        let index = usize::try_from(hasher.finish() % TURNS_COUNT as u64).unwrap_or(0);
+        &turns[index]
+    }
+
+    fn now(&self) -> UnixTime {
+        self.0.clock.unix_now()
+    }
+}
+
+fn not_kept(revoked: Revoked, source: StateError) -> ControlError {
+    ControlError::NotKept { closed: revoked.closed, source }
+}
+
+/// Why something is not as it was asked for.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ControlError {
+    /// It is not in force, and not on disk either.
+    #[error(transparent)]
+    Refused(#[from] KeepError),
+    /// It is in force, and the process may end before it is on disk.
+    #[error("it is in force and will not outlive the process; ask again when what is in the way is gone")]
+    NotKept {
+        /// How many sessions it ended.
+        closed: usize,
+        /// What is in the way.
+        source: StateError,
+    },
+    /// The ban is in force as before.
+    #[error("the ban stays in force; ask again when what is in the way is gone")]
+    NotLifted(#[source] StateError),
+}
+
+/// How many subjects can be banned at a time without waiting for one another; which these are is up to their names.
+const TURNS_COUNT: usize = 64;
