@@ -168,3 +168,186 @@ pub enum ControlError {
 
 /// How many subjects can be banned at a time without waiting for one another; which these are is up to their names.
 const TURNS_COUNT: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use tokio::task::{JoinHandle, yield_now};
+
+    use super::*;
+    use crate::chance::Chance;
+    use crate::state::by_hand::Hands;
+
+    fn control() -> (Control, Hands) {
+        let clock = Clock::anchored(UnixTime::from_seconds(1000));
+        let observer = Observer::new(None, &["chat"], clock.clone()).unwrap();
+        let sessions = Arc::new(Sessions::new(Chance::seeded(1), None));
+        let (store, hands) = Store::by_hand();
+        (Control::new(sessions, Some(store), clock, observer), hands)
+    }
+
+    fn ban(subject: &str) -> SubjectBan {
+        SubjectBan { subject: subject.to_owned(), until: None }
+    }
+
+    fn logout(subject: &str) -> Target {
+        Target::Subject { subject: subject.to_owned(), cutoff: UnixTime::from_seconds(1000) }
+    }
+
+    fn refusal() -> StateError {
+        StateError::NotWritten { file: "state.redb".to_owned(), detail: "no space".to_owned() }
+    }
+
+    fn start<T: Send + 'static>(task: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
+        tokio::spawn(task)
+    }
+
+    /// Lets everybody go on for as long as they can.
+    async fn settle() {
+        for _ in 0..10 {
+            yield_now().await;
+        }
+    }
+
+    fn is_banned(control: &Control, subject: &str) -> bool {
+        control.sessions().bans(control.now()).iter().any(|ban| ban.subject == subject)
+    }
+
+    fn written(control: &Control, result: &str) -> String {
+        let page = control.0.observer.render();
+        let name = format!("drawgate_state_writes_total{{result=\"{result}\"}} ");
+        let line = page.lines().find_map(|line| line.strip_prefix(&name));
+        line.unwrap_or_else(|| panic!("{name} is not in\n{page}")).to_owned()
+    }
+
+    #[tokio::test]
+    async fn o10_a_revocation_is_in_force_at_once_and_acknowledged_when_it_is_on_disk() {
+        let (control, hands) = control();
+        let revocation = control.revocation(logout("alice"));
+        let revoking = start({
+            let (control, revocation) = (control.clone(), revocation.clone());
+            async move { control.revoke(revocation).await }
+        });
+        settle().await;
+        assert_eq!(control.sessions().revocations(control.now()), [revocation.clone()]);
+        assert!(!revoking.is_finished(), "acknowledged before it is on disk");
+        let (change, answer) = hands.take().expect("it waits for the disk");
+        assert_eq!(change, Change::Revoke(revocation));
+        answer(Ok(()));
+        assert_eq!(revoking.await.unwrap().unwrap(), Revoked { closed: 0 });
+        assert_eq!((&*written(&control, "ok"), &*written(&control, "failed")), ("1", "0"));
+    }
+
+    #[tokio::test]
+    async fn o05_what_the_disk_refuses_stays_in_force_and_says_that_it_will_not_last() {
+        let (control, hands) = control();
+        let revocation = control.revocation(logout("alice"));
+        let revoking = start({
+            let (control, revocation) = (control.clone(), revocation.clone());
+            async move { control.revoke(revocation).await }
+        });
+        let banning = start({
+            let control = control.clone();
+            async move { control.ban(ban("bob")).await }
+        });
+        settle().await;
+        for _ in 0..2 {
+            hands.take().expect("both wait").1(Err(refusal()));
+        }
+        for error in [revoking.await.unwrap().unwrap_err(), banning.await.unwrap().unwrap_err()] {
+            assert!(matches!(error, ControlError::NotKept { closed: 0, .. }), "{error}");
+            assert!(error.to_string().contains("will not outlive the process"), "{error}");
+        }
+        assert_eq!(control.sessions().revocations(control.now()), [revocation]);
+        assert!(is_banned(&control, "bob"));
+        assert_eq!((&*written(&control, "ok"), &*written(&control, "failed")), ("0", "2"));
+    }
+
+    #[tokio::test]
+    async fn o10_a_ban_is_lifted_when_the_disk_has_let_go_of_it_and_not_before() {
+        let (control, hands) = control();
+        control.sessions().ban(&ban("alice"), control.now()).unwrap();
+        for (outcome, is_lifted) in [(Err(refusal()), false), (Ok(()), true)] {
+            let unbanning = start({
+                let control = control.clone();
+                async move { control.unban("alice".to_owned()).await }
+            });
+            settle().await;
+            assert!(is_banned(&control, "alice"), "in before the disk knows");
+            let (change, answer) = hands.take().expect("it waits for the disk");
+            assert_eq!(change, Change::Unban { subject: "alice".to_owned() });
+            answer(outcome);
+            match unbanning.await.unwrap() {
+                Ok(had_been_out) => assert!(is_lifted && had_been_out),
+                Err(error) => assert!(matches!(error, ControlError::NotLifted(_)) && !is_lifted, "{error}"),
+            }
+            assert_eq!(is_banned(&control, "alice"), !is_lifted);
+        }
+    }
+
+    #[tokio::test]
+    async fn o10_a_ban_is_lifted_in_memory_too_when_nobody_waits_for_it_any_more() {
+        let (control, hands) = control();
+        control.sessions().ban(&ban("alice"), control.now()).unwrap();
+        let unbanning = start({
+            let control = control.clone();
+            async move { control.unban("alice".to_owned()).await }
+        });
+        settle().await;
+        unbanning.abort();
+        settle().await;
+        hands.take().expect("it waits for the disk").1(Ok(()));
+        settle().await;
+        assert!(!is_banned(&control, "alice"), "off the disk, and in force");
+    }
+
+    #[tokio::test]
+    async fn o10_bans_of_one_subject_are_in_force_and_on_disk_in_the_same_order() {
+        let (control, hands) = control();
+        control.sessions().ban(&ban("alice"), control.now()).unwrap();
+        let unbanning = start({
+            let control = control.clone();
+            async move { control.unban("alice".to_owned()).await }
+        });
+        settle().await;
+        let banning = start({
+            let control = control.clone();
+            async move { control.ban(ban("alice")).await }
+        });
+        settle().await;
+        let (change, answer) = hands.take().expect("the first waits for the disk");
+        assert_eq!(change, Change::Unban { subject: "alice".to_owned() });
+        assert!(hands.take().is_none(), "the second waits for the first");
+        answer(Ok(()));
+        settle().await;
+        let (change, answer) = hands.take().expect("the second waits for the disk");
+        assert_eq!(change, Change::Ban(ban("alice")));
+        answer(Ok(()));
+        unbanning.await.unwrap().unwrap();
+        banning.await.unwrap().unwrap();
+        assert!(is_banned(&control, "alice"), "on disk, and not in force");
+    }
+
+    #[tokio::test]
+    async fn what_is_over_or_cannot_be_in_force_is_not_put_on_disk() {
+        let (control, hands) = control();
+        let over = Some(UnixTime::from_seconds(1000));
+        let revocation = Revocation { target: logout("alice"), until: over };
+        control.revoke(revocation).await.unwrap();
+        let nameless = Target::Token { token_id: String::new() };
+        let error = control.revoke(control.revocation(nameless)).await.unwrap_err();
+        assert!(matches!(error, ControlError::Refused(KeepError::NameInvalid)), "{error}");
+        let error = control.ban(ban("")).await.unwrap_err();
+        assert!(matches!(error, ControlError::Refused(KeepError::NameInvalid)), "{error}");
+        assert!(hands.take().is_none());
+        // A ban that is over is the end of the one before it.
+        let banning = start({
+            let control = control.clone();
+            async move { control.ban(SubjectBan { until: over, ..ban("alice") }).await }
+        });
+        settle().await;
+        let (change, answer) = hands.take().expect("it waits for the disk");
+        assert_eq!(change, Change::Unban { subject: "alice".to_owned() });
+        answer(Ok(()));
+        banning.await.unwrap().unwrap();
+    }
+}

@@ -210,6 +210,8 @@ impl Server {
         gate.observer.report_suppressed();
         stop_admin.send_replace(true);
         let _ = tokio::time::timeout(ADMIN_STOP_TIME_MAX, admin_tasks.join_next()).await;
+        // Whoever starts the next server finds the directory of the state given back.
+        let _ = tokio::time::timeout(STATE_CLOSE_TIME_MAX, tasks.shutdown()).await;
         drained
     }
 }
@@ -266,3 +268,5 @@ const DRAIN_JITTER_EACH: Duration = Duration::from_millis(2);
 /// How long connections that are cut may take to be gone.
 const CUT_TIME_MAX: Duration = Duration::from_secs(1);
 const ADMIN_STOP_TIME_MAX: Duration = Duration::from_millis(500);
+/// How long the state may take for its last writes; a disk that hangs must not hold up the end.
+const STATE_CLOSE_TIME_MAX: Duration = Duration::from_secs(2);

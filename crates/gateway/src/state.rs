@@ -257,11 +257,11 @@ impl StateError {
         Self::Unusable { path: path.display().to_string(), source: Arc::new(source) }
     }
 
-    fn damaged(file: &Path, detail: impl ToString) -> Self {
+    fn damaged(file: &Path, detail: &impl ToString) -> Self {
         Self::Damaged { file: file.display().to_string(), detail: detail.to_string() }
     }
 
-    fn not_written(file: &Path, detail: impl ToString) -> Self {
+    fn not_written(file: &Path, detail: &impl ToString) -> Self {
         Self::NotWritten { file: file.display().to_string(), detail: detail.to_string() }
     }
 }
@@ -274,6 +274,31 @@ const BATCH_LENGTH_MAX: usize = 1024;
 const ENTRIES_MAX: u64 = 2_000_000;
 /// The most bytes of one entry.
 const VALUE_BYTES_MAX: usize = 4096;
+
+/// A store whose disk is the test.
+#[cfg(test)]
+pub(crate) mod by_hand {
+    use super::*;
+
+    /// What waits for the disk.
+    pub(crate) struct Hands(Receiver<Work>);
+
+    impl Store {
+        pub(crate) fn by_hand() -> (Self, Hands) {
+            let (queue, waiting) = sync_channel(QUEUE_LENGTH_MAX);
+            (Self(Arc::new(Inner { queue: Some(queue), thread: None })), Hands(waiting))
+        }
+    }
+
+    impl Hands {
+        /// The next change that waits, if one does, and how to answer it.
+        pub(crate) fn take(&self) -> Option<(Change, impl FnOnce(Result<(), StateError>) + use<>)> {
+            let Work { task, done } = self.0.try_recv().ok()?;
+            let Task::Keep(change) = task else { panic!("not a change: {task:?}") };
+            Some((change, move |outcome| drop(done.send(outcome))))
+        }
+    }
+}
 
 #[cfg(test)]
 mod tests;

@@ -46,7 +46,7 @@ impl<O: FnMut() -> Result<Database, StateError>> Embedded<O> {
             Some(database) => database,
             None => (self.open)().map_err(|error| match error {
                 // It could be used before.
-                StateError::Unusable { source, .. } => StateError::not_written(&self.file, source),
+                StateError::Unusable { source, .. } => StateError::not_written(&self.file, &source),
                 error => error,
             })?,
         };
@@ -89,20 +89,20 @@ pub(super) fn begin(database: Database) -> Result<(), redb::Error> {
 pub(super) fn failed_to_read(file: &Path, error: impl Into<redb::Error>) -> StateError {
     match error.into() {
         redb::Error::Io(source) if !is_about_content(&source) => StateError::unusable(file, source),
-        error => StateError::damaged(file, error),
+        error => StateError::damaged(file, &error),
     }
 }
 
 fn failed_to_write(file: &Path, error: redb::Error) -> StateError {
     match error {
-        redb::Error::Corrupted(detail) => StateError::damaged(file, detail),
-        error => StateError::not_written(file, error),
+        redb::Error::Corrupted(detail) => StateError::damaged(file, &detail),
+        error => StateError::not_written(file, &error),
     }
 }
 
 /// What a panic of the database says of `file`: the checks that it makes have not found what is wrong.
 pub(super) fn contradictory(file: &Path) -> StateError {
-    StateError::damaged(file, "what is in it contradicts itself")
+    StateError::damaged(file, &"what is in it contradicts itself")
 }
 
 /// Whether an error of reading says that the file is not what it should be.
@@ -219,7 +219,7 @@ fn load(database: &Database, file: &Path, now: UnixTime) -> Result<Loaded, State
         Some(found) if found > FORMAT => {
             return Err(StateError::TooNew { file: file.display().to_string(), found, known: FORMAT });
         }
-        Some(_) | None => return Err(StateError::damaged(file, "it does not say its format")),
+        Some(_) | None => return Err(StateError::damaged(file, &"it does not say its format")),
     }
     let read = || -> Result<_, redb::Error> {
         let revocations = values::<Revocation>(&transaction.open_table(REVOCATIONS)?)?;
@@ -229,7 +229,7 @@ fn load(database: &Database, file: &Path, now: UnixTime) -> Result<Loaded, State
     };
     let (revocations, bans, address_bans) = read().map_err(|error| failed_to_read(file, error))?;
     let unknown =
-        |error: serde_json::Error| StateError::damaged(file, format!("an entry is not one: {error}"));
+        |error: serde_json::Error| StateError::damaged(file, &format!("an entry is not one: {error}"));
     let (mut revocations, mut bans) = (revocations.map_err(unknown)?, bans.map_err(unknown)?);
     let mut address_bans = address_bans.map_err(unknown)?;
     revocations.retain(|revocation| !revocation.is_over(now));

@@ -81,7 +81,7 @@ impl Folder {
             .and_then(|backend| embedded::builder().create_with_backend(backend))
             .map_err(redb::Error::from)
             .and_then(embedded::begin);
-        begun.map_err(|error| StateError::not_written(&draft, error))?;
+        begun.map_err(|error| StateError::not_written(&draft, &error))?;
         let name = || {
             fs::rename(&draft, &self.file)?;
             sync(&self.directory)

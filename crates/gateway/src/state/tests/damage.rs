@@ -167,7 +167,7 @@ async fn o11_a_database_that_is_not_ours_or_has_entries_that_are_none_is_named()
 #[tokio::test]
 async fn o11_a_file_that_has_gone_is_not_made_anew_where_it_is_opened_again_after_a_failure() {
     let directory = filled().await;
-    let folder = folder::Folder::claim(directory.path()).unwrap();
+    let folder = Folder::claim(directory.path()).unwrap();
     folder.prepare().unwrap();
     drop(folder.open().unwrap());
     fs::remove_file(file(&directory)).unwrap();

@@ -143,12 +143,12 @@ fn open(disk: &Disk) -> Result<Database, StateError> {
         .map_err(|error| embedded::failed_to_read(Path::new("disk"), error))
 }
 
-fn embedded(
-    disk: &Disk,
-    durability: Durability,
-) -> Result<(Embedded<impl FnMut() -> Result<Database, StateError> + use<>>, Loaded), StateError> {
+type Opener = Box<dyn FnMut() -> Result<Database, StateError> + Send>;
+
+fn embedded(disk: &Disk, durability: Durability) -> Result<(Embedded<Opener>, Loaded), StateError> {
     let disk = disk.clone();
-    let (embedded, loaded) = Embedded::open(PathBuf::from("disk"), move || open(&disk), at(100))?;
+    let opener: Opener = Box::new(move || open(&disk));
+    let (embedded, loaded) = Embedded::open(PathBuf::from("disk"), opener, at(100))?;
     Ok((embedded.with_durability(durability), loaded))
 }
 
