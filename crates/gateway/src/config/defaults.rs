@@ -112,6 +112,9 @@ fn last_segment(key: &'static str) -> &'static str {
     key.rsplit('.').next().unwrap_or(key)
 }
 
+/// The folder of what outlives the process.
+pub(super) const STATE_DIRECTORY_DEFAULT: &str = "drawgate-data";
+
 /// What stands for a number that depends on the machine.
 const WORKERS_DEFAULT: &str = "one a core";
 
@@ -442,9 +445,9 @@ pub(super) static STATE: Word = Word {
 };
 pub(super) static STATE_DIRECTORY: Word = Word {
     key: "state.directory",
-    default: "\"drawgate-data\"",
+    default: "`drawgate-data`",
     allowed: "a folder, relative to the configuration's",
-    reason: "Beside the configuration it is found. It is made where it is missing, for this user alone.",
+    reason: "Beside the configuration it is found again. It is made where it is missing, for this user alone.",
 };
 pub(super) static ADMIN: Word = Word {
     key: "admin",

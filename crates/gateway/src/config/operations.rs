@@ -74,14 +74,16 @@ pub(super) fn state(context: &mut Context<'_>, value: Option<&Value<'_>>) -> Opt
     }
     let directory = match directory {
         Some(value) => folder(context, &value)?,
-        None => context.resolve(defaults::STATE_DIRECTORY.choice()),
+        None => context.resolve(defaults::STATE_DIRECTORY_DEFAULT),
     };
     is_lasting?.then_some(state::Config { directory })
 }
 
 /// Whether anything is stored.
 fn store(context: &mut Context<'_>, value: &Value<'_>) -> Option<bool> {
-    if let DeValue::Table(_) = value.value {
+    if let DeValue::Table(entries) = value.value
+        && !entries.is_empty()
+    {
         value.table(context)?.finish(context);
         return None;
     }
