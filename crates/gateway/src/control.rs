@@ -228,7 +228,7 @@ mod tests {
             async move { control.revoke(revocation).await }
         });
         settle().await;
-        assert_eq!(control.sessions().revocations(control.now()), [revocation.clone()]);
+        assert!(control.sessions().revocations(control.now()).contains(&revocation));
         assert!(!revoking.is_finished(), "acknowledged before it is on disk");
         let (change, answer) = hands.take().expect("it waits for the disk");
         assert_eq!(change, Change::Revoke(revocation));

@@ -5,6 +5,8 @@
 //! never begins anew over a file that is damaged: that would forget every revocation in it. Before it comes whoever
 //! changes what is in force (`control.rs`); what it read at the start goes to the sessions before the first accept.
 
+#[cfg(test)]
+pub(crate) mod by_hand;
 mod embedded;
 mod folder;
 
@@ -274,31 +276,6 @@ const BATCH_LENGTH_MAX: usize = 1024;
 const ENTRIES_MAX: u64 = 2_000_000;
 /// The most bytes of one entry.
 const VALUE_BYTES_MAX: usize = 4096;
-
-/// A store whose disk is the test.
-#[cfg(test)]
-pub(crate) mod by_hand {
-    use super::*;
-
-    /// What waits for the disk.
-    pub(crate) struct Hands(Receiver<Work>);
-
-    impl Store {
-        pub(crate) fn by_hand() -> (Self, Hands) {
-            let (queue, waiting) = sync_channel(QUEUE_LENGTH_MAX);
-            (Self(Arc::new(Inner { queue: Some(queue), thread: None })), Hands(waiting))
-        }
-    }
-
-    impl Hands {
-        /// The next change that waits, if one does, and how to answer it.
-        pub(crate) fn take(&self) -> Option<(Change, impl FnOnce(Result<(), StateError>) + use<>)> {
-            let Work { task, done } = self.0.try_recv().ok()?;
-            let Task::Keep(change) = task else { panic!("not a change: {task:?}") };
-            Some((change, move |outcome| drop(done.send(outcome))))
-        }
-    }
-}
 
 #[cfg(test)]
 mod tests;

@@ -39,7 +39,10 @@ fn change(round: usize, writer: usize, number: usize) -> Change {
     match number % 4 {
         0 => Change::Revoke(Revocation { target: Target::Token { token_id: name(number) }, until: None }),
         1 => Change::Ban(SubjectBan { subject: name(number), until: None }),
-        2 => Change::BanAddress(AddressBan { network: name(number), until: None, reason: String::new() }),
+        2 => {
+            let reason = "so that the file grows ".repeat(40);
+            Change::BanAddress(AddressBan { network: name(number), until: None, reason })
+        }
         _ => Change::Unban { subject: name(number - 2) },
     }
 }
@@ -82,8 +85,11 @@ fn child() {
             let store = store.clone();
             tokio::spawn(async move {
                 for number in 0.. {
-                    store.keep(change(round, writer, number)).await.unwrap();
-                    say(&format!("kept {writer} {number}"));
+                    match store.keep(change(round, writer, number)).await {
+                        Ok(()) => say(&format!("kept {writer} {number}")),
+                        // What comes after it would make it unclear what is to be there.
+                        Err(error) => return say(&format!("refused {writer} {error}")),
+                    }
                 }
             });
         }
@@ -97,7 +103,11 @@ fn say(line: &str) {
 }
 
 fn start(directory: &Path, round: usize) -> Child {
-    Command::new(std::env::current_exe().unwrap())
+    start_by(Command::new(std::env::current_exe().unwrap()), directory, round)
+}
+
+fn start_by(mut command: Command, directory: &Path, round: usize) -> Child {
+    command
         .args(["child", "--exact", "--ignored", "--nocapture", "--test-threads=1"])
         .env(DIRECTORY_VARIABLE, directory)
         .env(ROUND_VARIABLE, round.to_string())
@@ -206,4 +216,48 @@ fn o10_a_second_process_is_refused_and_told_which_one_has_the_directory() {
     child.kill().unwrap();
     child.wait().unwrap();
     Store::open(folder.path(), NOW).unwrap();
+}
+
+/// A child whose files may not grow beyond some megabytes. It ignores the signal for that, and is told by an error then, as
+/// it is by a disk that is full.
+fn start_where_files_are_bounded(directory: &Path, round: usize) -> Child {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "trap '' XFSZ; ulimit -f 4096; exec \"$0\" \"$@\""]);
+    shell.arg(std::env::current_exe().unwrap());
+    start_by(shell, directory, round)
+}
+
+#[test]
+fn o05_a_disk_that_is_full_is_an_error_loses_nothing_that_was_acknowledged_and_is_no_obstacle_at_the_start() {
+    let folder = fast_folder();
+    let mut child = start_where_files_are_bounded(folder.path(), 0);
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    assert!(wait_until_open(&mut output));
+    let (mut said, mut refused) = (String::new(), BTreeSet::new());
+    while refused.len() < WRITERS {
+        let at = said.len();
+        assert!(output.read_line(&mut said).unwrap() > 0, "the child ended: {:?}", &said[..at]);
+        if let Some(refusal) = said[at..].strip_prefix("refused ") {
+            let (writer, error) = refusal.split_once(' ').unwrap();
+            assert!(error.contains("state.redb could not be written"), "{error}");
+            refused.insert(writer.to_owned());
+        }
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    // Still full, and whoever starts now keeps out whom the last one kept out.
+    let mut child = start_where_files_are_bounded(folder.path(), 1);
+    assert!(wait_until_open(&mut BufReader::new(child.stdout.take().unwrap())));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let left = all_names(Store::open(folder.path(), NOW).unwrap().1);
+    let counts = acknowledged(&said);
+    assert!(counts.iter().sum::<usize>() > 100, "{counts:?}");
+    for (writer, count) in counts.into_iter().enumerate() {
+        let lost: Vec<_> = names(0, writer, count).difference(&left).cloned().collect();
+        // Of the change that was refused only an end of a ban can take something away.
+        let refused = change(0, writer, count);
+        let is_refused = |name: &String| matches!(&refused, Change::Unban { subject } if subject == name);
+        assert!(lost.iter().all(is_refused), "writer {writer}, {count} acknowledged: {lost:?}");
+    }
 }
