@@ -103,7 +103,7 @@ enum Task {
 }
 
 impl Store {
-    /// Opens what is kept in `directory`, and makes it where nothing is. Blocks the thread, for about a second where there
+    /// Opens what is kept in `directory`, and makes it where nothing is. Blocks the thread, for seconds where there
     /// are a million entries.
     ///
     /// # Errors
