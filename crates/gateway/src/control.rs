@@ -117,7 +117,7 @@ impl Control {
         result
     }
 
-    /// Gives up what is over, in memory; and on disk what has been over for long.
+    /// Gives back the memory of what is over.
     pub(crate) fn forget_in_memory(&self) {
         self.0.sessions.forget(self.now());
     }
@@ -125,9 +125,8 @@ impl Control {
     /// Deletes from the disk what has been over for long.
     pub(crate) async fn forget_on_disk(&self) {
         let Some(store) = &self.0.store else { return };
-        if let Err(error) = store.forget(self.now()).await {
-            self.0.observer.state_written(Err(&error));
-        }
+        // What is over is without force anyway, and a disk that refuses says so at the next change.
+        let _ = store.forget(self.now()).await;
     }
 
     fn turn(&self, subject: &str) -> &Mutex<()> {

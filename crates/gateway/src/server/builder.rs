@@ -24,7 +24,7 @@ use crate::control::Control;
 use crate::firewall::{self, Firewall};
 use crate::observe::{ErrorFile, Observer};
 use crate::session::Sessions;
-use crate::state::{self, Store};
+use crate::state::{self, Loaded, Store};
 use crate::ticket::Tickets;
 use crate::timers::Timers;
 use crate::tls;
@@ -273,7 +273,9 @@ impl Builder {
         let Some(config) = &self.state else { return Ok(None) };
         let now = self.clock.unix_now();
         let (store, loaded) = Store::open(&config.directory, now).map_err(StartError::State)?;
-        sessions.load(&loaded.revocations, &loaded.bans, now).map_err(StartError::Kept)?;
+        // Nothing bans addresses yet.
+        let Loaded { revocations, bans, address_bans: _ } = loaded;
+        sessions.load(&revocations, &bans, now).map_err(StartError::Kept)?;
         Ok(Some(store))
     }
 

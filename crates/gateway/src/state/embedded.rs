@@ -26,12 +26,14 @@ pub(super) struct Embedded<O> {
     /// `None` after a failure: the database takes nothing more then, until it is opened anew.
     database: Option<Database>,
     durability: Durability,
+    entries_max: u64,
 }
 
 impl<O: FnMut() -> Result<Database, StateError>> Embedded<O> {
     /// Opens the database, deletes what has been over for long, and reads the rest.
     pub(super) fn open(file: PathBuf, open: O, now: UnixTime) -> Result<(Self, Loaded), StateError> {
-        let mut embedded = Self { file, open, database: None, durability: Durability::Immediate };
+        let (durability, entries_max) = (Durability::Immediate, ENTRIES_MAX);
+        let mut embedded = Self { file, open, database: None, durability, entries_max };
         let database = (embedded.open)()?;
         let loaded = load(&database, &embedded.file, now)?;
         embedded.database = Some(database);
@@ -50,7 +52,7 @@ impl<O: FnMut() -> Result<Database, StateError>> Embedded<O> {
                 error => error,
             })?,
         };
-        let outcomes = transact(&database, self.durability, tasks)
+        let outcomes = transact(&database, self.durability, self.entries_max, tasks)
             .map_err(|error| failed_to_write(&self.file, error))?;
         self.database = Some(database);
         Ok(outcomes)
@@ -64,6 +66,11 @@ impl<O: FnMut() -> Result<Database, StateError>> Embedded<O> {
     #[cfg(test)]
     pub(super) fn with_durability(self, durability: Durability) -> Self {
         Self { durability, ..self }
+    }
+
+    #[cfg(test)]
+    pub(super) fn with_room_for(self, entries_max: u64) -> Self {
+        Self { entries_max, ..self }
     }
 }
 
@@ -120,6 +127,7 @@ fn begin_write(database: &Database, durability: Durability) -> Result<WriteTrans
 fn transact(
     database: &Database,
     durability: Durability,
+    entries_max: u64,
     tasks: &[Task],
 ) -> Result<Vec<Result<(), StateError>>, redb::Error> {
     let transaction = begin_write(database, durability)?;
@@ -128,7 +136,8 @@ fn transact(
         subject_bans: transaction.open_table(SUBJECT_BANS)?,
         address_bans: transaction.open_table(ADDRESS_BANS)?,
     };
-    let outcomes = tasks.iter().map(|task| tables.do_task(task)).collect::<Result<Vec<_>, _>>()?;
+    let outcomes =
+        tasks.iter().map(|task| tables.do_task(task, entries_max)).collect::<Result<Vec<_>, _>>()?;
     drop(tables);
     transaction.commit()?;
     Ok(outcomes)
@@ -142,8 +151,8 @@ struct Tables<'t> {
 }
 
 impl Tables<'_> {
-    fn do_task(&mut self, task: &Task) -> Result<Result<(), StateError>, redb::Error> {
-        let has_room = self.count()? < ENTRIES_MAX;
+    fn do_task(&mut self, task: &Task, entries_max: u64) -> Result<Result<(), StateError>, redb::Error> {
+        let has_room = self.count()? < entries_max;
         let change = match task {
             Task::Keep(change) => change,
             Task::Forget(now) => return Ok(Ok(self.forget(*now)?)),

@@ -135,7 +135,7 @@ async fn changes_that_wait_are_written_together_and_each_is_answered_by_itself()
 }
 
 #[tokio::test]
-async fn r_a_queue_that_is_full_is_an_error_and_takes_no_memory() {
+async fn a_queue_that_is_full_is_an_error_and_takes_no_memory() {
     let (queue, waiting) = sync_channel(2);
     let store = Store(Arc::new(Inner { queue: Some(queue), thread: None }));
     let keep = |name: &str| {

@@ -294,3 +294,26 @@ async fn o05_a_disk_that_refuses_is_an_error_and_the_next_change_is_kept_when_it
         assert_eq!(names.contains(&token(name, None).target), is_there, "{name}: {names:?}");
     }
 }
+
+#[test]
+fn a_store_that_is_full_refuses_what_is_new_and_takes_what_it_has() {
+    let (embedded, _) = embedded(&Disk::holding(fresh(), None), Durability::Immediate).unwrap();
+    let mut embedded = embedded.with_room_for(3);
+    let mut keep = |change| embedded.write(&[Task::Keep(change)]).unwrap().remove(0);
+    keep(Change::Revoke(token("a", None))).unwrap();
+    keep(Change::Ban(ban("a", None))).unwrap();
+    keep(Change::BanAddress(address_ban("a", None))).unwrap();
+    let new = [
+        Change::Revoke(token("b", None)),
+        Change::Ban(ban("b", None)),
+        Change::BanAddress(address_ban("b", None)),
+    ];
+    for change in new {
+        assert!(matches!(keep(change), Err(StateError::Full)));
+    }
+    keep(Change::Revoke(token("a", None))).unwrap();
+    keep(Change::Ban(ban("a", Some(1000)))).unwrap();
+    keep(Change::Unban { subject: "a".to_owned() }).unwrap();
+    keep(Change::Revoke(token("b", None))).unwrap();
+    assert!(matches!(keep(Change::Ban(ban("a", None))), Err(StateError::Full)));
+}
