@@ -161,6 +161,15 @@ pub(super) fn emit_suppressed(reason: Option<Reason>, suppressed: u64) {
     tracing::warn!(target: TARGET, reason, suppressed, "{SUPPRESSED}");
 }
 
+/// Logs that a change of what is kept is not on disk.
+pub(super) fn emit_state_not_written(error: &dyn Display) {
+    tracing::error!(
+        target: TARGET,
+        error = %Encoded(&error),
+        "a revocation, a ban or the end of one is not on disk"
+    );
+}
+
 /// The same as a line for the error file.
 pub(super) fn suppressed_line(reason: Reason, suppressed: u64, time: UnixTime) -> String {
     #[derive(Serialize)]
