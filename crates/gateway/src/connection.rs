@@ -5,6 +5,7 @@
 //! Comes after the firewall; before and beside it stands the server, which accepts and drains.
 
 mod admit;
+mod attempt;
 mod ending;
 mod identity;
 mod live;
@@ -26,6 +27,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Semaphore, watch};
 
 use crate::auth::Authenticator;
+use crate::auth::failures::Failures;
 use crate::backend::Backend;
 use crate::chance::Chance;
 use crate::clock::{Clock, Instant, Moment};
@@ -136,6 +138,8 @@ impl Terms {
 pub(crate) struct Route {
     pub(crate) name: Arc<str>,
     pub(crate) authenticator: Option<Authenticator>,
+    /// What counts failed attempts to authenticate, if anything; routes with the same authenticator share it.
+    pub(crate) failures: Option<Arc<Failures>>,
     pub(crate) refuse: RefuseBy,
     pub(crate) backend: Backend,
     pub(crate) terms: Arc<Terms>,
@@ -167,11 +171,11 @@ pub(crate) struct Arrival<S> {
     pub(crate) admission: Result<Admission, NoRoom>,
 }
 
-/// Why a socket is turned away before a byte is read, and at which limit.
+/// Why a socket is turned away before a byte is read, and at which limit, if it is one.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct NoRoom {
     pub(crate) reason: Reason,
-    pub(crate) limit: u64,
+    pub(crate) limit: Option<u64>,
 }
 
 /// What the first part of a connection's life works with.
@@ -349,10 +353,11 @@ fn caught<F: Future + Unpin>(mut life: F) -> impl Future<Output = Result<F::Outp
 impl From<Denied> for NoRoom {
     fn from(denied: Denied) -> Self {
         let (reason, limit) = match denied {
-            Denied::ConnectionsExceeded { limit } => (Reason::ClientConnectionsExceeded, limit),
-            Denied::RateExceeded { limit, .. } => (Reason::HandshakeRateExceeded, limit),
+            Denied::AddressDenied => (Reason::AddressDenied, None),
+            Denied::ConnectionsExceeded { limit } => (Reason::ClientConnectionsExceeded, Some(limit)),
+            Denied::RateExceeded { limit, .. } => (Reason::HandshakeRateExceeded, Some(limit)),
         };
-        Self { reason, limit: limit.into() }
+        Self { reason, limit: limit.map(u64::from) }
     }
 }
 

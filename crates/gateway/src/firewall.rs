@@ -1,7 +1,9 @@
-//! Admits a peer, or not: caps and rates by client.
+//! Admits a peer, or not: lists of addresses, caps and rates by client.
 //!
 //! The first stage of a connection's life, right after the accept and before a byte is read; TLS or the request head
 //! comes next. Decides only: `now` is an argument, nothing here waits, logs or answers. Floor 2.
+
+mod lists;
 
 use std::collections::HashMap;
 use std::collections::hash_map::{Entry, RandomState};
@@ -9,6 +11,8 @@ use std::hash::BuildHasher as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+pub use self::lists::AddressLists;
+use self::lists::Lists;
 use crate::clock::Instant;
 use crate::principal::{ClientAddr, ClientKey};
 use crate::rate::{Rate, RateTable};
@@ -16,15 +20,29 @@ use crate::rate::{Rate, RateTable};
 /// The `[firewall]` table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
+    /// Which addresses may connect at all.
+    pub addresses: AddressLists,
     /// The most connections that one client (IPv4 address, IPv6 /64) may have; `None` is unlimited.
     pub connections_per_client_max: Option<u32>,
     /// The handshakes that one client may begin in a minute, a tenth of them in one burst; `None` is unlimited.
     pub handshakes_per_client_per_minute: Option<u32>,
 }
 
-/// Counts connections and handshakes by client. One for all listeners; shared by reference.
+impl Default for Config {
+    /// Any address; 1,000 connections and 3,000 handshakes a minute for each client.
+    fn default() -> Self {
+        Self {
+            addresses: AddressLists::default(),
+            connections_per_client_max: Some(1000),
+            handshakes_per_client_per_minute: Some(3000),
+        }
+    }
+}
+
+/// Knows who may connect; counts connections and handshakes by client. One for all listeners; shared by reference.
 #[derive(Debug)]
 pub struct Firewall {
+    lists: Lists,
     connections: Option<Connections>,
     handshakes: Option<Handshakes>,
 }
@@ -36,6 +54,7 @@ impl Firewall {
         let connections = config.connections_per_client_max;
         let handshakes = config.handshakes_per_client_per_minute;
         Self {
+            lists: Lists::new(&config.addresses),
             connections: connections.map(|limit| Connections { limit, counts: Arc::default() }),
             handshakes: handshakes.map(|limit| Handshakes::new(limit, now)),
         }
@@ -46,8 +65,11 @@ impl Firewall {
     /// What is refused costs the client nothing: it is not counted as a handshake, and holds no slot.
     ///
     /// # Errors
-    /// Which limit the client is at.
+    /// Why not: its address may not connect, or the limit that the client is at.
     pub fn admit(&self, client: ClientAddr, now: Instant) -> Result<Admission, Denied> {
+        if self.lists.denies(client.ip()) {
+            return Err(Denied::AddressDenied);
+        }
         let key = client.key();
         let slot = self.connections.as_ref().map(|connections| connections.reserve(key)).transpose()?;
         if let Some(Handshakes { limit, used }) = &self.handshakes {
@@ -68,6 +90,9 @@ pub struct Admission {
 /// Why a peer is not let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Denied {
+    /// The operator's lists do not let this address in.
+    #[error("the lists of addresses do not let this one in")]
+    AddressDenied,
     /// The client has as many connections as it may have.
     #[error("the client has {limit} connections, the most it may have")]
     ConnectionsExceeded {
@@ -181,8 +206,11 @@ mod tests {
     use crate::clock::Clock;
 
     fn firewall(connections: Option<u32>, handshakes: Option<u32>) -> (Firewall, Instant) {
-        let config =
-            Config { connections_per_client_max: connections, handshakes_per_client_per_minute: handshakes };
+        let config = Config {
+            connections_per_client_max: connections,
+            handshakes_per_client_per_minute: handshakes,
+            ..Config::default()
+        };
         let now = Clock::system().now();
         (Firewall::new(&config, now), now)
     }

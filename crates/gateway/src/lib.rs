@@ -50,6 +50,7 @@ mod connection;
 pub mod firewall;
 pub mod json;
 pub mod limits;
+pub mod network;
 pub mod observe;
 pub mod principal;
 mod pulse;

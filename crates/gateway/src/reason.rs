@@ -127,6 +127,11 @@ row::reasons! {
 
     // Admission: the request may be fine, but not now or not from here.
 
+    /// The client's address is not one that `firewall.allow` and `firewall.deny` let in. If it should be, write its network into
+    /// `allow`: the longest network that matches counts, and a tie is denied.
+    AddressDenied "address_denied" "Address Denied" "connections from this address are not allowed"
+        http[403] close[] level Warn fault Client retry Never;
+
     /// The client's address made more handshakes in a minute than `firewall.handshakes_per_client_per_minute`. A client
     /// that reconnects should wait a little longer each time.
     HandshakeRateExceeded "handshake_rate_exceeded" "Handshake Rate Exceeded" "too many handshakes from this address"
@@ -185,6 +190,13 @@ row::reasons! {
     /// is in the log only; `drawgate token inspect` explains a token.
     TokenInvalid "token_invalid" "Token Invalid" "the token is not valid"
         http[401] close[UNAUTHORIZED] level Warn fault Client retry WithNewCredential;
+
+    /// The client's address showed credentials that are not good more often than `failures_per_client_per_minute` of the route's auth
+    /// allows. Nothing that it shows is looked at until it has waited. Find out who guesses, or which program goes on with a token
+    /// that was refused; if many users share one address, raise it.
+    AuthenticationRateExceeded "authentication_rate_exceeded" "Authentication Rate Exceeded"
+        "too many failed attempts to authenticate from this address"
+        http[429] close[POLICY_VIOLATION] level Warn fault Client retry AfterSeconds(30);
 
     /// The token was good and its `exp` has passed, leeway included. Get a new one and connect again.
     TokenExpired "token_expired" "Token Expired" "the token has expired"

@@ -82,7 +82,7 @@ impl Entry {
     fn admit(&self, client: ClientAddr, now: Instant) -> Result<Admission, NoRoom> {
         let full = |_| {
             let limit = u64::try_from(self.gate.places_max).unwrap_or(u64::MAX);
-            NoRoom { reason: Reason::ServerFull, limit }
+            NoRoom { reason: Reason::ServerFull, limit: Some(limit) }
         };
         let place = self.gate.places.try_acquire().map_err(full)?;
         let admission = self.firewall.admit(client, now).map_err(NoRoom::from)?;

@@ -275,6 +275,14 @@ pub(super) static LEEWAY: Amount = Amount::new(
     [0, 30 * SECOND],
     "Clocks kept by NTP differ by far less; every second of leeway is a second that an expired token lives on.",
 );
+pub(super) static FAILURES_PER_CLIENT_PER_MINUTE: Amount = Amount::new(
+    "auth.*.failures_per_client_per_minute",
+    Unit::Count,
+    30,
+    [1, 1 << 30],
+    "A client with a bad token that tries again every two seconds is a fault; one that does so faster guesses.",
+)
+.or_unlimited();
 pub(super) static SESSIONS_PER_SUBJECT_MAX: Amount = Amount::unlimited(
     "auth.*.sessions_per_subject_max",
     Unit::Count,
@@ -321,7 +329,7 @@ pub(super) static ERROR_FILE_FILES_MAX: Amount = Amount::new(
 );
 
 /// Every [`Amount`], in the order of docs/defaults.md.
-pub(super) static AMOUNTS: [&Amount; 26] = [
+pub(super) static AMOUNTS: [&Amount; 27] = [
     &WORKERS,
     &DRAIN_TIMEOUT,
     &BUFFERS_BYTES_MAX,
@@ -342,6 +350,7 @@ pub(super) static AMOUNTS: [&Amount; 26] = [
     &FIRST_MESSAGE_TIMEOUT,
     &TOKEN_LIFETIME_MAX,
     &LEEWAY,
+    &FAILURES_PER_CLIENT_PER_MINUTE,
     &SESSIONS_PER_SUBJECT_MAX,
     &EXPIRY_WARNING,
     &CONNECTIONS_PER_CLIENT_MAX,
@@ -416,6 +425,18 @@ pub(super) static REFRESH: Word = Word {
     allowed: "\"off\", \"on\"",
     reason: "Without it every text is the application's; with it one that begins `drawgate.refresh ` is ours.",
 };
+pub(super) static ALLOW: Word = Word {
+    key: "firewall.allow",
+    default: "every address",
+    allowed: "a list of networks, `[\"192.0.2.0/24\", \"2001:db8::/32\"]`",
+    reason: "Who is not known cannot be listed; where all clients are, a list keeps out everybody else.",
+};
+pub(super) static DENY: Word = Word {
+    key: "firewall.deny",
+    default: "no address",
+    allowed: "a list of networks; the longest that matches counts, and deny on a tie",
+    reason: "Nobody is kept out unless somebody said so.",
+};
 pub(super) static LOG_LEVEL: Word = Word {
     key: "log.level",
     default: "\"info\"",
@@ -442,7 +463,7 @@ pub(super) static ADMIN: Word = Word {
 };
 
 /// Every [`Word`], in the order of docs/defaults.md.
-pub(super) static WORDS: [&Word; 15] = [
+pub(super) static WORDS: [&Word; 17] = [
     &LISTENER_REQUIRED,
     &CLIENT_CA_FILE,
     &CLIENT_AUTH,
@@ -454,6 +475,8 @@ pub(super) static WORDS: [&Word; 15] = [
     &SUBJECT_CLAIMS,
     &SESSIONS_AT_LIMIT,
     &REFRESH,
+    &ALLOW,
+    &DENY,
     &LOG_LEVEL,
     &LOG_FORMAT,
     &ERROR_FILE,

@@ -6,6 +6,8 @@ use super::defaults;
 use super::listeners::address;
 use super::problem::ProblemKind;
 use super::read::{Context, Place, Table, Value};
+use crate::firewall::AddressLists;
+use crate::network::{Network, NetworkError};
 use crate::observe::{ErrorFile, LogFormat, LogLevel};
 use crate::{admin, firewall, observe};
 
@@ -14,12 +16,44 @@ pub(super) fn firewall(context: &mut Context<'_>, value: Option<&Value<'_>>) -> 
     let empty = toml::de::DeTable::default();
     let table = value.and_then(|value| value.table(context));
     let mut table = table.unwrap_or_else(|| Table::root(&empty));
+    let allow = table.take(defaults::ALLOW.name());
+    let deny = table.take(defaults::DENY.name());
     let config = firewall::Config {
+        addresses: AddressLists {
+            allow: allow.map(|value| networks(context, &value)),
+            deny: deny.map(|value| networks(context, &value)).unwrap_or_default(),
+        },
         connections_per_client_max: table.count(context, &defaults::CONNECTIONS_PER_CLIENT_MAX),
         handshakes_per_client_per_minute: table.count(context, &defaults::HANDSHAKES_PER_CLIENT_PER_MINUTE),
     };
     table.finish(context);
     config
+}
+
+/// Reads a list of networks; each is what its text says and nothing near it.
+fn networks(context: &mut Context<'_>, value: &Value<'_>) -> Vec<Network> {
+    let what = "a list of networks such as [\"192.0.2.0/24\", \"2001:db8::/32\"]";
+    let read = value.list_of(context, what, network).unwrap_or_default();
+    read.into_iter().map(|(network, _)| network).collect()
+}
+
+fn network(context: &mut Context<'_>, value: &Value<'_>) -> Option<Network> {
+    let text = value.text(context)?;
+    text.parse::<Network>()
+        .map_err(|error| {
+            let advice = match error {
+                NetworkError::NoAddress => {
+                    "write four decimal numbers without leading zeros, or an IPv6 address; names are not resolved".to_owned()
+                }
+                NetworkError::PrefixMalformed => "write / and a number of bits, such as 192.0.2.0/24".to_owned(),
+                NetworkError::PrefixTooLong { bits_max } => format!("write / and at most {bits_max}"),
+                NetworkError::HostBitsSet { network } => {
+                    format!("write \"{network}\" for the whole network, or leave the prefix out for one address")
+                }
+            };
+            value.not_allowed(context, &error.to_string(), &advice);
+        })
+        .ok()
 }
 
 /// Reads `[log]`; a table that is not there is one that is empty.

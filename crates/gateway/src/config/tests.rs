@@ -119,6 +119,8 @@ fn what_is_left_out_has_its_default() {
     assert_eq!(auth.first_message_timeout, Duration::from_secs(5));
     assert_eq!(auth.token_lifetime_max, Some(Duration::from_secs(86_400)));
     assert_eq!(auth.leeway, Duration::from_secs(30));
+    assert_eq!(auth.failures_per_client_per_minute, Some(30));
+    assert_eq!(config.firewall, crate::firewall::Config::default(), "the library's defaults are the table's");
     assert_eq!(config.firewall.connections_per_client_max, Some(1000));
     assert_eq!(config.firewall.handshakes_per_client_per_minute, Some(3000));
     assert_eq!(
@@ -166,11 +168,14 @@ fn everything() -> String {
         first_message_timeout = "50ms"
         token_lifetime_max = "unlimited"
         leeway = "0s"
+        failures_per_client_per_minute = 7
         sessions_per_subject_max = 5
         sessions_at_limit = "end_oldest"
         refresh = "on"
         expiry_warning = "unlimited"
         [firewall]
+        allow = ["0.0.0.0/0", "2001:db8::/32"]
+        deny = ["192.0.2.7", "::ffff:198.51.100.0/120"]
         connections_per_client_max = "unlimited"
         handshakes_per_client_per_minute = 60
         [log]
@@ -231,6 +236,11 @@ fn everything_that_is_supported_is_read() {
         expiry_warning: None,
     };
     assert_eq!(auth.sessions, sessions);
+    let networks =
+        |texts: [&str; 2]| texts.map(|text| text.parse::<crate::network::Network>().unwrap()).to_vec();
+    assert_eq!(config.firewall.addresses.allow, Some(networks(["0.0.0.0/0", "2001:db8::/32"])));
+    assert_eq!(config.firewall.addresses.deny, networks(["192.0.2.7", "198.51.100.0/24"]));
+    assert_eq!(auth.failures_per_client_per_minute, Some(7));
     assert_eq!(config.firewall.connections_per_client_max, None);
     assert_eq!(config.firewall.handshakes_per_client_per_minute, Some(60));
     let path = folder.path().join("logs/errors.log");
@@ -423,7 +433,6 @@ fn every_key_of_the_example_is_supported_or_refused_as_not_supported_yet() {
         "routes.chat.limits.messages_per_second",
         "auth.users.algorithms[0]",
         "auth.users.keys.jwks_url",
-        "auth.users.failures_per_client_per_minute",
         "firewall.trusted_proxies",
         "state",
         "admin.tokens",

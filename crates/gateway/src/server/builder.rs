@@ -11,10 +11,11 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
-use super::route::{self, Prepared, Route};
+use super::route::{self, Prepared, Route, SharedFailures};
 use super::start::{BindError, StartError};
 use super::{Bound, Server, certificates};
 use crate::admin;
+use crate::auth;
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::compression;
@@ -53,10 +54,7 @@ impl Default for Builder {
             listeners: Vec::new(),
             routes: Vec::new(),
             drain_timeout: Duration::from_secs(10),
-            firewall: firewall::Config {
-                connections_per_client_max: Some(1000),
-                handshakes_per_client_per_minute: Some(3000),
-            },
+            firewall: firewall::Config::default(),
             error_file: None,
             admin: None,
             buffers_bytes_max: 256 * 1024 * 1024,
@@ -128,8 +126,8 @@ impl Builder {
         self
     }
 
-    /// Counts connections and handshakes by client as `config` says; by default 1,000 connections and 3,000 handshakes a
-    /// minute.
+    /// Lets addresses in, and counts connections and handshakes by client, as `config` says; by default any address, with 1,000
+    /// connections and 3,000 handshakes a minute.
     #[must_use]
     pub fn firewall(mut self, config: firewall::Config) -> Self {
         self.firewall = config;
@@ -214,8 +212,7 @@ impl Builder {
         };
         let observer = self.observer()?;
         let sessions = Arc::new(Sessions::new(chance.clone(), route::token_time_max(&self.routes)));
-        let routes = std::mem::take(&mut self.routes).into_iter().map(|route| route.prepare(&observer));
-        let routes = routes.collect::<Result<Vec<_>, _>>().map_err(StartError::Auth)?;
+        let routes = self.prepare_routes(&observer).map_err(StartError::Auth)?;
         let (bound, skipped) = self.listen_everywhere(&routes, &observer)?;
         let admin = self.admin.as_ref().map(|config| {
             let address = config.address;
@@ -248,6 +245,12 @@ impl Builder {
             draining,
             drain_timeout: self.drain_timeout,
         })
+    }
+
+    fn prepare_routes(&mut self, observer: &Observer) -> Result<Vec<Prepared>, auth::ConfigError> {
+        let (mut failures, now) = (SharedFailures::new(), self.clock.now());
+        let routes = std::mem::take(&mut self.routes).into_iter();
+        routes.map(|route| route.prepare(observer, &mut failures, now)).collect()
     }
 
     fn observer(&self) -> Result<Observer, StartError> {

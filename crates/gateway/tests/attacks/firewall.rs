@@ -1,0 +1,198 @@
+//! R and A: who is kept out by address, by list, by ban and by guessing.
+
+use drawgate::auth::token::sign_hs256;
+use drawgate::clock::Clock;
+use drawgate::reason::Reason;
+use drawgate::secret::Secret;
+use serde_json::{Value, json};
+
+use crate::support::{Case, Frame, Raw, echo, eventually, request};
+
+/// The neighbour is at 127.0.0.1; whoever comes from elsewhere is refused before a byte is sent.
+pub(crate) async fn turned_away(reason: Reason, toml: &str) {
+    let mut case = Case::start(toml).await;
+    Raw::connect_from(2, case.address).await.expect_refusal(reason).await;
+    ended_from_elsewhere(&mut case, reason).await;
+}
+
+/// The record of the one end for `reason`, which came from 127.0.0.2.
+async fn ended_from_elsewhere(case: &mut Case, reason: Reason) -> Value {
+    eventually(|| case.ends(reason) == 1, || format!("not ended once:\n{}", case.log_text())).await;
+    let [record] = &case.records_of(reason)[..] else { panic!("{}", case.log_text()) };
+    assert_eq!(record["client"], "127.0.0.2", "{record}");
+    case.neighbour_is_unharmed().await;
+    record.clone()
+}
+
+/// Of two first messages that are no tokens the second is not looked at.
+pub(crate) async fn guessed(reason: Reason, toml: &str) {
+    let mut case = Case::start(toml).await;
+    for told in [Reason::TokenInvalid, reason] {
+        let mut raw = case.connect().await;
+        raw.upgrade("/token").await;
+        raw.send_frame(0x81, b"no token at all").await;
+        expect_close_then_answer(&mut raw, told).await;
+    }
+    assert_eq!(case.refused(reason, b"no token at all").await["limit"], 1);
+}
+
+#[tokio::test]
+async fn r24_who_may_connect_is_decided_by_the_longest_network_before_a_byte_is_read() {
+    let lists =
+        "[firewall]\nallow = [\"127.0.0.0/8\"]\ndeny = [\"127.0.0.0/28\", \"127.0.0.3\", \"192.0.2.0/24\"]";
+    let allow = lists.replace("\"]\ndeny", "\", \"127.0.0.1\", \"127.0.0.2/31\", \"::1\"]\ndeny");
+    let mut case = Case::start(&echo("", &allow)).await;
+    Raw::connect_from(2, case.address).await.upgrade("/").await;
+    Raw::connect_from(16, case.address).await.upgrade("/").await;
+    for (host, count) in [(3, 1), (4, 2), (15, 3)] {
+        let mut raw = Raw::connect_from(host, case.address).await;
+        let response = raw.expect_refusal(Reason::AddressDenied).await;
+        assert_eq!(response.status, 403);
+        assert!(!response.head.contains("Retry-After"), "{response:?}");
+        eventually(|| case.ends(Reason::AddressDenied) == count, || case.log_text()).await;
+    }
+    let records = case.records_of(Reason::AddressDenied);
+    assert_eq!((&records[0]["client"], &records[0]["limit"]), (&json!("127.0.0.3"), &Value::Null));
+    case.neighbour_is_unharmed().await;
+}
+
+const KEY: &str = "0123456789abcdef0123456789abcdef";
+
+fn token(expires_in: i64) -> String {
+    let now = i64::try_from(Clock::system().unix_now().seconds()).unwrap();
+    let claims = json!({ "sub": "alice", "exp": now + expires_in });
+    sign_hs256(&Secret::new(KEY.as_bytes()), claims.as_object().unwrap())
+}
+
+/// An open echo at `/`, and `/token` and `/other`, which share an authenticator that takes three failures a minute; one at
+/// `/separate` has its own.
+async fn start_with_tokens(route: &str) -> Case {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), KEY).unwrap();
+    let users = |name: &str| {
+        format!(
+            r#"
+            [auth.{name}]
+            credentials = ["authorization_header", "first_message"]
+            algorithms = ["HS256"]
+            keys = {{ secret_file = {:?} }}
+            issuer = "any"
+            audience = "any"
+            refresh = "on"
+            failures_per_client_per_minute = 3
+            "#,
+            file.path()
+        )
+    };
+    let routes: String = [("token", "users"), ("other", "users"), ("separate", "guests")]
+        .map(|(name, auth)| {
+            format!(
+                r#"
+                [routes.{name}]
+                listeners = ["main"]
+                path = "/{name}"
+                origins = "any"
+                auth = "{auth}"
+                backend = "echo"
+                {route}
+                limits.close_timeout = "300ms"
+                "#
+            )
+        })
+        .concat();
+    let toml = echo("", &[routes, users("users"), users("guests")].concat());
+    Case::start(&toml).await
+}
+
+/// Shows `token` on `target` from 127.0.0.`host`: what the answer begins with.
+async fn show(case: &Case, host: u8, target: &str, token: &str) -> (Raw, String) {
+    let mut raw = Raw::connect_from(host, case.address).await;
+    raw.send(request(target, &format!("Authorization: Bearer {token}\r\n")).as_bytes()).await;
+    let head = raw.read_head().await;
+    (raw, head)
+}
+
+async fn expect_status(case: &Case, host: u8, target: &str, token: &str, status: &str) -> String {
+    let (_raw, head) = show(case, host, target, token).await;
+    assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{host} {target}: {head}");
+    head
+}
+
+#[tokio::test]
+async fn a35_who_guesses_tokens_is_soon_not_listened_to_and_others_are() {
+    let mut case = start_with_tokens("").await;
+    let good = token(60);
+    for guess in ["a.b.c", "x", &token(60).replace('.', "..")] {
+        // What has expired does not count, and no success makes up for a failure.
+        expect_status(&case, 2, "/token", &good, "101").await;
+        expect_status(&case, 2, "/token", &token(-3600), "401").await;
+        expect_status(&case, 2, "/token", guess, "401").await;
+    }
+    // Nothing is verified any more, also on the other route of the same authenticator.
+    for target in ["/token", "/other"] {
+        for shown in [&good, "a.b.c"] {
+            let head = expect_status(&case, 2, target, shown, "429").await;
+            assert!(head.contains("Retry-After: 30\r\n"), "{head}");
+        }
+    }
+    let records = case.records_of(Reason::AuthenticationRateExceeded);
+    assert_eq!((&records[0]["client"], &records[0]["limit"]), (&json!("127.0.0.2"), &json!(3)));
+    assert_eq!((&records[0]["route"], &records[0]["http_status"]), (&json!("token"), &json!(429)));
+    assert!(records.iter().all(|record| record["subject"].is_null()), "{records:?}");
+    // Other clients, other authenticators and open routes are as before.
+    expect_status(&case, 3, "/token", &good, "101").await;
+    expect_status(&case, 2, "/separate", &good, "101").await;
+    Raw::connect_from(2, case.address).await.upgrade("/").await;
+    case.keeps_nothing_of(good.as_bytes());
+    case.neighbour_is_unharmed().await;
+}
+
+#[tokio::test]
+async fn a35_first_messages_and_refreshes_are_attempts_like_any_other() {
+    let mut case = start_with_tokens("").await;
+    let good = token(60);
+    let mut live = Vec::new();
+    for _ in 0..2 {
+        live.push(show(&case, 2, "/token", &good).await);
+    }
+    // Two by refresh, each of which costs a session.
+    for (mut raw, _) in live {
+        raw.send_frame(0x81, b"drawgate.refresh a.b.c").await;
+        expect_close_then_answer(&mut raw, Reason::RefreshRefused).await;
+    }
+    let (mut patient, _) = show(&case, 2, "/token", &good).await;
+    let first_message = async |told: Reason, message: &str| {
+        let mut raw = Raw::connect_from(2, case.address).await;
+        raw.upgrade("/token").await;
+        raw.send_frame(0x81, message.as_bytes()).await;
+        expect_close_then_answer(&mut raw, told).await;
+    };
+    first_message(Reason::TokenInvalid, "a.b.c").await;
+    first_message(Reason::AuthenticationRateExceeded, "a.b.c").await;
+    first_message(Reason::AuthenticationRateExceeded, &good).await;
+    expect_status(&case, 2, "/token", &good, "429").await;
+    // What lives goes on, until it asks for something to be verified.
+    patient.send_frame(0x81, b"hello").await;
+    assert_eq!(patient.read_frame().await, Frame::whole(0x81, b"hello"));
+    patient.send_frame(0x81, format!("drawgate.refresh {good}").as_bytes()).await;
+    expect_close_then_answer(&mut patient, Reason::AuthenticationRateExceeded).await;
+    case.neighbour_is_unharmed().await;
+}
+
+#[tokio::test]
+async fn a35_browsers_hear_of_it_by_a_close() {
+    let case = start_with_tokens("refuse = \"close\"").await;
+    for told in [[Reason::TokenInvalid; 3].as_slice(), &[Reason::AuthenticationRateExceeded]].concat() {
+        let (mut raw, head) = show(&case, 2, "/token", "a.b.c").await;
+        assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+        expect_close_then_answer(&mut raw, told).await;
+    }
+}
+
+async fn expect_close_then_answer(raw: &mut Raw, reason: Reason) {
+    let row = reason.row();
+    let (code, text) = raw.read_close().await;
+    assert_eq!((Some(code), &*text), (row.close.map(drawgate::CloseCode::get), row.close_reason));
+    raw.send_frame(0x88, &code.to_be_bytes()).await;
+    raw.expect_end().await;
+}
