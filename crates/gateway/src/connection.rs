@@ -32,7 +32,7 @@ use crate::backend::Backend;
 use crate::chance::Chance;
 use crate::clock::{Clock, Instant, Moment};
 use crate::compression::{self, Compression, Declined};
-use crate::firewall::{Admission, Denied};
+use crate::firewall::{Admission, Denied, Firewall};
 use crate::limits::Limits;
 use crate::observe::{Ended, Observer, Phase, RouteMetrics, TlsMetrics};
 use crate::principal::{ClientAddr, ConnectionId};
@@ -81,6 +81,7 @@ pub(crate) struct Gate {
     pub(crate) facilities: Arc<Facilities>,
     pub(crate) observer: Observer,
     pub(crate) chance: Chance,
+    pub(crate) firewall: Firewall,
     pub(crate) live: Live,
     /// Places for connections that are let in.
     pub(crate) places: Arc<Semaphore>,
@@ -228,7 +229,7 @@ where
         Ok(admission) => (Some(admission), None),
         Err(no_room) => (None, Some(no_room)),
     };
-    let pulse = Arc::new(Pulse::default());
+    let pulse = Arc::new(Pulse::of(client.key()));
     let mut life = Life::begin(gate, &pulse, admission, client, accepted_at);
     let way_in = Box::new(WayIn { door, socket, pulse, no_room });
     async move {
@@ -354,6 +355,7 @@ impl From<Denied> for NoRoom {
     fn from(denied: Denied) -> Self {
         let (reason, limit) = match denied {
             Denied::AddressDenied => (Reason::AddressDenied, None),
+            Denied::AddressBanned => (Reason::AddressBanned, None),
             Denied::ConnectionsExceeded { limit } => (Reason::ClientConnectionsExceeded, Some(limit)),
             Denied::RateExceeded { limit, .. } => (Reason::HandshakeRateExceeded, Some(limit)),
         };

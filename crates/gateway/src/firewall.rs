@@ -1,8 +1,9 @@
-//! Admits a peer, or not: lists of addresses, caps and rates by client.
+//! Admits a peer, or not: lists and bans of addresses, caps and rates by client.
 //!
 //! The first stage of a connection's life, right after the accept and before a byte is read; TLS or the request head
 //! comes next. Decides only: `now` is an argument, nothing here waits, logs or answers. Floor 2.
 
+mod bans;
 mod lists;
 
 use std::collections::HashMap;
@@ -11,9 +12,12 @@ use std::hash::BuildHasher as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use self::bans::Bans;
+pub use self::bans::{AddressBan, BanError, REASON_BYTES_MAX};
 pub use self::lists::AddressLists;
 use self::lists::Lists;
-use crate::clock::Instant;
+use crate::clock::{Instant, UnixTime};
+use crate::network::Network;
 use crate::principal::{ClientAddr, ClientKey};
 use crate::rate::{Rate, RateTable};
 
@@ -43,6 +47,7 @@ impl Default for Config {
 #[derive(Debug)]
 pub struct Firewall {
     lists: Lists,
+    bans: Bans,
     connections: Option<Connections>,
     handshakes: Option<Handshakes>,
 }
@@ -55,6 +60,7 @@ impl Firewall {
         let handshakes = config.handshakes_per_client_per_minute;
         Self {
             lists: Lists::new(&config.addresses),
+            bans: Bans::default(),
             connections: connections.map(|limit| Connections { limit, counts: Arc::default() }),
             handshakes: handshakes.map(|limit| Handshakes::new(limit, now)),
         }
@@ -70,6 +76,9 @@ impl Firewall {
         if self.lists.denies(client.ip()) {
             return Err(Denied::AddressDenied);
         }
+        if self.is_banned(client, now) {
+            return Err(Denied::AddressBanned);
+        }
         let key = client.key();
         let slot = self.connections.as_ref().map(|connections| connections.reserve(key)).transpose()?;
         if let Some(Handshakes { limit, used }) = &self.handshakes {
@@ -77,6 +86,41 @@ impl Firewall {
             used.check(&key, now).map_err(|retry_after| Denied::RateExceeded { limit, retry_after })?;
         }
         Ok(Admission { _slot: slot })
+    }
+}
+
+impl Firewall {
+    /// Whether `client` is kept out by a ban at `now`.
+    #[must_use]
+    pub fn is_banned(&self, client: ClientAddr, now: Instant) -> bool {
+        self.bans.hold(client.ip(), now)
+    }
+
+    /// Puts `ban` in force. It ends no connection: see [`crate::server::AddressBans`].
+    pub(crate) fn ban(&self, ban: &AddressBan, now: Instant, unix_now: UnixTime) -> Result<(), BanError> {
+        self.bans.ban(ban, now, unix_now)
+    }
+
+    /// Lets a network in again; whether it had been kept out.
+    pub(crate) fn unban(&self, network: Network, now: Instant) -> bool {
+        self.bans.unban(network, now)
+    }
+
+    /// The bans that are in force, in the order of their networks.
+    #[must_use]
+    pub fn bans(&self, now: Instant) -> Vec<AddressBan> {
+        self.bans.list(now)
+    }
+
+    /// How many bans are kept.
+    #[must_use]
+    pub fn bans_count(&self) -> usize {
+        self.bans.count()
+    }
+
+    /// Gives up bans whose time is over; they are without force before that too.
+    pub(crate) fn forget(&self, now: Instant) {
+        self.bans.forget(now);
     }
 }
 
@@ -93,6 +137,9 @@ pub enum Denied {
     /// The operator's lists do not let this address in.
     #[error("the lists of addresses do not let this one in")]
     AddressDenied,
+    /// The address lies in a network that is banned.
+    #[error("the address is banned")]
+    AddressBanned,
     /// The client has as many connections as it may have.
     #[error("the client has {limit} connections, the most it may have")]
     ConnectionsExceeded {

@@ -3,10 +3,15 @@
 //! Never resolves a name and never guesses: what other readers take for octal, for a shorter form or for a host within its
 //! network is refused. Floor 1; lists and bans of addresses are made of these.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
+use std::collections::btree_map::{BTreeMap, Entry};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
+
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// The addresses that begin with the same bits: an IPv4 or an IPv6 network, or a single address.
 ///
@@ -40,6 +45,16 @@ impl Network {
         let address = address.to_canonical();
         let prefix_bits = prefix_bits.min(bits_of(address));
         Self { address: masked(address, prefix_bits), prefix_bits }
+    }
+
+    /// The network itself, or where it is one of IPv6 that is longer than this, the one around it.
+    #[must_use]
+    pub(crate) fn at_most(self, v6_prefix_bits_max: u8) -> Self {
+        if self.address.is_ipv6() {
+            Self::around(self.address, self.prefix_bits.min(v6_prefix_bits_max))
+        } else {
+            self
+        }
     }
 
     /// Whether the network holds `address`.
@@ -87,6 +102,19 @@ impl FromStr for Network {
     }
 }
 
+impl Serialize for Network {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Network {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <Cow<'de, str>>::deserialize(deserializer)?;
+        text.parse().map_err(|error| D::Error::custom(format_args!("the network {error}")))
+    }
+}
+
 impl fmt::Display for Network {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.address, self.prefix_bits)
@@ -125,7 +153,7 @@ pub(crate) struct NetworkMap<T> {
 }
 
 /// How many networks there are with a prefix of so many bits.
-type Lengths = std::collections::BTreeMap<u8, usize>;
+type Lengths = BTreeMap<u8, usize>;
 
 impl<T> Default for NetworkMap<T> {
     fn default() -> Self {
@@ -146,9 +174,7 @@ impl<T> NetworkMap<T> {
     /// Says nothing of `network` any more; what was said before.
     pub(crate) fn remove(&mut self, network: Network) -> Option<T> {
         let before = self.entries.remove(&network)?;
-        if let std::collections::btree_map::Entry::Occupied(mut count) =
-            self.lengths_of(network.address).entry(network.prefix_bits)
-        {
+        if let Entry::Occupied(mut count) = self.lengths_of(network.address).entry(network.prefix_bits) {
             *count.get_mut() -= 1;
             if *count.get() == 0 {
                 count.remove();

@@ -132,6 +132,11 @@ row::reasons! {
     AddressDenied "address_denied" "Address Denied" "connections from this address are not allowed"
         http[403] close[] level Warn fault Client retry Never;
 
+    /// The client's address lies in a network that an operator has banned; live connections of it ended with the ban. Lift it
+    /// there, or wait until it ends.
+    AddressBanned "address_banned" "Address Banned" "this address may not connect for now"
+        http[403] close[POLICY_VIOLATION] level Warn fault Client retry Never;
+
     /// The client's address made more handshakes in a minute than `firewall.handshakes_per_client_per_minute`. A client
     /// that reconnects should wait a little longer each time.
     HandshakeRateExceeded "handshake_rate_exceeded" "Handshake Rate Exceeded" "too many handshakes from this address"

@@ -4,6 +4,7 @@
 //! becomes a task that lives one connection. It decides nothing about connections but whether there is room for them.
 
 mod accept;
+mod bans;
 mod builder;
 mod certificates;
 mod route;
@@ -24,13 +25,14 @@ use crate::admin::{self, AdminState};
 use crate::clock::Instant;
 use crate::config::Config;
 use crate::connection::{self, Arrival, Door, Gate, NoRoom};
-use crate::firewall::{Admission, Firewall};
+use crate::firewall::Admission;
 use crate::observe::Observer;
 use crate::principal::{ClientAddr, PeerAddr};
 use crate::pulse::Signal;
 use crate::reason::Reason;
 use crate::session::Sessions;
 
+pub use bans::AddressBans;
 pub use builder::Builder;
 pub use route::{Access, Route};
 pub use start::{BindError, StartError};
@@ -39,7 +41,6 @@ pub use start::{BindError, StartError};
 #[derive(Debug)]
 pub struct Server {
     gate: Arc<Gate>,
-    firewall: Arc<Firewall>,
     bound: Vec<Bound>,
     skipped: Vec<BindError>,
     admin: Option<TcpListener>,
@@ -59,7 +60,6 @@ struct Bound {
 #[derive(Clone, Debug)]
 pub struct Entry {
     gate: Arc<Gate>,
-    firewall: Arc<Firewall>,
     door: Arc<Door>,
 }
 
@@ -85,7 +85,7 @@ impl Entry {
             NoRoom { reason: Reason::ServerFull, limit: Some(limit) }
         };
         let place = self.gate.places.try_acquire().map_err(full)?;
-        let admission = self.firewall.admit(client, now).map_err(NoRoom::from)?;
+        let admission = self.gate.firewall.admit(client, now).map_err(NoRoom::from)?;
         // The connection gives it back with its admission; a permit of its own would be another 16 bytes in each.
         place.forget();
         Ok(admission)
@@ -142,11 +142,7 @@ impl Server {
     #[must_use]
     pub fn entry(&self, listener: &str) -> Option<Entry> {
         let bound = self.bound.iter().find(|bound| bound.name == listener)?;
-        Some(Entry {
-            gate: Arc::clone(&self.gate),
-            firewall: Arc::clone(&self.firewall),
-            door: Arc::clone(&bound.door),
-        })
+        Some(Entry { gate: Arc::clone(&self.gate), door: Arc::clone(&bound.door) })
     }
 
     /// What logs and counts; for those who want its metrics without an admin listener.
@@ -159,6 +155,12 @@ impl Server {
     #[must_use]
     pub fn sessions(&self) -> Arc<Sessions> {
         Arc::clone(&self.gate.sessions)
+    }
+
+    /// The bans of addresses: to list and lift them, and to keep networks out.
+    #[must_use]
+    pub fn firewall(&self) -> AddressBans {
+        AddressBans(Arc::clone(&self.gate))
     }
 
     /// Serves until `shutdown` is ready, then drains: accepts no more, lets each connection finish what has come, closes
@@ -187,8 +189,7 @@ impl Server {
         }
         let mut accepting = JoinSet::new();
         for bound in self.bound {
-            let entry =
-                Entry { gate: Arc::clone(&gate), firewall: Arc::clone(&self.firewall), door: bound.door };
+            let entry = Entry { gate: Arc::clone(&gate), door: bound.door };
             accepting.spawn(accept::accept(entry, bound.listener));
         }
 

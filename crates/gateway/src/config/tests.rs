@@ -120,7 +120,7 @@ fn what_is_left_out_has_its_default() {
     assert_eq!(auth.token_lifetime_max, Some(Duration::from_secs(86_400)));
     assert_eq!(auth.leeway, Duration::from_secs(30));
     assert_eq!(auth.failures_per_client_per_minute, Some(30));
-    assert_eq!(config.firewall, crate::firewall::Config::default(), "the library's defaults are the table's");
+    assert_eq!(config.firewall, firewall::Config::default(), "the library's defaults are the table's");
     assert_eq!(config.firewall.connections_per_client_max, Some(1000));
     assert_eq!(config.firewall.handshakes_per_client_per_minute, Some(3000));
     assert_eq!(

@@ -121,6 +121,10 @@ fn judge(
     record: &mut Record,
     pulse: &Arc<Pulse>,
 ) -> Result<Accepted, Refused> {
+    // Once more: whoever was banned since the accept is among the live ones by now, and is told in one way or the other.
+    if gate.firewall.is_banned(record.client, gate.facilities.clock.now()) {
+        return Err(Refused::because(Reason::AddressBanned));
+    }
     let request = head.request()?;
     check_host(&request, peer)?;
     let entrance = door.entrances.find(&request)?;

@@ -37,6 +37,8 @@ pub(super) struct Metrics {
     pub(super) compression_declined: Counter,
     session_ends: Family<SessionEndLabels, Counter>,
     pub(super) sessions_refreshed: Counter,
+    pub(super) address_bans: Gauge,
+    pub(super) address_bans_refused: Counter,
     pub(super) descriptors_exhausted: Counter,
     pub(super) records_suppressed: Counter,
     pub(super) records_lost: Lost,
@@ -107,6 +109,18 @@ impl Metrics {
                 &mut registry,
                 "sessions_refreshed",
                 "Tokens that were sent over an open connection and taken for its session",
+                Counter::default(),
+            ),
+            address_bans: register(
+                &mut registry,
+                "address_bans",
+                "Bans of addresses that are kept; one that is over goes within a minute",
+                Gauge::default(),
+            ),
+            address_bans_refused: register(
+                &mut registry,
+                "address_bans_refused",
+                "Bans of addresses that were not taken because there are as many as are kept",
                 Counter::default(),
             ),
             descriptors_exhausted: register(

@@ -223,8 +223,8 @@ impl Builder {
         let facilities = self.facilities(&observer);
         let places = |count: usize| Semaphore::new(count.min(Semaphore::MAX_PERMITS));
         Ok(Server {
-            firewall: Arc::new(Firewall::new(&self.firewall, facilities.started_at)),
             gate: Arc::new(Gate {
+                firewall: Firewall::new(&self.firewall, facilities.started_at),
                 facilities,
                 observer,
                 chance,

@@ -39,6 +39,8 @@ pub(super) async fn forget_revocations(gate: Arc<Gate>) {
     loop {
         sleep(FORGET_INTERVAL).await;
         gate.sessions.forget(gate.facilities.clock.unix_now());
+        gate.firewall.forget(gate.facilities.clock.now());
+        gate.observer.address_bans(gate.firewall.bans_count());
     }
 }
 

@@ -1,7 +1,10 @@
 //! R and A: who is kept out by address, by list, by ban and by guessing.
 
+use std::time::Duration;
+
 use drawgate::auth::token::sign_hs256;
 use drawgate::clock::Clock;
+use drawgate::firewall::{AddressBan, BanError};
 use drawgate::reason::Reason;
 use drawgate::secret::Secret;
 use serde_json::{Value, json};
@@ -55,6 +58,86 @@ async fn r24_who_may_connect_is_decided_by_the_longest_network_before_a_byte_is_
     assert_eq!((&records[0]["client"], &records[0]["limit"]), (&json!("127.0.0.3"), &Value::Null));
     case.neighbour_is_unharmed().await;
 }
+
+/// A ban that lasts for a minute.
+fn ban(network: &str) -> AddressBan {
+    let until = Some(Clock::system().unix_now().plus(Duration::from_mins(1)));
+    AddressBan { network: network.parse().unwrap(), until, reason: "it guesses".to_owned() }
+}
+
+/// A live connection of a network that is banned.
+pub(crate) async fn banned(reason: Reason) {
+    let mut case = Case::start(&echo("", "")).await;
+    let mut raw = Raw::connect_from(2, case.address).await;
+    raw.upgrade("/").await;
+    assert_eq!(case.bans.ban_address(&ban("127.0.0.2")), Ok(1));
+    expect_close_then_answer(&mut raw, reason).await;
+    drop(raw);
+    let record = ended_from_elsewhere(&mut case, reason).await;
+    assert_eq!((&record["close_code"], &record["ended_by"]), (&json!(1008), &json!("operator")));
+}
+
+#[tokio::test]
+async fn r18_a_ban_ends_what_lives_of_its_network_at_once_and_nothing_else() {
+    let mut case = start_with_tokens("").await;
+    let mut open = Raw::connect_from(2, case.address).await;
+    open.upgrade("/").await;
+    let (mut known, _) = show(&case, 3, "/token", &token(60)).await;
+    let mut unknown = Raw::connect_from(3, case.address).await;
+    unknown.upgrade("/token").await;
+    let mut within_its_head = Raw::connect_from(2, case.address).await;
+    let head = request("/", "");
+    let (first, rest) = head.split_at(20);
+    within_its_head.send(first.as_bytes()).await;
+    let mut other = Raw::connect_from(4, case.address).await;
+    other.upgrade("/").await;
+
+    assert_eq!(case.bans.ban_address(&ban("127.0.0.2/31")), Ok(4));
+    for raw in [&mut open, &mut known, &mut unknown] {
+        expect_close_then_answer(raw, Reason::AddressBanned).await;
+    }
+    within_its_head.send(rest.as_bytes()).await;
+    within_its_head.expect_refusal(Reason::AddressBanned).await;
+    // Before a byte is read.
+    let response = Raw::connect_from(3, case.address).await.expect_refusal(Reason::AddressBanned).await;
+    assert_eq!(response.status, 403);
+    other.send_frame(0x81, b"hello").await;
+    assert_eq!(other.read_frame().await, Frame::whole(0x81, b"hello"));
+    case.neighbour_is_unharmed().await;
+    eventually(|| case.ends(Reason::AddressBanned) == 5, || case.log_text()).await;
+    assert!(!case.log_text().contains("it guesses"));
+    assert_eq!((case.metric(BANS), case.bans.address_bans().len()), (1, 1));
+
+    // Lifted by its own name alone.
+    assert!(!case.bans.unban_address("127.0.0.2".parse().unwrap()));
+    assert!(case.bans.unban_address("127.0.0.2/31".parse().unwrap()));
+    Raw::connect_from(2, case.address).await.upgrade("/").await;
+    assert_eq!((case.metric(BANS), case.bans.address_bans().len()), (0, 0));
+}
+
+#[tokio::test]
+async fn r18_more_bans_than_are_kept_are_refused_and_counted_and_those_there_are_hold() {
+    let mut case = Case::start(&echo("", "")).await;
+    assert_eq!(case.bans.ban_address(&ban("127.0.0.2")), Ok(0));
+    let mut refused = 0;
+    for bits in 0..70_000_u32 {
+        let address = std::net::Ipv4Addr::from_bits(0x0a00_0000 | bits);
+        match case.bans.ban_address(&ban(&address.to_string())) {
+            Ok(ended) => assert_eq!(ended, 0),
+            Err(error) => {
+                assert_eq!(error, BanError::Full { count_max: 65_536 });
+                refused += 1;
+            }
+        }
+    }
+    assert_eq!(refused, 70_000 - 65_535);
+    assert_eq!(case.metric("drawgate_address_bans_refused_total"), refused);
+    assert_eq!(case.metric(BANS), 65_536);
+    Raw::connect_from(2, case.address).await.expect_refusal(Reason::AddressBanned).await;
+    case.neighbour_is_unharmed().await;
+}
+
+const BANS: &str = "drawgate_address_bans";
 
 const KEY: &str = "0123456789abcdef0123456789abcdef";
 

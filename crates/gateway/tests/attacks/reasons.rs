@@ -90,6 +90,7 @@ async fn provoke(reason: Reason) {
             let toml = echo("", "[firewall]\nallow = [\"127.0.0.1\", \"10.0.0.0/8\"]");
             crate::firewall::turned_away(reason, &toml).await;
         }
+        Reason::AddressBanned => crate::firewall::banned(reason).await,
         Reason::HandshakeRateExceeded => {
             refused(reason, "[firewall]\nhandshakes_per_client_per_minute = 1", b"").await;
         }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use drawgate::config::Config;
 use drawgate::observe::Observer;
 use drawgate::reason::Reason;
-use drawgate::server::{Builder, Drained, Entry};
+use drawgate::server::{AddressBans, Builder, Drained, Entry};
 use drawgate::session::Sessions;
 use drawgate::{CloseCode, Server};
 use serde_json::Value;
@@ -27,6 +27,7 @@ pub(crate) struct Case {
     pub(crate) addresses: Vec<SocketAddr>,
     pub(crate) observer: Observer,
     pub(crate) sessions: Arc<Sessions>,
+    pub(crate) bans: AddressBans,
     pub(crate) admin: Option<SocketAddr>,
     /// The first listener's way in for sockets from elsewhere, and the last one's.
     pub(crate) entry: Entry,
@@ -89,7 +90,7 @@ impl Case {
         let server = builder.bind().unwrap_or_else(|error| panic!("{error}"));
         let addresses = server.addresses().map(|(_, address)| address).collect();
         let (address, admin, observer) = (server.address(), server.admin_address(), server.observer());
-        let sessions = server.sessions();
+        let (sessions, bans) = (server.sessions(), server.firewall());
         let listener = server.addresses().next().map(|(name, _)| name.to_owned()).unwrap();
         let entry = server.entry(&listener).unwrap();
         let last = server.addresses().last().map(|(name, _)| name.to_owned()).unwrap();
@@ -105,6 +106,7 @@ impl Case {
             addresses,
             observer,
             sessions,
+            bans,
             admin,
             entry,
             last_entry,
