@@ -91,6 +91,8 @@ pub(crate) struct Gate {
     pub(crate) tickets: Arc<Tickets>,
     /// Places for connections that have yet to send their first message.
     pub(crate) unauthenticated: Arc<Semaphore>,
+    /// How many there are.
+    pub(crate) unauthenticated_max: usize,
     /// Places for clients that are refused before a byte is read, while they are told so.
     pub(crate) turned_away: Semaphore,
     /// Places for TLS handshakes.

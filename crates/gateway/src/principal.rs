@@ -60,6 +60,14 @@ impl fmt::Display for ClientAddr {
 pub struct ClientKey(IpAddr);
 
 impl ClientKey {
+    /// The IPv6 /48 that the client is in; none for IPv4.
+    pub(crate) fn site(self) -> Option<SiteKey> {
+        match self.0 {
+            IpAddr::V4(_) => None,
+            IpAddr::V6(ip) => Some(SiteKey(ip.to_bits() >> (128 - SITE_PREFIX_BITS))),
+        }
+    }
+
     /// The key in 64 bits: the prefix of an IPv6 /64, and an IPv4 address behind 32 bits that begin no IPv6 address which
     /// anybody has (RFC 4291 §2.4 reserves all that begin with eight zeros).
     pub(crate) fn to_bits(self) -> u64 {
@@ -77,6 +85,12 @@ impl ClientKey {
         }
     }
 }
+
+/// An IPv6 /48: what many providers give one subscriber, who has 65,536 networks of clients in it (RFC 6177).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct SiteKey(u128);
+
+const SITE_PREFIX_BITS: u32 = 48;
 
 /// What stands before an IPv4 address in a key's bits.
 const IPV4_MARK: u64 = 0xffff;

@@ -137,18 +137,18 @@ row::reasons! {
     AddressBanned "address_banned" "Address Banned" "this address may not connect for now"
         http[403] close[POLICY_VIOLATION] level Warn fault Client retry Never;
 
-    /// The client's address made more handshakes in a minute than `firewall.handshakes_per_client_per_minute`. A client
-    /// that reconnects should wait a little longer each time.
+    /// The client's address made more handshakes in a minute than `firewall.handshakes_per_client_per_minute`, or its IPv6 /48
+    /// more than `firewall.handshakes_per_v6_48_per_minute`. A client that reconnects should wait a little longer each time.
     HandshakeRateExceeded "handshake_rate_exceeded" "Handshake Rate Exceeded" "too many handshakes from this address"
         http[429] close[] level Warn fault Client retry AfterSeconds(10);
 
-    /// The client's address has as many connections as `firewall.connections_per_client_max` allows. If many users share
-    /// one address, raise it.
+    /// The client's address has as many connections as `firewall.connections_per_client_max` allows, or its IPv6 /48 as many as
+    /// `firewall.connections_per_v6_48_max`; the record's `limit` says which. If many users share one address, raise it.
     ClientConnectionsExceeded "client_connections_exceeded" "Client Connections Exceeded"
         "too many connections from this address"
         http[429] close[] level Warn fault Client retry AfterSeconds(30);
 
-    /// The gateway has as many connections as it takes. Add capacity, or find out who holds them.
+    /// The gateway has as many connections as it takes: `server.connections_max`, or as there are descriptors for. Add capacity, or find out who holds them.
     ServerFull "server_full" "Server Full" "the server has no room for more connections"
         http[503] close[TRY_AGAIN_LATER] level Error fault Gateway retry AfterSeconds(10);
 
@@ -163,7 +163,7 @@ row::reasons! {
 
     // Authentication.
 
-    /// As many connections as allowed have yet to send their first message. Either an attack, or clients that connect
+    /// As many connections as `server.unauthenticated_max` allows have yet to send their first message. Either an attack, or clients that connect
     /// long before they authenticate.
     UnauthenticatedFull "unauthenticated_full" "Unauthenticated Full" "too many connections wait to authenticate"
         http[503] close[TRY_AGAIN_LATER] level Warn fault Gateway retry AfterSeconds(5);

@@ -2,11 +2,11 @@
 
 use std::net::SocketAddr;
 
-use super::defaults;
+use super::defaults::{self, Amount};
 use super::listeners::address;
 use super::problem::ProblemKind;
 use super::read::{Context, Place, Table, Value};
-use crate::firewall::AddressLists;
+use crate::firewall::{AddressLists, CLIENTS_PER_V6_48};
 use crate::network::{Network, NetworkError};
 use crate::observe::{ErrorFile, LogFormat, LogLevel};
 use crate::{admin, firewall, observe};
@@ -18,16 +18,43 @@ pub(super) fn firewall(context: &mut Context<'_>, value: Option<&Value<'_>>) -> 
     let mut table = table.unwrap_or_else(|| Table::root(&empty));
     let allow = table.take(defaults::ALLOW.name());
     let deny = table.take(defaults::DENY.name());
+    let connections_per_client_max = table.count(context, &defaults::CONNECTIONS_PER_CLIENT_MAX);
+    let handshakes_per_client_per_minute = table.count(context, &defaults::HANDSHAKES_PER_CLIENT_PER_MINUTE);
     let config = firewall::Config {
         addresses: AddressLists {
             allow: allow.map(|value| networks(context, &value)),
             deny: deny.map(|value| networks(context, &value)).unwrap_or_default(),
         },
-        connections_per_client_max: table.count(context, &defaults::CONNECTIONS_PER_CLIENT_MAX),
-        handshakes_per_client_per_minute: table.count(context, &defaults::HANDSHAKES_PER_CLIENT_PER_MINUTE),
+        connections_per_client_max,
+        connections_per_v6_48_max: per_v6_48(
+            context,
+            &mut table,
+            &defaults::CONNECTIONS_PER_V6_48_MAX,
+            connections_per_client_max,
+        ),
+        handshakes_per_client_per_minute,
+        handshakes_per_v6_48_per_minute: per_v6_48(
+            context,
+            &mut table,
+            &defaults::HANDSHAKES_PER_V6_48_PER_MINUTE,
+            handshakes_per_client_per_minute,
+        ),
     };
     table.finish(context);
     config
+}
+
+/// What the clients of an IPv6 /48 may have together; by default a multiple of what one may have.
+fn per_v6_48(
+    context: &mut Context<'_>,
+    table: &mut Table<'_>,
+    setting: &Amount,
+    per_client: Option<u32>,
+) -> Option<u32> {
+    if table.contains(setting.name()) {
+        return table.count(context, setting);
+    }
+    per_client.map(|limit| limit.saturating_mul(CLIENTS_PER_V6_48))
 }
 
 /// Reads a list of networks; each is what its text says and nothing near it.

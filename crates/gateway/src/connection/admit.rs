@@ -191,7 +191,10 @@ fn recognize(
             return Err(Refused::because(Reason::TokenMissing));
         }
         let place = Arc::clone(&gate.unauthenticated).try_acquire_owned();
-        return place.map(Standing::Unknown).map_err(|_| Refused::because(Reason::UnauthenticatedFull));
+        return place.map(Standing::Unknown).map_err(|_| Refused {
+            limit: u64::try_from(gate.unauthenticated_max).ok(),
+            ..Refused::because(Reason::UnauthenticatedFull)
+        });
     };
     if is_ambient {
         entrance.check_origin_of_ambient(request, peer)?;

@@ -8,6 +8,7 @@ use drawgate::firewall::{AddressBan, BanError};
 use drawgate::reason::Reason;
 use drawgate::secret::Secret;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 
 use crate::support::{Case, Frame, Raw, echo, eventually, request};
 
@@ -137,6 +138,73 @@ async fn r18_more_bans_than_are_kept_are_refused_and_counted_and_those_there_are
     case.neighbour_is_unharmed().await;
 }
 
+/// Asks for `/` from `peer`, over a pipe, until the answer: its status.
+async fn ask_from(case: &Case, peer: &str) -> (DuplexStream, String) {
+    let (mut ours, theirs) = duplex(4096);
+    tokio::spawn(case.entry.clone().serve(theirs, peer.parse().unwrap()));
+    ours.write_all(request("/", "").as_bytes()).await.unwrap();
+    let mut status = vec![0; "HTTP/1.1 101".len()];
+    ours.read_exact(&mut status).await.unwrap();
+    (ours, String::from_utf8(status).unwrap())
+}
+
+#[tokio::test]
+async fn r03_whoever_has_a_48_has_no_more_for_all_its_networks() {
+    let caps = "[firewall]\nconnections_per_client_max = 3\nconnections_per_v6_48_max = 5";
+    let mut case = Case::start(&echo("", caps)).await;
+    let mut held = Vec::new();
+    for (peer, expected) in [
+        ("[2001:db8:1:1::1]:1", 101),
+        ("[2001:db8:1:1::2]:1", 101),
+        ("[2001:db8:1:1:ffff::]:1", 101),
+        ("[2001:db8:1:1::4]:1", 429),
+        ("[2001:db8:1:2::1]:1", 101),
+        ("[2001:db8:1:3::1]:1", 101),
+        ("[2001:db8:1:4::1]:1", 429),
+        ("[2001:db8:2:4::1]:1", 101),
+        ("[::ffff:192.0.2.1]:1", 101),
+        ("192.0.2.1:1", 101),
+        ("[::ffff:192.0.2.1]:1", 101),
+        ("192.0.2.1:1", 429),
+        ("192.0.2.2:1", 101),
+    ] {
+        let (pipe, status) = ask_from(&case, peer).await;
+        assert_eq!(status, format!("HTTP/1.1 {expected}"), "{peer}");
+        held.push(pipe);
+    }
+    let reason = Reason::ClientConnectionsExceeded;
+    eventually(|| case.records_of(reason).len() == 3, || case.log_text()).await;
+    let limits: Vec<_> = case.records_of(reason).iter().map(|record| record["limit"].clone()).collect();
+    assert_eq!(limits, [3, 5, 3]);
+    drop(held);
+    let is_alone = || case.metric(r#"drawgate_connections{route="echo"}"#) == 1;
+    eventually(is_alone, || case.log_text()).await;
+    assert_eq!(ask_from(&case, "[2001:db8:1:4::1]:1").await.1, "HTTP/1.1 101");
+    case.neighbour_is_unharmed().await;
+}
+
+#[tokio::test]
+async fn r10_the_configuration_bounds_all_connections_and_those_that_wait_to_authenticate() {
+    let server = "[server]\nconnections_max = 4\nunauthenticated_max = 2";
+    let mut case = start_with_tokens_and("", server).await;
+    let mut held = Vec::new();
+    for _ in 0..2 {
+        let mut raw = case.connect().await;
+        raw.upgrade("/token").await;
+        held.push(raw);
+    }
+    let mut raw = case.connect().await;
+    raw.send(request("/token", "").as_bytes()).await;
+    raw.expect_refusal(Reason::UnauthenticatedFull).await;
+    drop(raw);
+    assert_eq!(case.ended(Reason::UnauthenticatedFull).await["limit"], 2);
+    held.push(case.open().await);
+    case.connect().await.expect_refusal(Reason::ServerFull).await;
+    eventually(|| case.ends(Reason::ServerFull) == 1, || case.log_text()).await;
+    assert_eq!(case.records_of(Reason::ServerFull)[0]["limit"], 4);
+    case.neighbour_is_unharmed().await;
+}
+
 const BANS: &str = "drawgate_address_bans";
 
 const KEY: &str = "0123456789abcdef0123456789abcdef";
@@ -150,6 +218,10 @@ fn token(expires_in: i64) -> String {
 /// An open echo at `/`, and `/token` and `/other`, which share an authenticator that takes three failures a minute; one at
 /// `/separate` has its own.
 async fn start_with_tokens(route: &str) -> Case {
+    start_with_tokens_and(route, "").await
+}
+
+async fn start_with_tokens_and(route: &str, more: &str) -> Case {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), KEY).unwrap();
     let users = |name: &str| {
@@ -183,7 +255,7 @@ async fn start_with_tokens(route: &str) -> Case {
             )
         })
         .concat();
-    let toml = echo("", &[routes, users("users"), users("guests")].concat());
+    let toml = echo("", &[&routes, &*users("users"), &users("guests"), more].concat());
     Case::start(&toml).await
 }
 
