@@ -145,16 +145,23 @@ fn runtime(workers: Option<usize>) -> Result<Runtime, Failure> {
         .map_err(|error| Failure(format!("the worker threads cannot be started: {error}")))
 }
 
-/// How many connections there are descriptors for, or fewer where `wanted` says so.
+/// How many connections are taken: as many as there are descriptors for, or fewer where `wanted` says so.
 fn connections_max(wanted: Option<usize>, descriptors: usize, log: &Log) -> usize {
-    let available = descriptors - DESCRIPTORS_RESERVED.min(descriptors / 2);
-    if let Some(wanted) = wanted.filter(|wanted| *wanted > available) {
+    let available = connections_available(descriptors);
+    let Some(wanted) = wanted else { return available };
+    if wanted > available {
         log.tell(&format!(
-            "note: server.connections_max is {wanted}, and there are descriptors for {available} connections: raise the limit of open \
-             files (ulimit -n, LimitNOFILE=)"
+            "note: server.connections_max is {wanted}, and there are descriptors for {available}: raise the limit of open files \
+             (ulimit -n, LimitNOFILE=)"
         ));
+        tracing::warn!(target: "drawgate", message = "fewer descriptors than server.connections_max", available);
     }
-    wanted.unwrap_or(available).min(available)
+    wanted.min(available)
+}
+
+const fn connections_available(descriptors: usize) -> usize {
+    let half = descriptors / 2;
+    descriptors - if half < DESCRIPTORS_RESERVED { half } else { DESCRIPTORS_RESERVED }
 }
 
 /// Raises the soft limit of open files to the hard one; returns what it then is. Each connection takes a descriptor.

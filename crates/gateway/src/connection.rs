@@ -231,7 +231,8 @@ where
         Ok(admission) => (Some(admission), None),
         Err(no_room) => (None, Some(no_room)),
     };
-    let pulse = Arc::new(Pulse::of(client.key()));
+    let pulse = Arc::new(Pulse::default());
+    pulse.belongs_to(client.key());
     let mut life = Life::begin(gate, &pulse, admission, client, accepted_at);
     let way_in = Box::new(WayIn { door, socket, pulse, no_room });
     async move {

@@ -20,7 +20,7 @@ pub(crate) struct Pulse {
     blocked_bytes: AtomicU32,
     waker: AtomicWaker,
     /// Whose connection it is: [`ClientKey::to_bits`].
-    client_bits: u64,
+    client_bits: AtomicU64,
     /// Since when nothing could be written, in milliseconds after the gateway's start; 0 while output flows.
     blocked_since_ms: AtomicU64,
 }
@@ -50,14 +50,15 @@ pub(crate) enum Signal {
 }
 
 impl Pulse {
-    /// That of a connection of `client`.
-    pub(crate) fn of(client: ClientKey) -> Self {
-        Self { client_bits: client.to_bits(), ..Self::default() }
+    /// The connection is one of `client`'s. To be said before the firewall is asked whether it is banned: a ban that is made
+    /// meanwhile then finds it, or is found.
+    pub(crate) fn belongs_to(&self, client: ClientKey) {
+        self.client_bits.store(client.to_bits(), Ordering::SeqCst);
     }
 
     /// The client's address; of IPv6 the first of its /64.
     pub(crate) fn client_address(&self) -> IpAddr {
-        ClientKey::address_of_bits(self.client_bits)
+        ClientKey::address_of_bits(self.client_bits.load(Ordering::SeqCst))
     }
 
     /// Says `signal` and wakes the connection.

@@ -74,6 +74,9 @@ fn network(context: &mut Context<'_>, value: &Value<'_>) -> Option<Network> {
                 }
                 NetworkError::PrefixMalformed => "write / and a number of bits, such as 192.0.2.0/24".to_owned(),
                 NetworkError::PrefixTooLong { bits_max } => format!("write / and at most {bits_max}"),
+                NetworkError::PartlyMapped => {
+                    "write \"::/0\" for all of IPv6, or networks that hold none of ::ffff:0:0/96".to_owned()
+                }
                 NetworkError::HostBitsSet { network } => {
                     format!("write \"{network}\" for the whole network, or leave the prefix out for one address")
                 }

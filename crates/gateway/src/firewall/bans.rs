@@ -148,14 +148,15 @@ impl Bans {
 
     /// How many are kept.
     pub(super) fn count(&self) -> usize {
-        self.count.load(Ordering::Acquire)
+        // In one order with what says whose a connection is: see `Pulse::belongs_to`.
+        self.count.load(Ordering::SeqCst)
     }
 
     fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         let changed = change(&mut state);
         // Under the lock, so that the last to count is the last to have changed.
-        self.count.store(state.bans.len(), Ordering::Release);
+        self.count.store(state.bans.len(), Ordering::SeqCst);
         changed
     }
 }

@@ -9,6 +9,22 @@ use crate::firewall::{AddressBan, BanError};
 use crate::network::Network;
 
 /// The bans of addresses of one server. Cheap to clone.
+///
+/// ```no_run
+/// use std::time::Duration;
+///
+/// use drawgate::Server;
+/// use drawgate::clock::Clock;
+/// use drawgate::firewall::AddressBan;
+///
+/// # fn run(server: &Server) -> Result<(), Box<dyn std::error::Error>> {
+/// let bans = server.firewall();
+/// let until = Some(Clock::system().unix_now().plus(Duration::from_mins(10)));
+/// bans.ban_address(&AddressBan { network: "203.0.113.0/24".parse()?, until, reason: "flood".to_owned() })?;
+/// bans.unban_address("203.0.113.0/24".parse()?);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct AddressBans(pub(super) Arc<Gate>);
 

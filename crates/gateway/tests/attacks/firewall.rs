@@ -9,8 +9,9 @@ use drawgate::reason::Reason;
 use drawgate::secret::Secret;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+use tokio::time::timeout;
 
-use crate::support::{Case, Frame, Raw, echo, eventually, request};
+use crate::support::{Case, Frame, Raw, echo, eventually, frame, request};
 
 /// The neighbour is at 127.0.0.1; whoever comes from elsewhere is refused before a byte is sent.
 pub(crate) async fn turned_away(reason: Reason, toml: &str) {
@@ -114,6 +115,17 @@ async fn r18_a_ban_ends_what_lives_of_its_network_at_once_and_nothing_else() {
     assert!(case.bans.unban_address("127.0.0.2/31".parse().unwrap()));
     Raw::connect_from(2, case.address).await.upgrade("/").await;
     assert_eq!((case.metric(BANS), case.bans.address_bans().len()), (0, 0));
+}
+
+#[tokio::test]
+async fn r18_a_ban_ends_also_who_does_not_read() {
+    let case = Case::start(&echo("stall_timeout = \"10s\"", "")).await;
+    let mut raw = Raw::connect_from(2, case.address).await;
+    raw.upgrade("/").await;
+    let message = frame(0x82, &[b'f'; 60_000]);
+    while timeout(Duration::from_millis(100), raw.stream.write_all(&message)).await.is_ok() {}
+    assert_eq!(case.bans.ban_address(&ban("127.0.0.0/30")), Ok(2), "the neighbour as well");
+    eventually(|| case.ends(Reason::AddressBanned) == 2, || case.log_text()).await;
 }
 
 #[tokio::test]

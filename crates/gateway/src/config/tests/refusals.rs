@@ -89,6 +89,7 @@ fn r24_a_network_that_could_be_read_in_two_ways_is_refused_with_what_to_write() 
         ("1.2.3.4/33", "has a prefix longer than the 32 bits of its address", "write / and at most 32"),
         ("1.2.3.0/255.255.255.0", "has a prefix that is no number", "such as 192.0.2.0/24"),
         ("::ffff:1.2.3.4/96", "has bits set beyond its prefix", "write \"0.0.0.0/0\" for the whole network"),
+        ("::/80", "holds addresses of IPv4 among those of IPv6", "write \"::/0\" for all of IPv6"),
         ("1.2.3.4/24", "has bits set beyond its prefix", "write \"1.2.3.0/24\" for the whole network"),
     ] {
         for list in ["allow", "deny"] {
