@@ -49,6 +49,7 @@ pub mod config;
 mod connection;
 pub mod firewall;
 pub mod json;
+mod jwks;
 pub mod limits;
 pub mod observe;
 pub mod principal;
@@ -63,6 +64,7 @@ pub mod ticket;
 mod timers;
 pub mod tls;
 mod upgrade;
+pub mod url;
 
 pub use backend::handler::{Handler, Session, SessionEnded};
 pub use drawgate_protocol::{CloseCode, Message};

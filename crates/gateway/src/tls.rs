@@ -26,6 +26,7 @@ pub use files::{FileError, WhichFile};
 
 pub(crate) use files::{ClientAuthorities, Identity};
 pub(crate) use handshake::{Established, Failure, FailureKind};
+pub(crate) use settings::provider;
 pub(crate) use wire::Wire;
 
 /// A listener's `tls` table.

@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The modules from the ground up, a floor a line; each may use what stands before it in this list.
-const MODULES: [&str; 24] = [
+const MODULES: [&str; 26] = [
     // Words that all others use.
     "clock",
     "chance",
@@ -21,6 +21,7 @@ const MODULES: [&str; 24] = [
     "pulse",
     "json",
     "rate",
+    "url",
     // Decide, with `now` as an argument.
     "firewall",
     "session",
@@ -31,6 +32,7 @@ const MODULES: [&str; 24] = [
     "timers",
     "observe",
     "tls",
+    "jwks",
     "backend",
     "upgrade",
     "connection",
