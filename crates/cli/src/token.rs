@@ -86,6 +86,10 @@ pub(crate) enum Error {
     AuthUnclear(Option<String>, Vec<String>),
     /// The rules or the key cannot be used.
     Auth(auth::ConfigError, PathBuf),
+    /// The configuration verifies with public keys, and no private one is given to sign with.
+    NoSigningKey,
+    /// The token cannot be signed with that key and algorithm.
+    Sign(auth::SignError),
     /// The token would expire before 1970, or after what a clock can show.
     ExpiryOutOfRange,
     /// Standard input or output failed.
@@ -192,6 +196,11 @@ impl std::fmt::Display for Error {
             Self::Auth(problem, path) => {
                 write!(f, "the key or the rules of {} cannot be used: {problem}", path.display())
             }
+            Self::NoSigningKey => f.write_str(
+                "the configuration has public keys alone, which sign nothing: name the private one with \
+                 `--private-key-file FILE`",
+            ),
+            Self::Sign(error) => write!(f, "the token cannot be signed: {error}"),
             Self::ExpiryOutOfRange => f.write_str(
                 "that is further from now than a clock can show: give `--expires-in` a shorter time, such as 1h",
             ),

@@ -165,6 +165,7 @@ fn is_said_after_the_signature(error: TokenError) -> bool {
         | TokenError::HeaderMemberRefused(_)
         | TokenError::TypeRefused
         | TokenError::KeyIdRefused
+        | TokenError::KeyUnknown
         | TokenError::AlgorithmRefused
         | TokenError::SignatureRefused => false,
         TokenError::NotBase64(part)

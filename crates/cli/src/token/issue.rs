@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use drawgate::auth::{Algorithm, Config, Expected, token};
+use drawgate::auth::{Algorithm, Config, Expected, SigningKey};
 use drawgate::clock::UnixTime;
 use drawgate::json;
 use serde_json::{Map, Value};
@@ -36,9 +36,9 @@ pub(super) fn run(args: &Args, world: &mut World<'_>) -> Result<(), Error> {
     let authenticator = args.key.authenticator(world)?;
     let config = authenticator.config();
     let claims = claims(args, config, world.now)?;
-    let token = match config.algorithms.first() {
-        Some(Algorithm::Hs256) | None => token::sign_hs256(&config.key, &claims),
-    };
+    let algorithm = config.algorithms.first().copied().unwrap_or(Algorithm::Hs256);
+    let secret = config.keys.secret().ok_or(Error::NoSigningKey)?;
+    let token = SigningKey::secret(secret).token(algorithm, None, &claims).map_err(Error::Sign)?;
     print(world.stdout, |out| Ok(writeln!(out, "{token}")?))?;
     match authenticator.verify(token.as_bytes(), world.now) {
         // Whoever asks for an expired token knows that it is.

@@ -153,7 +153,7 @@ fn an_expiry_before_1970_is_refused() {
 #[test]
 fn inspecting_says_what_each_claim_means() {
     let folder = data_folder();
-    let secret = demo_config(folder.path()).unwrap().auth["users"].key.clone();
+    let secret = demo_config(folder.path()).unwrap().auth["users"].keys.secret().unwrap().clone();
     let claims = object(&json!({
         "user_id": "bob", "iat": NOW_SECONDS - 300, "nbf": NOW_SECONDS - 60, "exp": NOW_SECONDS + 720, "jti": "t-1",
         "role": "admin"
@@ -181,7 +181,7 @@ Claims
 #[test]
 fn distances_in_time_are_said_in_words() {
     let folder = data_folder();
-    let secret = demo_config(folder.path()).unwrap().auth["users"].key.clone();
+    let secret = demo_config(folder.path()).unwrap().auth["users"].keys.secret().unwrap().clone();
     for (seconds_ago, words) in [
         (0, "now"),
         (1, "1 second ago"),

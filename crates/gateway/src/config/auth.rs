@@ -16,7 +16,7 @@ use super::problem::ProblemKind;
 use super::read::{Context, Place, Table, Value};
 use super::routes::NO_AUTH;
 use crate::auth::certificate::Name;
-use crate::auth::{Algorithm, Config, CredentialSource, Expected};
+use crate::auth::{Algorithm, Config, CredentialSource, Expected, Keys};
 use crate::secret::Secret;
 use crate::session::{self, AtLimit};
 
@@ -73,7 +73,7 @@ fn authenticator(context: &mut Context<'_>, value: &Value<'_>) -> Option<Config>
     Some(Config {
         credentials: credentials?.into_iter().map(|(source, _)| source).collect(),
         algorithms: algorithms?.into_iter().map(|(algorithm, _)| algorithm).collect(),
-        key: key?,
+        keys: Keys::Secret(key?),
         issuer: issuer?,
         audience: audience?,
         subject_claims: subject_claims?,
@@ -114,7 +114,7 @@ fn certificates_alone(
     Config {
         credentials,
         algorithms: Vec::new(),
-        key: Secret::new(&[]),
+        keys: Keys::None,
         issuer: Expected::Any,
         audience: Expected::Any,
         subject_claims: vec![DEFAULT_SUBJECT_CLAIM.to_owned()],

@@ -218,7 +218,7 @@ fn everything_that_is_supported_is_read() {
     };
     assert_eq!(route.limits, limits);
     let auth = &config.auth["users"];
-    assert_eq!(auth.key.expose(), SECRET.as_bytes(), "less one newline");
+    assert_eq!(auth.keys.secret().unwrap().expose(), SECRET.as_bytes(), "less one newline");
     assert_eq!(auth.credentials, [CredentialSource::FirstMessage]);
     assert_eq!(auth.algorithms, [Algorithm::Hs256]);
     assert_eq!((&auth.issuer, &auth.audience), (&Expected::Any, &Expected::Exactly("chat".to_owned())));
