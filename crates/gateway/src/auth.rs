@@ -14,9 +14,11 @@ pub mod jwks;
 mod keys;
 mod keyset;
 mod pem;
+mod remote;
 mod sign;
 pub mod token;
 
+use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -25,6 +27,7 @@ pub use self::claims::numeric_date;
 pub use self::keys::{KeyError, RSA_BITS_MAX, RSA_BITS_MIN, VerifyingKey};
 pub use self::keyset::{KEYS_MAX, KEYS_TRIED_MAX, KeySet, KeySetError};
 pub use self::pem::{PEM_BYTES_MAX, PemError};
+pub use self::remote::{Issuer, KeyLocation, RemoteKeys};
 pub use self::sign::{SignError, SigningKey};
 pub use self::token::TokenError;
 use self::token::{Compact, Part};
@@ -71,13 +74,21 @@ impl Authenticator {
     /// When the token is refused. [`TokenError::Expired`] is said only of a token whose signature and other claims are
     /// right.
     pub fn verify(&self, token: &[u8], now: UnixTime) -> Result<Principal, TokenError> {
+        self.verify_with(&self.keys(), token, now)
+    }
+
+    /// Who speaks, according to `token`, where `keys` are in the place of its own.
+    ///
+    /// # Errors
+    /// As [`Self::verify`].
+    pub fn verify_with(&self, keys: &KeySet, token: &[u8], now: UnixTime) -> Result<Principal, TokenError> {
         let compact = Compact::split(token)?;
         let header = token::object(compact.header, Part::Header)?;
         let named = jose::read(&header, &self.config.algorithms)?;
         let signature = token::decode(compact.signature, Part::Signature)?;
-        self.keys().verify(named, compact.signed, &signature)?;
+        let key = keys.verify(named, compact.signed, &signature)?;
         let claims = token::object(compact.claims, Part::Claims)?;
-        claims::principal(claims, &self.config, now)
+        claims::principal(claims, key, &self.config, now)
     }
 
     /// What it was told.
@@ -151,12 +162,15 @@ impl Config {
                 Some(ConfigError::KeyTooShort(*algorithm))
             }
             // A public key must never come to be taken for a secret.
-            Keys::Set(_) if algorithm.key_kind() == KeyKind::Secret => {
+            Keys::Set(_) | Keys::File(..) | Keys::Remote(_) if algorithm.key_kind() == KeyKind::Secret => {
                 Some(ConfigError::AlgorithmUnfit(*algorithm))
             }
-            Keys::None | Keys::Secret(_) | Keys::Set(_) => None,
+            Keys::None | Keys::Secret(_) | Keys::Set(_) | Keys::File(..) | Keys::Remote(_) => None,
         };
         let misfits: Vec<ConfigError> = self.algorithms.iter().filter_map(misfit).collect();
+        if matches!(self.keys, Keys::Remote(_)) {
+            return misfits;
+        }
         let keys = self.keys.set();
         if misfits.is_empty() && !self.algorithms.iter().any(|algorithm| keys.has_key_for(*algorithm)) {
             return vec![ConfigError::NoKey];
@@ -174,6 +188,10 @@ pub enum Keys {
     Secret(Secret),
     /// Public keys, for all other algorithms.
     Set(Arc<KeySet>),
+    /// The public keys of the key set in this file, as it was read, and as it will be whenever it changes.
+    File(PathBuf, Arc<KeySet>),
+    /// Public keys that are fetched. Until they have been, nothing verifies.
+    Remote(RemoteKeys),
 }
 
 impl Keys {
@@ -182,16 +200,16 @@ impl Keys {
     pub fn secret(&self) -> Option<&Secret> {
         match self {
             Self::Secret(secret) => Some(secret),
-            Self::None | Self::Set(_) => None,
+            Self::None | Self::Set(_) | Self::File(..) | Self::Remote(_) => None,
         }
     }
 
     /// What an authenticator begins with.
     fn set(&self) -> Arc<KeySet> {
         match self {
-            Self::None => Arc::new(KeySet::empty()),
+            Self::None | Self::Remote(_) => Arc::new(KeySet::empty()),
             Self::Secret(secret) => Arc::new(KeySet::of_secret(secret)),
-            Self::Set(set) => Arc::clone(set),
+            Self::Set(set) | Self::File(_, set) => Arc::clone(set),
         }
     }
 }

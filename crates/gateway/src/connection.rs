@@ -11,6 +11,7 @@ mod live;
 mod output;
 mod relay;
 mod secure;
+mod verify;
 mod worker;
 
 use std::future::poll_fn;
@@ -25,12 +26,13 @@ use drawgate_protocol::handshake::Extension;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Semaphore, watch};
 
-use crate::auth::Authenticator;
+use crate::auth::{Authenticator, KeySet};
 use crate::backend::Backend;
 use crate::chance::Chance;
 use crate::clock::{Clock, Instant, Moment};
 use crate::compression::{self, Compression, Declined};
 use crate::firewall::{Admission, Denied};
+use crate::jwks::Source;
 use crate::limits::Limits;
 use crate::observe::{Ended, Observer, Phase, RouteMetrics, TlsMetrics};
 use crate::principal::{ClientAddr, ConnectionId};
@@ -136,6 +138,8 @@ impl Terms {
 pub(crate) struct Route {
     pub(crate) name: Arc<str>,
     pub(crate) authenticator: Option<Authenticator>,
+    /// What tokens are verified with, where that is fetched.
+    pub(crate) keys: Option<Arc<Source<KeySet>>>,
     pub(crate) refuse: RefuseBy,
     pub(crate) backend: Backend,
     pub(crate) terms: Arc<Terms>,
@@ -237,7 +241,8 @@ where
             match caught(poll_fn(|cx| relay.poll(cx))).await {
                 // Borrowed anew: what is held across the poll is held by every idle connection.
                 Ok(Outcome::Token(token)) => {
-                    identity::refresh(&life.gate, &mut life.record, &mut relay, &token);
+                    // In a box, because what it takes is taken from every idle connection.
+                    Box::pin(identity::refresh(&life.gate, &mut life.record, &mut relay, &token)).await;
                 }
                 Ok(outcome) => break end(*relay, outcome),
                 Err(ending) => break ending,

@@ -9,9 +9,9 @@ mod discovery;
 mod fetch;
 mod source;
 
-pub(crate) use discovery::{Issuer, LocateError, Location, fetch};
-pub(crate) use fetch::{Bounds, Trust, TrustError};
-pub(crate) use source::{Event, Refreshed, Source, Standing, Timing};
+pub(crate) use discovery::fetch;
+pub(crate) use fetch::{Bounds, Trust};
+pub(crate) use source::{Event, Source, Timing};
 
 #[cfg(test)]
 mod tests;

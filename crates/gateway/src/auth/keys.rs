@@ -7,13 +7,14 @@
 
 use std::fmt;
 
-use aws_lc_rs::hmac;
 use aws_lc_rs::rsa::PublicKeyComponents;
 use aws_lc_rs::signature::{
     self, ParsedPublicKey, RsaParameters, RsaSubjectPublicKey, VerificationAlgorithm,
 };
+use aws_lc_rs::{digest, hmac};
 
 use super::{Algorithm, KeyKind};
+use crate::principal::KeyPrint;
 use crate::secret::Secret;
 
 /// A key that verifies tokens.
@@ -21,6 +22,8 @@ pub struct VerifyingKey {
     kind: KeyKind,
     /// Its name, by which tokens choose it.
     id: Option<Box<str>>,
+    /// Nothing of a secret is ever handed on.
+    print: Option<KeyPrint>,
     /// It, made ready for each algorithm that it may be used with; never for one of another kind.
     ready: Vec<(Algorithm, Ready)>,
 }
@@ -54,7 +57,7 @@ impl VerifyingKey {
             .filter(fits)
             .map(|algorithm| (algorithm, Ready::Secret(hmac::Key::new(hash(algorithm), secret.expose()))))
             .collect();
-        Self { kind: KeyKind::Secret, id: None, ready }
+        Self { kind: KeyKind::Secret, id: None, print: None, ready }
     }
 
     /// An RSA key from its `RSAPublicKey` (RFC 8017 §A.1.1).
@@ -89,7 +92,9 @@ impl VerifyingKey {
             let key = ParsedPublicKey::new(verification, bytes).map_err(|_| KeyError::Malformed)?;
             Ok((algorithm, Ready::Public(key)))
         });
-        Ok(Self { kind, id: None, ready: ready.collect::<Result<_, _>>()? })
+        let digest = digest::digest(&digest::SHA256, &[kind.words().as_bytes(), &[0], bytes].concat());
+        let print = digest.as_ref().first_chunk().map(|bits| KeyPrint::new(*bits));
+        Ok(Self { kind, id: None, print, ready: ready.collect::<Result<_, _>>()? })
     }
 
     /// The same key by a name.
@@ -115,6 +120,12 @@ impl VerifyingKey {
     #[must_use]
     pub fn id(&self) -> Option<&str> {
         self.id.as_deref()
+    }
+
+    /// What tells it from others, if it is public.
+    #[must_use]
+    pub fn print(&self) -> Option<KeyPrint> {
+        self.print
     }
 
     /// Whether it may be used with `algorithm`.

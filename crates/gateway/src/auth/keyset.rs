@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use super::jose::Named;
 use super::keys::VerifyingKey;
 use super::{Algorithm, TokenError};
+use crate::principal::KeyPrint;
 use crate::secret::Secret;
 
 /// Keys, each of which may have a name.
@@ -79,29 +80,34 @@ impl KeySet {
         self.keys.iter().any(|key| key.is_for(algorithm))
     }
 
-    /// Whether `signature` over `signed` was made with one of the keys that a token with this header can mean.
+    /// The key that `signature` over `signed` was made with, if it is one that a token with this header can mean.
     ///
     /// A key without a name, alone or among such, is meant by any token: whoever was given one key as a file knows no
     /// name for it, and tokens may carry the issuer's. Where keys have names, a token's `kid` means the key of that name
     /// or none.
-    pub(super) fn verify(&self, named: Named<'_>, signed: &[u8], signature: &[u8]) -> Result<(), TokenError> {
-        let verifies = |key: &VerifyingKey| key.verifies(named.algorithm, signed, signature);
-        let is_right = match named.key_id.filter(|_| !self.by_id.is_empty()) {
+    pub(super) fn verify(
+        &self,
+        named: Named<'_>,
+        signed: &[u8],
+        signature: &[u8],
+    ) -> Result<Option<KeyPrint>, TokenError> {
+        let verifies = |key: &&VerifyingKey| key.verifies(named.algorithm, signed, signature);
+        let right = match named.key_id.filter(|_| !self.by_id.is_empty()) {
             Some(id) => {
                 let key = self.by_id.get(id).and_then(|index| self.keys.get(*index));
                 let key = key.ok_or(TokenError::KeyUnknown)?;
                 if !key.is_for(named.algorithm) {
                     return Err(TokenError::AlgorithmRefused);
                 }
-                verifies(key)
+                Some(key).filter(verifies)
             }
             None if !self.has_key_for(named.algorithm) => return Err(TokenError::AlgorithmRefused),
             None => {
                 let meant = self.keys.iter().filter(|key| key.is_for(named.algorithm));
-                meant.take(KEYS_TRIED_MAX).any(verifies)
+                meant.take(KEYS_TRIED_MAX).find(verifies)
             }
         };
-        if is_right { Ok(()) } else { Err(TokenError::SignatureRefused) }
+        right.map(VerifyingKey::print).ok_or(TokenError::SignatureRefused)
     }
 }
 

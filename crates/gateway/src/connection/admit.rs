@@ -17,10 +17,10 @@ use tokio::time::{timeout, timeout_at};
 use super::ending::{Ending, millis};
 use super::relay::{Application, Outcome, Relay, Unauthenticated};
 use super::secure::{Secured, secure};
-use super::{Door, Gate, NoRoom, Phase, Record, Route, WayIn};
+use super::{Door, Gate, NoRoom, Phase, Record, Route, WayIn, verify};
 use crate::auth::certificate::{self, CertificateError};
 use crate::auth::credential::{self, Credential, Fault, Shown};
-use crate::auth::{Authenticator, CredentialSource, TokenError};
+use crate::auth::{Authenticator, CredentialSource};
 use crate::backend::Backend;
 use crate::backend::echo::Echoing;
 use crate::backend::handler::{Handling, Session};
@@ -59,7 +59,7 @@ where
         }
     };
     let Accepted { route, answer, compression, standing } =
-        match judge(gate, &door, &head, &peer, record, &pulse) {
+        match judge(gate, &door, &head, &peer, record, &pulse).await {
             Ok(accepted) => accepted,
             Err(refused) => return Err(refuse(socket, refused).await),
         };
@@ -112,7 +112,7 @@ enum Standing {
 }
 
 /// Judges the request: which route it leads to, whether that route takes it, and who speaks.
-fn judge(
+async fn judge(
     gate: &Arc<Gate>,
     door: &Door,
     head: &Head,
@@ -127,7 +127,7 @@ fn judge(
     // Known also where the route does not take the request.
     record.route = Some(Arc::clone(route));
     entrance.check_origin(&request, peer)?;
-    let standing = match identify(gate, entrance, &request, peer, record, pulse) {
+    let standing = match identify(gate, entrance, &request, peer, record, pulse).await {
         Err(refused) if route.refuse == RefuseBy::Close && refused.can_close() => {
             Standing::Unwelcome(refused)
         }
@@ -139,7 +139,7 @@ fn judge(
 }
 
 /// Who speaks, as far as the request says.
-fn identify(
+async fn identify(
     gate: &Arc<Gate>,
     entrance: &Entrance<Arc<Route>>,
     request: &Request<'_>,
@@ -174,13 +174,13 @@ fn identify(
         entrance.check_origin_of_ambient(request, peer)?;
     }
     let leeway = leeway_of(&shown, authenticator);
-    let principal = verify(gate, authenticator, route, shown)?;
+    let principal = verify(gate, authenticator, route, shown).await?;
     record.begin_session(gate, route, principal, leeway, pulse)?;
     Ok(Standing::Known)
 }
 
 /// Who shows this.
-fn verify(
+async fn verify(
     gate: &Gate,
     authenticator: &Authenticator,
     route: &Route,
@@ -188,9 +188,9 @@ fn verify(
 ) -> Result<Principal, Refused> {
     let clock = &gate.facilities.clock;
     match shown {
-        Shown::Token(token) => authenticator
-            .verify(token.as_bytes(), clock.unix_now())
-            .map_err(|error| Refused::by_token(&error)),
+        Shown::Token(token) => verify::verify(route, authenticator, token.as_bytes(), clock)
+            .await
+            .map_err(|error| Refused::detailed(error.reason(), &error)),
         Shown::Ticket(ticket) => gate
             .tickets
             .take(ticket, &route.name, clock.now(), clock.unix_now())
@@ -217,11 +217,6 @@ fn shown_by_message<'m>(message: &'m str, sources: &[CredentialSource]) -> Shown
 }
 
 impl Refused {
-    fn by_token(error: &TokenError) -> Self {
-        let reason = if error.is_expired() { Reason::TokenExpired } else { Reason::TokenInvalid };
-        Self::detailed(reason, error)
-    }
-
     /// Whether the client can hear of it by a Close, behind a `101`.
     fn can_close(&self) -> bool {
         self.reason.row().close.is_some()
@@ -315,6 +310,7 @@ where
     let shown = shown_by_message(text, &authenticator.config().credentials);
     let leeway = leeway_of(&shown, authenticator);
     let begun = verify(gate, authenticator, route, shown)
+        .await
         .and_then(|principal| record.begin_session(gate, route, principal, leeway, pulse));
     match begun {
         Ok(()) => {

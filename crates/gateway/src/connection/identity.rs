@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::ending::Ending;
 use super::relay::Relay;
+use super::verify::{Unverified, verify};
 use super::{Facilities, Gate, Record, Route};
 use crate::clock::Moment;
 use crate::principal::Principal;
@@ -94,11 +95,11 @@ impl Record {
 }
 
 /// The client sent another token over its connection: the session goes on with it, or ends.
-pub(super) fn refresh<S>(gate: &Gate, record: &mut Record, relay: &mut Relay<S>, token: &[u8])
+pub(super) async fn refresh<S>(gate: &Gate, record: &mut Record, relay: &mut Relay<S>, token: &[u8])
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
 {
-    match try_refresh(gate, record, token) {
+    match try_refresh(gate, record, token).await {
         Ok(Some((principal, term))) => relay.refreshed(&principal, term),
         // It has been told to end, which the relay is about to see.
         Ok(None) => {}
@@ -106,7 +107,7 @@ where
     }
 }
 
-fn try_refresh(
+async fn try_refresh(
     gate: &Gate,
     record: &mut Record,
     token: &[u8],
@@ -115,9 +116,14 @@ fn try_refresh(
     let (Some(route), Some(live)) = (&record.route, record.session()) else { return Ok(None) };
     let Some(authenticator) = &route.authenticator else { return Ok(None) };
     let config = authenticator.config();
-    let principal = authenticator
-        .verify(token, clock.unix_now())
-        .map_err(|error| refresh_refused(Reason::RefreshRefused, &error))?;
+    let verified = verify(route, authenticator, token, clock).await;
+    let principal = verified.map_err(|error| {
+        let reason = match error {
+            Unverified::Token(_) => Reason::RefreshRefused,
+            Unverified::NoKeys => error.reason(),
+        };
+        refresh_refused(reason, &error)
+    })?;
     let principal = Arc::new(principal);
     let term = Term::new(&principal, config.leeway, config.sessions.expiry_warning, &gate.facilities);
     match live.refresh(Arc::clone(&principal), clock.unix_now()) {

@@ -3,54 +3,13 @@
 //! Believes a document only where it names the very issuer that was asked (§4.3), and goes on only to an address that an
 //! operator could have written. Both requests share one deadline. Comes after `fetch.rs`, before `source.rs`.
 
-use std::str::FromStr;
-
 use serde_json::Value;
 use tokio::time::timeout;
 
 use super::fetch::{Bounds, FetchError, Trust, get};
+use crate::auth::{Issuer, KeyLocation};
 use crate::json;
 use crate::url::{Url, UrlError};
-
-/// Where keys lie.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Location {
-    /// At this address.
-    Url(Url),
-    /// Where this issuer's document says.
-    Issuer(Issuer),
-}
-
-impl Location {
-    /// The address that is asked first; its host is the one that an operator knows it by.
-    pub(crate) fn url(&self) -> &Url {
-        match self {
-            Self::Url(url) => url,
-            Self::Issuer(issuer) => &issuer.document,
-        }
-    }
-}
-
-/// An issuer whose document can be asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Issuer {
-    /// Exactly as tokens name it.
-    name: String,
-    document: Url,
-}
-
-impl FromStr for Issuer {
-    type Err = UrlError;
-
-    fn from_str(name: &str) -> Result<Self, UrlError> {
-        if name.contains('?') {
-            return Err(UrlError::HasQuery);
-        }
-        // §4.1: a slash at the end is taken away first.
-        let document = format!("{}{DOCUMENT_PATH}", name.strip_suffix('/').unwrap_or(name)).parse()?;
-        Ok(Self { name: name.to_owned(), document })
-    }
-}
 
 /// Why there are no bytes that could be keys.
 #[derive(Debug, thiserror::Error)]
@@ -71,13 +30,13 @@ pub(crate) enum LocateError {
 
 /// What lies at `location`.
 pub(crate) async fn fetch(
-    location: &Location,
+    location: &KeyLocation,
     trust: &Trust,
     bounds: Bounds,
 ) -> Result<Vec<u8>, LocateError> {
     match location {
-        Location::Url(url) => get(url, trust, bounds).await.map_err(LocateError::Keys),
-        Location::Issuer(issuer) => {
+        KeyLocation::Url(url) => get(url, trust, bounds).await.map_err(LocateError::Keys),
+        KeyLocation::Issuer(issuer) => {
             let too_slow = LocateError::Document(FetchError::TooSlow(bounds.deadline));
             let both = Box::pin(async {
                 let url = discover(issuer, trust, bounds).await?;
@@ -90,20 +49,18 @@ pub(crate) async fn fetch(
 
 /// Where `issuer` says that its keys are.
 async fn discover(issuer: &Issuer, trust: &Trust, bounds: Bounds) -> Result<Url, LocateError> {
-    let document = get(&issuer.document, trust, bounds).await.map_err(LocateError::Document)?;
+    let document = get(issuer.document(), trust, bounds).await.map_err(LocateError::Document)?;
     let text = str::from_utf8(&document).map_err(|_| LocateError::NotJson)?;
     let document = json::parse(text).map_err(|_| LocateError::NotJson)?;
     // §4.3: identical, so that neither of two issuers at one host can speak for the other.
-    if document.get("issuer").and_then(Value::as_str) != Some(&*issuer.name) {
+    if document.get("issuer").and_then(Value::as_str) != Some(issuer.name()) {
         return Err(LocateError::IssuerDiffers);
     }
     let address = document.get("jwks_uri").and_then(Value::as_str).ok_or(LocateError::NoAddress)?;
     let url: Url = address.parse().map_err(LocateError::AddressRefused)?;
     // Who is elsewhere has no business on this machine.
-    if issuer.document.is_secure() && !url.is_secure() {
+    if issuer.document().is_secure() && !url.is_secure() {
         return Err(LocateError::AddressRefused(UrlError::NotEncrypted));
     }
     Ok(url)
 }
-
-const DOCUMENT_PATH: &str = "/.well-known/openid-configuration";

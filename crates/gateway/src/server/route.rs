@@ -137,6 +137,7 @@ impl Route {
         let route = connection::Route {
             name: self.name.into(),
             authenticator,
+            keys: None,
             refuse: self.refuse,
             backend: self.backend,
             terms: Arc::new(terms),

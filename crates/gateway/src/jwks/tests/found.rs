@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use super::super::discovery::{Issuer, LocateError, Location, fetch};
+use super::super::discovery::{LocateError, fetch};
 use super::super::fetch::{Bounds, FetchError, Trust};
 use super::site::{Answer, Authority, Site};
+use crate::auth::{Issuer, KeyLocation};
 use crate::url::UrlError;
 
 const DOCUMENT: &str = "/.well-known/openid-configuration";
@@ -28,7 +29,7 @@ async fn found(
     .await;
     listener_name.set(site.name("")).unwrap();
     let issuer: Issuer = site.name(path).parse().unwrap();
-    (fetch(&Location::Issuer(issuer), &Trust::System, Bounds::default()).await, site)
+    (fetch(&KeyLocation::Issuer(issuer), &Trust::System, Bounds::default()).await, site)
 }
 
 #[tokio::test]
@@ -90,7 +91,7 @@ async fn a33_an_issuer_elsewhere_does_not_lead_to_this_machine() {
     )
     .await;
     name.set(site.name("")).unwrap();
-    let location = Location::Issuer(site.name("").parse().unwrap());
+    let location = KeyLocation::Issuer(site.name("").parse().unwrap());
     let keys = fetch(&location, &Trust::File(authority.file()), Bounds::default()).await;
     assert!(matches!(keys, Err(LocateError::AddressRefused(UrlError::NotEncrypted))), "{keys:?}");
     assert_eq!(inner.connections(), 0);
@@ -104,20 +105,8 @@ async fn a33_a_document_is_bounded_as_keys_are() {
     assert!(matches!(keys, Err(LocateError::Document(FetchError::TooLong(_)))), "{keys:?}");
     // A document that takes most of the time leaves less for the keys.
     let site = Site::start(Answer::Unfinished(Vec::new())).await;
-    let location = Location::Issuer(site.name("").parse().unwrap());
+    let location = KeyLocation::Issuer(site.name("").parse().unwrap());
     let bounds = Bounds { deadline: Duration::from_millis(200), ..Bounds::default() };
     let keys = fetch(&location, &Trust::System, bounds).await;
     assert!(matches!(keys, Err(LocateError::Document(FetchError::TooSlow(_)))), "{keys:?}");
-}
-
-#[test]
-fn an_issuer_is_an_address_without_a_query() {
-    for (name, error) in [
-        ("https://issuer.example/?a", UrlError::HasQuery),
-        ("https://issuer.example/#a", UrlError::HasFragment),
-        ("http://issuer.example", UrlError::NotEncrypted),
-        ("issuer", UrlError::SchemeRefused),
-    ] {
-        assert_eq!(name.parse::<Issuer>(), Err(error), "{name}");
-    }
 }
