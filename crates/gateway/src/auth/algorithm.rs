@@ -4,7 +4,7 @@
 
 /// A signature algorithm (RFC 7518 §3.1, RFC 8037 §3.1).
 ///
-/// Not among them, on purpose: `none`; `ES512`, which no issuer that we know of uses by default; `ES256K`.
+/// `none` is not among them, and never will be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Algorithm {
     /// HMAC with SHA-256.

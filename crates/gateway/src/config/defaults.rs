@@ -524,12 +524,13 @@ pub(super) static REQUIRED: [Required; 18] = [
     },
     Required {
         key: "auth.*.algorithms",
-        allowed: "[\"HS256\"]",
+        allowed: "a list such as [\"ES256\"]: HS256, HS384, HS512 with a secret; RS256, RS384, RS512, PS256, PS384, PS512, \
+                  ES256, ES384, EdDSA with public keys",
         reason: "A token's own header must not choose how it is checked.",
     },
     Required {
         key: "auth.*.keys",
-        allowed: "{ secret_file = \"…\" }",
+        allowed: "one of { secret_file = \"…\" }, { public_key_file = \"…\" } and { jwks_file = \"…\" }",
         reason: "There is no built-in key anywhere.",
     },
     Required {

@@ -14,6 +14,7 @@ use crate::observe::{ErrorFile, LogFormat, LogLevel};
 use crate::route::{Echo, Notice, Origins, PathPattern};
 use crate::session::{self, AtLimit};
 
+mod keys;
 mod refusals;
 mod tls;
 
@@ -421,7 +422,6 @@ fn every_key_of_the_example_is_supported_or_refused_as_not_supported_yet() {
         "routes.chat.inspect",
         "routes.chat.inspect_replies",
         "routes.chat.limits.messages_per_second",
-        "auth.users.algorithms[0]",
         "auth.users.keys.jwks_url",
         "auth.users.failures_per_client_per_minute",
         "firewall.trusted_proxies",
