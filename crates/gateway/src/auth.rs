@@ -59,7 +59,12 @@ impl Authenticator {
 
     /// Verifies with `keys` from now on. Sessions that have begun go on.
     pub fn set_keys(&self, keys: KeySet) {
-        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
+        self.share_keys(Arc::new(keys));
+    }
+
+    /// Verifies with `keys` from now on, as others do.
+    pub(crate) fn share_keys(&self, keys: Arc<KeySet>) {
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
     }
 
     /// What it verifies with now.

@@ -7,11 +7,13 @@
 
 mod discovery;
 mod fetch;
+mod file;
 mod source;
 
 pub(crate) use discovery::fetch;
 pub(crate) use fetch::{Bounds, Trust};
-pub(crate) use source::{Event, Source, Timing};
+pub(crate) use file::WatchedFile;
+pub(crate) use source::{Event, Source, Timing, chain};
 
 #[cfg(test)]
 mod tests;

@@ -6,6 +6,7 @@
 mod accept;
 mod builder;
 mod certificates;
+mod keys;
 mod route;
 mod start;
 mod upkeep;
@@ -31,6 +32,8 @@ use crate::pulse::Signal;
 use crate::reason::Reason;
 use crate::session::Sessions;
 
+use keys::KeyPlaces;
+
 pub use builder::Builder;
 pub use route::{Access, Route};
 pub use start::{BindError, StartError};
@@ -40,6 +43,7 @@ pub use start::{BindError, StartError};
 pub struct Server {
     gate: Arc<Gate>,
     firewall: Arc<Firewall>,
+    keys: KeyPlaces,
     bound: Vec<Bound>,
     skipped: Vec<BindError>,
     admin: Option<TcpListener>,
@@ -180,6 +184,7 @@ impl Server {
         for encryption in encrypted.cloned() {
             tasks.spawn(certificates::keep(encryption, gate.facilities.clock.clone()));
         }
+        self.keys.keep(&gate, &mut tasks);
         let (stop_admin, stopped) = watch::channel(false);
         let mut admin_tasks = JoinSet::new();
         if let Some(listener) = self.admin {

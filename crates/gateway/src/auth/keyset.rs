@@ -74,6 +74,12 @@ impl KeySet {
         &self.keys
     }
 
+    /// Whether it has this key.
+    #[must_use]
+    pub fn has(&self, key: KeyPrint) -> bool {
+        self.keys.iter().any(|own| own.print() == Some(key))
+    }
+
     /// Whether a key is for `algorithm`.
     #[must_use]
     pub fn has_key_for(&self, algorithm: Algorithm) -> bool {

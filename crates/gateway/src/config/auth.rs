@@ -49,9 +49,10 @@ fn authenticator(context: &mut Context<'_>, value: &Value<'_>) -> Option<Config>
     let algorithms = table
         .required(context, "algorithms")
         .and_then(|value| value.list_of(context, "a list of algorithms such as [\"HS256\"]", algorithm));
-    let keys = table.required(context, "keys").and_then(|value| keys::read(context, &value));
-    let keys = keys.and_then(|keys| keys.fitting(context, algorithms.as_deref()?));
     let issuer = table.required(context, "issuer").and_then(|value| expected(context, &value));
+    let keys = table.required(context, "keys");
+    let keys = keys.and_then(|value| keys::read(context, &value, issuer.as_ref()));
+    let keys = keys.and_then(|keys| keys.fitting(context, algorithms.as_deref()?));
     let audience = table.required(context, "audience").and_then(|value| expected(context, &value));
     let subject_claims = match table.take(defaults::SUBJECT_CLAIMS.name()) {
         None => Some(vec![DEFAULT_SUBJECT_CLAIM.to_owned()]),

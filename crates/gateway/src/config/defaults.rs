@@ -275,6 +275,21 @@ pub(super) static LEEWAY: Amount = Amount::new(
     [0, 30 * SECOND],
     "Clocks kept by NTP differ by far less; every second of leeway is a second that an expired token lives on.",
 );
+pub(super) static KEYS_REFRESH_INTERVAL: Amount = Amount::new(
+    "auth.*.keys.refresh_interval",
+    Unit::Milliseconds,
+    300 * SECOND,
+    [SECOND, DAY],
+    "A key that an issuer withdraws is out of use within minutes; one request in that time is nothing to any issuer.",
+);
+pub(super) static KEYS_STALE_MAX: Amount = Amount::new(
+    "auth.*.keys.stale_max",
+    Unit::Milliseconds,
+    HOUR,
+    [2 * SECOND, 30 * DAY],
+    "An issuer may be away for a while without anybody noticing; whoever cuts it off does not keep a withdrawn key in use for \
+     longer.",
+);
 pub(super) static SESSIONS_PER_SUBJECT_MAX: Amount = Amount::unlimited(
     "auth.*.sessions_per_subject_max",
     Unit::Count,
@@ -321,7 +336,7 @@ pub(super) static ERROR_FILE_FILES_MAX: Amount = Amount::new(
 );
 
 /// Every [`Amount`], in the order of docs/defaults.md.
-pub(super) static AMOUNTS: [&Amount; 26] = [
+pub(super) static AMOUNTS: [&Amount; 28] = [
     &WORKERS,
     &DRAIN_TIMEOUT,
     &BUFFERS_BYTES_MAX,
@@ -342,6 +357,8 @@ pub(super) static AMOUNTS: [&Amount; 26] = [
     &FIRST_MESSAGE_TIMEOUT,
     &TOKEN_LIFETIME_MAX,
     &LEEWAY,
+    &KEYS_REFRESH_INTERVAL,
+    &KEYS_STALE_MAX,
     &SESSIONS_PER_SUBJECT_MAX,
     &EXPIRY_WARNING,
     &CONNECTIONS_PER_CLIENT_MAX,
@@ -530,7 +547,8 @@ pub(super) static REQUIRED: [Required; 18] = [
     },
     Required {
         key: "auth.*.keys",
-        allowed: "one of { secret_file = \"…\" }, { public_key_file = \"…\" } and { jwks_file = \"…\" }",
+        allowed: "one of { secret_file = \"…\" }, { public_key_file = \"…\" }, { jwks_file = \"…\" }, { jwks_url = \"…\" } and \
+                  { issuer_discovery = true }",
         reason: "There is no built-in key anywhere.",
     },
     Required {

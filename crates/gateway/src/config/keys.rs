@@ -1,4 +1,5 @@
-//! Reads `auth.NAME.keys`: one source of keys, its file, and whether the algorithms are such that its keys can be used.
+//! Reads `auth.NAME.keys`: one source of keys, its file or address, and whether the algorithms are such that its keys can be
+//! used. Fetches nothing: the server does, once it runs.
 //!
 //! Never prints a key: a problem with one names its file, and what a file's content should have been. Called by `auth.rs`,
 //! which has read the algorithms before.
@@ -6,17 +7,22 @@
 use std::error::Error;
 use std::fs::File;
 use std::io::Read as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
 use super::auth::not_empty;
+use super::defaults;
 use super::problem::ProblemKind;
-use super::read::{Context, Place, Value};
+use super::read::{Context, Place, Table, Value};
 use crate::auth::jwks::{self, JWKS_BYTES_MAX};
-use crate::auth::{Algorithm, KeyKind, KeySet, Keys, PEM_BYTES_MAX, VerifyingKey};
+use crate::auth::{
+    Algorithm, Expected, KeyKind, KeyLocation, KeySet, Keys, PEM_BYTES_MAX, RemoteKeys, VerifyingKey,
+};
+use crate::jwks::Trust;
 use crate::secret::Secret;
+use crate::url::UrlError;
 
 /// Keys as they were read, not yet held against the algorithms.
 pub(super) struct Draft {
@@ -30,27 +36,39 @@ enum DraftKeys {
     /// One key that somebody chose.
     Public(VerifyingKey),
     /// What an issuer publishes, which may be for more than this.
-    Set(KeySet),
+    File(PathBuf, KeySet),
+    /// What an issuer will have published.
+    Remote(RemoteKeys),
 }
 
-/// Reads `keys = { secret_file = "…" }` and its like.
-pub(super) fn read(context: &mut Context<'_>, value: &Value<'_>) -> Option<Draft> {
+/// Reads `keys = { secret_file = "…" }` and its like, for tokens of `issuer`.
+pub(super) fn read(context: &mut Context<'_>, value: &Value<'_>, issuer: Option<&Expected>) -> Option<Draft> {
     let mut table = value.table(context)?;
     let secret = table.take("secret_file");
     let public_key = table.take("public_key_file");
     let jwks = table.take("jwks_file");
-    let draft = match (&secret, &public_key, &jwks) {
-        (Some(value), None, None) => secret_file(context, value).map(DraftKeys::Secret),
-        (None, Some(value), None) => public_key_file(context, value).map(DraftKeys::Public),
-        (None, None, Some(value)) => jwks_file(context, value).map(DraftKeys::Set),
-        (None, None, None) => {
-            if !table.has_later_key() {
-                let advice = format!("write {SOURCES}; a key itself never stands in a configuration");
-                context.report_unseen(&value.place, ProblemKind::Missing, "names no key", &advice);
-            }
+    let url = table.take("jwks_url");
+    let discovery = table.take("issuer_discovery");
+    let draft = match (&secret, &public_key, &jwks, &url, &discovery) {
+        (Some(value), None, None, None, None) => secret_file(context, value).map(DraftKeys::Secret),
+        (None, Some(value), None, None, None) => public_key_file(context, value).map(DraftKeys::Public),
+        (None, None, Some(value), None, None) => {
+            jwks_file(context, value).map(|(path, set)| DraftKeys::File(path, set))
+        }
+        (None, None, None, Some(value), None) => {
+            let location = jwks_url(context, value);
+            remote(context, &mut table, location)
+        }
+        (None, None, None, None, Some(value)) => {
+            let location = issuer_discovery(context, value, issuer);
+            remote(context, &mut table, location)
+        }
+        (None, None, None, None, None) => {
+            let advice = format!("write {SOURCES}; a key itself never stands in a configuration");
+            context.report_unseen(&value.place, ProblemKind::Missing, "names no key", &advice);
             None
         }
-        (_, _, _) => {
+        (_, _, _, _, _) => {
             let wrong = "names several sources of keys, and there can be one";
             let advice = format!("write {SOURCES}, and no other");
             context.report_unseen(&value.place, ProblemKind::NotAllowed, wrong, &advice);
@@ -58,7 +76,8 @@ pub(super) fn read(context: &mut Context<'_>, value: &Value<'_>) -> Option<Draft
         }
     };
     table.finish(context);
-    let place = secret.or(public_key).or(jwks).map_or_else(|| value.place.clone(), |value| value.place);
+    let named = secret.or(public_key).or(jwks).or(url).or(discovery);
+    let place = named.map_or_else(|| value.place.clone(), |value| value.place);
     draft.map(|keys| Draft { keys, place })
 }
 
@@ -76,7 +95,7 @@ impl Draft {
                 all_fit = false;
             }
         }
-        if let DraftKeys::Set(set) = &self.keys
+        if let DraftKeys::File(_, set) = &self.keys
             && all_fit
             && !algorithms.iter().any(|(algorithm, _)| set.has_key_for(*algorithm))
         {
@@ -92,7 +111,8 @@ impl Draft {
         Some(match self.keys {
             DraftKeys::Secret(secret) => Keys::Secret(secret),
             DraftKeys::Public(key) => Keys::Set(Arc::new(KeySet::of(key))),
-            DraftKeys::Set(set) => Keys::Set(Arc::new(set)),
+            DraftKeys::File(path, set) => Keys::File(path, Arc::new(set)),
+            DraftKeys::Remote(remote) => Keys::Remote(remote),
         })
     }
 
@@ -111,7 +131,7 @@ impl Draft {
                 format!("needs a secret of at least {} bytes", algorithm.secret_bytes_min()),
                 "the one in secret_file is shorter; `openssl rand -hex 32` makes one of 64 bytes".to_owned(),
             )),
-            DraftKeys::Public(_) | DraftKeys::Set(_) if is_for_secrets => Some((
+            DraftKeys::Public(_) | DraftKeys::File(..) | DraftKeys::Remote(_) if is_for_secrets => Some((
                 "is for secrets, and a public key is none: whoever knows it could sign".to_owned(),
                 "write the algorithm that the issuer signs by, such as ES256 or RS256, or secret_file"
                     .to_owned(),
@@ -120,7 +140,7 @@ impl Draft {
                 format!("is not for the key in public_key_file, which is {}", key.kind().words()),
                 format!("write {}", listed(key.kind().algorithms())),
             )),
-            DraftKeys::Secret(_) | DraftKeys::Public(_) | DraftKeys::Set(_) => None,
+            DraftKeys::Secret(_) | DraftKeys::Public(_) | DraftKeys::File(..) | DraftKeys::Remote(_) => None,
         }
     }
 }
@@ -167,11 +187,99 @@ fn public_key_file(context: &mut Context<'_>, value: &Value<'_>) -> Option<Verif
     used(context, value, VerifyingKey::from_pem(&bytes), advice)
 }
 
-fn jwks_file(context: &mut Context<'_>, value: &Value<'_>) -> Option<KeySet> {
+fn jwks_file(context: &mut Context<'_>, value: &Value<'_>) -> Option<(PathBuf, KeySet)> {
     let advice = "write the name of a file with the issuer's key set (JSON, RFC 7517), relative to the \
                   configuration's folder";
     let bytes = file(context, value, JWKS_BYTES_MAX, advice)?;
-    used(context, value, jwks::parse(&bytes), advice)
+    let set = used(context, value, jwks::parse(&bytes), advice)?;
+    let text = value.text(context)?;
+    Some((context.resolve(&text), set))
+}
+
+fn jwks_url(context: &mut Context<'_>, value: &Value<'_>) -> Option<KeyLocation> {
+    let text = not_empty(context, value)?;
+    match text.parse() {
+        Ok(url) => Some(KeyLocation::Url(url)),
+        Err(error) => {
+            let advice =
+                "write the address of the issuer's key set, such as \"https://issuer.example/jwks.json\"";
+            // There may be a password in it.
+            context.report_unseen(
+                &value.place,
+                ProblemKind::NotAllowed,
+                &UrlError::to_string(&error),
+                advice,
+            );
+            None
+        }
+    }
+}
+
+/// Reads `issuer_discovery = true`: the issuer's own document says where its keys are.
+fn issuer_discovery(
+    context: &mut Context<'_>,
+    value: &Value<'_>,
+    issuer: Option<&Expected>,
+) -> Option<KeyLocation> {
+    if !value.boolean(context)? {
+        value.not_allowed(context, "names no key", &format!("write {SOURCES}"));
+        return None;
+    }
+    let found = match issuer? {
+        Expected::Any => Err("needs the one issuer to ask, and issuer is \"any\"".to_owned()),
+        Expected::Exactly(name) => {
+            name.parse().map_err(|error: UrlError| format!("asks the issuer, whose name {error}"))
+        }
+    };
+    match found {
+        Ok(issuer) => Some(KeyLocation::Issuer(issuer)),
+        Err(wrong) => {
+            let advice =
+                "write the issuer's address as issuer, exactly as its tokens have it, or jwks_url here";
+            context.report(&value.place, ProblemKind::NotAllowed, &wrong, advice);
+            None
+        }
+    }
+}
+
+/// Reads what else is said of keys that are fetched.
+fn remote(
+    context: &mut Context<'_>,
+    table: &mut Table<'_>,
+    location: Option<KeyLocation>,
+) -> Option<DraftKeys> {
+    let authorities = table.take("jwks_ca_file");
+    let authorities_file = match &authorities {
+        None => Some(None),
+        Some(value) => authorities_file(context, value).map(Some),
+    };
+    let refresh_interval = table.deadline(context, &defaults::KEYS_REFRESH_INTERVAL);
+    let stale_max_value = table.peek(defaults::KEYS_STALE_MAX.name());
+    let stale_max = table.deadline(context, &defaults::KEYS_STALE_MAX);
+    if stale_max <= refresh_interval {
+        let wrong = "is not longer than refresh_interval: good keys would be too old before they are renewed";
+        let advice = "write several times the refresh_interval, so that an issuer may be away for a while";
+        let place = stale_max_value.map_or_else(|| table.place().clone(), |value| value.place);
+        context.report(&place, ProblemKind::NotAllowed, wrong, advice);
+        return None;
+    }
+    let (location, authorities_file) = (location?, authorities_file?);
+    Some(DraftKeys::Remote(RemoteKeys { location, authorities_file, refresh_interval, stale_max }))
+}
+
+/// A file of authorities, held against what it must be.
+fn authorities_file(context: &mut Context<'_>, value: &Value<'_>) -> Option<PathBuf> {
+    let text = not_empty(context, value)?;
+    let path = context.resolve(&text);
+    match Trust::File(path.clone()).check() {
+        Ok(()) => Some(path),
+        Err(error) => {
+            let advice = "write the name of a file with the certificates, in PEM, of the authorities that sign for the \
+                          address, relative to the configuration's folder";
+            context.report(&value.place, ProblemKind::File, &error.to_string(), advice);
+            None
+        }
+    }
 }
 
 /// What a file's content was made into, or a problem that says why nothing.
@@ -251,7 +359,8 @@ pub(super) fn readable_by_others(_path: &Path) -> bool {
 }
 
 /// What may be written, for messages.
-const SOURCES: &str = "one of { secret_file = \"…\" }, { public_key_file = \"…\" } and { jwks_file = \"…\" }";
+const SOURCES: &str = "one of { secret_file = \"…\" }, { public_key_file = \"…\" }, { jwks_file = \"…\" }, { jwks_url = \"…\" } \
+                       and { issuer_discovery = true }";
 /// The least bytes of an HMAC key: 256 bits.
 const SECRET_BYTES_MIN: usize = 32;
 /// The most bytes of a file with a secret.

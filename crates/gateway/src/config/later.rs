@@ -25,7 +25,6 @@ const KEYS: &[(&str, &str)] = &[
     ("routes.*.inspect_replies", "leave it out: messages are not inspected"),
     ("routes.*.limits.messages_per_second", "leave it out: messages are not counted over time"),
     ("routes.*.limits.bytes_per_second", "leave it out: bytes are not counted over time"),
-    ("auth.*.keys.jwks_url", "write jwks_file, and fetch the key set with a program of your own"),
     ("auth.*.failures_per_client_per_minute", "leave it out: failures are not counted by client"),
     ("firewall.allow", "leave it out: every address may connect"),
     ("firewall.deny", "leave it out, and deny addresses in front of Drawgate"),

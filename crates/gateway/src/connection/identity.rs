@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::ending::Ending;
 use super::relay::Relay;
-use super::verify::{Unverified, verify};
+use super::verify::{Unverified, is_withdrawn, verify};
 use super::{Facilities, Gate, Record, Route};
 use crate::clock::Moment;
 use crate::principal::Principal;
@@ -77,7 +77,11 @@ impl Record {
             session: None,
         }));
         let opening = Opening { route: &route.name, client: self.client, connection: self.connection, pulse };
+        let key = principal.key;
         let guard = gate.sessions.open(principal, &opening, config, clock.unix_now())?;
+        if is_withdrawn(route, key) {
+            return Err(Refused::detailed(Reason::TokenRevoked, &"its key has just been withdrawn"));
+        }
         route.terms.metrics.session_began();
         identity.session = Some(guard);
         Ok(())
@@ -133,6 +137,9 @@ async fn try_refresh(
         Err(error @ RefreshError::SubjectDiffers) => {
             return Err(refresh_refused(Reason::RefreshRefused, &error));
         }
+    }
+    if is_withdrawn(route, principal.key) {
+        return Err(refresh_refused(Reason::TokenRevoked, &"its key has just been withdrawn"));
     }
     gate.observer.session_refreshed();
     if let Some(identity) = &mut record.identity {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::Route;
 use crate::auth::{Authenticator, TokenError};
 use crate::clock::Clock;
-use crate::principal::Principal;
+use crate::principal::{KeyPrint, Principal};
 use crate::reason::Reason;
 
 /// Why nobody is known by a token.
@@ -55,6 +55,19 @@ pub(super) async fn verify(
         }
         verified => verified,
     }
+}
+
+/// Whether the key that a token was verified with is among those that there are now. To be asked once the session is
+/// registered: a key that is withdrawn between the two would otherwise leave it behind.
+pub(super) fn is_withdrawn(route: &Route, key: Option<KeyPrint>) -> bool {
+    let Some(key) = key else { return false };
+    let keys = match (&route.keys, &route.authenticator) {
+        (Some(source), _) => source.current(),
+        (None, Some(authenticator)) => Some(authenticator.keys()),
+        (None, None) => None,
+    };
+    // Keys that are too old say nothing of it.
+    keys.is_some_and(|keys| !keys.has(key))
 }
 
 /// How long a client waits for keys to come: longer than a fetch may take.

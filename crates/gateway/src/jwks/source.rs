@@ -41,7 +41,6 @@ struct State<T> {
     flight: Flight,
     /// When somebody last caused a fetch.
     caused_at: Option<Instant>,
-    last_error: Option<Arc<str>>,
 }
 
 /// A value and where it comes from.
@@ -87,19 +86,10 @@ pub(crate) enum Event<'a, T> {
     Expired,
 }
 
-/// How a source is at one moment.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Standing {
-    /// How old the value is, if there is one, usable or not.
-    pub(crate) age: Option<Duration>,
-    /// Why the last fetch failed, if it did.
-    pub(crate) last_error: Option<Arc<str>>,
-}
-
 impl<T> Source<T> {
     /// A source that has nothing yet.
     pub(crate) fn new(timing: Timing, clock: Clock) -> Self {
-        let state = State { held: None, flight: Flight::None, caused_at: None, last_error: None };
+        let state = State { held: None, flight: Flight::None, caused_at: None };
         let (wanted, ended) = (Notify::new(), watch::Sender::new(0));
         Self { clock, timing, state: Mutex::new(state), wanted, ended }
     }
@@ -109,12 +99,6 @@ impl<T> Source<T> {
         let state = self.locked();
         let held = state.held.as_ref()?;
         (self.age(held) < self.timing.stale_max).then(|| Arc::clone(&held.value))
-    }
-
-    /// How it is, for people.
-    pub(crate) fn standing(&self) -> Standing {
-        let state = self.locked();
-        Standing { age: state.held.as_ref().map(|held| self.age(held)), last_error: state.last_error.clone() }
     }
 
     /// Asks for a newer value, because somebody has met what this one does not know, and waits at most `wait` for what comes
@@ -165,7 +149,7 @@ impl<T> Source<T> {
                 Ok(None) => tell(Event::Confirmed),
                 Err(error) => tell(Event::Failed(error)),
             }
-            self.end(taken.err());
+            self.end();
             let until = self.clock.now() + self.pause(failures);
             self.wait(until, &mut is_usable, || tell(Event::Expired)).await;
         }
@@ -199,12 +183,8 @@ impl<T> Source<T> {
     }
 
     /// Marks the end of the fetch, and wakes those who wait for it.
-    fn end(&self, error: Option<String>) {
-        {
-            let mut state = self.locked();
-            state.flight = Flight::None;
-            state.last_error = error.map(Arc::from);
-        }
+    fn end(&self) {
+        self.locked().flight = Flight::None;
         self.ended.send_modify(|ended| *ended += 1);
     }
 

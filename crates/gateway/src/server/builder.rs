@@ -11,6 +11,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
+use super::keys::KeyPlaces;
 use super::route::{self, Prepared, Route};
 use super::start::{BindError, StartError};
 use super::{Bound, Server, certificates};
@@ -214,7 +215,10 @@ impl Builder {
         };
         let observer = self.observer()?;
         let sessions = Arc::new(Sessions::new(chance.clone(), route::token_time_max(&self.routes)));
-        let routes = std::mem::take(&mut self.routes).into_iter().map(|route| route.prepare(&observer));
+        let mut keys = KeyPlaces::default();
+        let routes = std::mem::take(&mut self.routes)
+            .into_iter()
+            .map(|route| route.prepare(&observer, &mut keys, &self.clock));
         let routes = routes.collect::<Result<Vec<_>, _>>().map_err(StartError::Auth)?;
         let (bound, skipped) = self.listen_everywhere(&routes, &observer)?;
         let admin = self.admin.as_ref().map(|config| {
@@ -242,6 +246,7 @@ impl Builder {
                 sessions,
                 draining: drain_begun,
             }),
+            keys,
             bound,
             skipped,
             admin: admin.transpose()?,

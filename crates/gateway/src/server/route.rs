@@ -5,9 +5,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::keys::KeyPlaces;
 use crate::auth::{self, Authenticator};
 use crate::backend::Backend;
 use crate::backend::handler::{Erased, Handler};
+use crate::clock::Clock;
 use crate::config::RouteConfig;
 use crate::connection::{self, Terms};
 use crate::limits::Limits;
@@ -127,7 +129,14 @@ impl Route {
         Self { name, listeners, path, hosts, origins, access, notice, refuse, limits, backend }
     }
 
-    pub(super) fn prepare(self, observer: &Observer) -> Result<Prepared, auth::ConfigError> {
+    pub(super) fn prepare(
+        self,
+        observer: &Observer,
+        places: &mut KeyPlaces,
+        clock: &Clock,
+    ) -> Result<Prepared, auth::ConfigError> {
+        let name: Arc<str> = self.name.as_str().into();
+        let keys = places.source_for(self.auth(), &name, observer, clock);
         let authenticator = match self.access {
             Access::Open => None,
             Access::Token(config) => Some(Authenticator::new(config)?),
@@ -135,19 +144,21 @@ impl Route {
         let terms =
             Terms { limits: self.limits, notice: self.notice, metrics: observer.route_metrics(&self.name) };
         let route = connection::Route {
-            name: self.name.into(),
+            name,
             authenticator,
-            keys: None,
+            keys,
             refuse: self.refuse,
             backend: self.backend,
             terms: Arc::new(terms),
         };
+        let route = Arc::new(route);
+        places.watch_for(&route, observer, clock);
         Ok(Prepared {
             listeners: self.listeners,
             path: self.path,
             hosts: self.hosts,
             origins: self.origins,
-            route: Arc::new(route),
+            route,
         })
     }
 }

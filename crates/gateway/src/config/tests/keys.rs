@@ -63,7 +63,9 @@ fn keys_are_read_from_each_kind_of_file() {
     ] {
         let config = folder.read(algorithms, keys).unwrap();
         assert_eq!(config.warnings, Vec::<String>::new());
-        let Keys::Set(set) = &config.auth["users"].keys else { panic!("{keys} gives no set") };
+        let (Keys::Set(set) | Keys::File(_, set)) = &config.auth["users"].keys else {
+            panic!("{keys} gives no set")
+        };
         assert_eq!(set.keys().len(), 1, "{keys}");
         assert!(
             config.auth["users"].algorithms.iter().any(|algorithm| set.has_key_for(*algorithm)),
