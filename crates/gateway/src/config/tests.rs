@@ -332,6 +332,12 @@ fn set(shape: &str, value: &str) -> String {
     if shape.starts_with("log.error_file") {
         table.insert("log".to_owned(), "error_file.path = \"e.log\"".parse::<toml::Table>().unwrap().into());
     }
+    if shape.starts_with("auth.*.keys.") {
+        let keys = "{ jwks_url = \"https://a.example\", refresh_interval = \"1s\", stale_max = \"30d\" }";
+        let auth =
+            with_auth(AUTH).replace("{ secret_file = \"token.secret\" }", keys).replace("HS256", "ES256");
+        table = auth.parse().unwrap();
+    }
     if shape.contains(".tls.") {
         table = tls::encrypted(&with_auth(AUTH)).parse().unwrap();
     }
@@ -422,7 +428,6 @@ fn every_key_of_the_example_is_supported_or_refused_as_not_supported_yet() {
         "routes.chat.inspect",
         "routes.chat.inspect_replies",
         "routes.chat.limits.messages_per_second",
-        "auth.users.keys.jwks_url",
         "auth.users.failures_per_client_per_minute",
         "firewall.trusted_proxies",
         "state",

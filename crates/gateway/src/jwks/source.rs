@@ -190,7 +190,7 @@ impl<T> Source<T> {
 
     /// How long after a fetch the next one is, where nobody wants it sooner.
     fn pause(&self, failures: u32) -> Duration {
-        let longest = self.timing.refresh_interval;
+        let longest = self.timing.refresh_interval.max(PAUSE_MIN);
         match failures.checked_sub(1) {
             None => longest,
             Some(earlier) => {
@@ -253,6 +253,8 @@ pub(crate) fn chain(error: &dyn Error) -> String {
 
 /// The time between two fetches that strangers cause.
 pub(crate) const CAUSED_INTERVAL: Duration = Duration::from_secs(30);
+/// However short a program that uses the library makes the interval.
+const PAUSE_MIN: Duration = Duration::from_millis(100);
 /// After the first failure, and doubled after each that follows.
 const RETRY_FIRST: Duration = Duration::from_secs(1);
 /// The most between two attempts while nothing comes.

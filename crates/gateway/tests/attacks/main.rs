@@ -14,6 +14,7 @@
 mod compression;
 mod credentials;
 mod exchange;
+mod fetched;
 mod framing;
 mod handshake;
 mod operations;

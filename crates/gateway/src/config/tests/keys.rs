@@ -176,3 +176,69 @@ fn o19_keys_written_where_their_files_belong_are_never_printed() {
     let inline = r#"jwks_file = '{"keys":[{"kty":"OKP","d":"hunter2.hunter2"}]}'"#;
     assert!(!folder.problem("[\"EdDSA\"]", inline).to_string().contains("hunter2"));
 }
+
+#[test]
+fn keys_are_named_by_an_address_or_by_their_issuer() {
+    let folder = Folder::new();
+    std::fs::write(folder.0.path().join("ca.pem"), authority()).unwrap();
+    let config = folder.read("[\"ES256\"]", "jwks_url = \"https://issuer.example/jwks?a=secret\"").unwrap();
+    let Keys::Remote(remote) = &config.auth["users"].keys else { panic!("it is fetched") };
+    assert_eq!(remote.location.url().to_string(), "https://issuer.example/jwks");
+    assert_eq!(remote.authorities_file, None);
+    assert_eq!((remote.refresh_interval.as_secs(), remote.stale_max.as_secs()), (300, 3600));
+    let keys = "jwks_url = \"https://[::1]\", jwks_ca_file = \"ca.pem\", refresh_interval = \"10s\", stale_max = \"1m\"";
+    let config = folder.read("[\"ES256\"]", keys).unwrap();
+    let Keys::Remote(remote) = &config.auth["users"].keys else { panic!("it is fetched") };
+    assert_eq!(remote.authorities_file, Some(folder.0.path().join("ca.pem")));
+    assert_eq!((remote.refresh_interval.as_secs(), remote.stale_max.as_secs()), (10, 60));
+    let discovered = |issuer: &str| {
+        let text = with_keys("[\"ES256\"]", "issuer_discovery = true");
+        read(&text.replace("issuer = \"any\"", &format!("issuer = \"{issuer}\"")))
+    };
+    let config = discovered("https://issuer.example/tenant/").unwrap();
+    let Keys::Remote(remote) = &config.auth["users"].keys else { panic!("it is fetched") };
+    let document = "https://issuer.example/tenant/.well-known/openid-configuration";
+    assert_eq!(remote.location.url().to_string(), document);
+    for issuer in ["any", "issuer.example", "http://issuer.example", "https://issuer.example/?a"] {
+        let problems = discovered(issuer).unwrap_err();
+        assert_eq!(problems.len(), 1, "{problems}");
+        let problem = problems.iter().next().unwrap();
+        assert_eq!(
+            (problem.kind, &*problem.key),
+            (ProblemKind::NotAllowed, "auth.users.keys.issuer_discovery")
+        );
+    }
+}
+
+#[test]
+fn a33_an_address_that_must_not_be_asked_is_refused_here_already() {
+    let folder = Folder::new();
+    for (keys, key, kind) in [
+        ("jwks_url = \"http://issuer.example/jwks\"", "jwks_url", ProblemKind::NotAllowed),
+        ("jwks_url = \"http://10.0.0.1/jwks\"", "jwks_url", ProblemKind::NotAllowed),
+        ("jwks_url = \"https://me:hunter2@issuer.example\"", "jwks_url", ProblemKind::NotAllowed),
+        ("jwks_url = \"https://issuer.example/#a\"", "jwks_url", ProblemKind::NotAllowed),
+        ("jwks_url = \"\"", "jwks_url", ProblemKind::NotAllowed),
+        ("jwks_url = 7", "jwks_url", ProblemKind::WrongType),
+        ("issuer_discovery = false", "issuer_discovery", ProblemKind::NotAllowed),
+        ("issuer_discovery = \"yes\"", "issuer_discovery", ProblemKind::WrongType),
+        ("jwks_url = \"https://a.example\", jwks_ca_file = \"none.pem\"", "jwks_ca_file", ProblemKind::File),
+        ("jwks_url = \"https://a.example\", jwks_ca_file = \"jwks.json\"", "jwks_ca_file", ProblemKind::File),
+        ("jwks_url = \"https://a.example\", stale_max = \"5m\"", "stale_max", ProblemKind::NotAllowed),
+        ("jwks_url = \"https://a.example\", refresh_interval = \"2h\"", "keys", ProblemKind::NotAllowed),
+        ("jwks_file = \"jwks.json\", stale_max = \"1h\"", "stale_max", ProblemKind::UnknownKey),
+    ] {
+        let algorithm = if keys.contains("jwks_file") { "[\"EdDSA\"]" } else { "[\"ES256\"]" };
+        let problem = folder.problem(algorithm, keys);
+        assert_eq!((problem.kind, problem.key.rsplit('.').next()), (kind, Some(key)), "{keys}: {problem}");
+        assert!(!problem.to_string().contains("hunter2"), "{problem}");
+    }
+    let problem = folder.problem("[\"HS256\"]", "jwks_url = \"https://a.example\"");
+    assert_eq!(problem.kind, ProblemKind::NotAllowed, "{problem}");
+}
+
+fn authority() -> String {
+    let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    params.self_signed(&KeyPair::generate().unwrap()).unwrap().pem()
+}

@@ -256,7 +256,7 @@ fn authentication_that_cannot_be_done_is_refused() {
         ("[\"HS256\"]", "[\"ES512\"]", ProblemKind::NotSupportedYet),
         ("[\"HS256\"]", "\"HS256\"", ProblemKind::WrongType),
         ("{ secret_file = \"token.secret\" }", "{}", ProblemKind::Missing),
-        ("{ secret_file = \"token.secret\" }", "{ jwks_url = \"x\" }", ProblemKind::NotSupportedYet),
+        ("{ secret_file = \"token.secret\" }", "{ jwks_url = \"x\" }", ProblemKind::NotAllowed),
         ("\"chat\"", "\"\"", ProblemKind::NotAllowed),
         ("issuer =", "subject_claims = []\nissuer =", ProblemKind::NotAllowed),
     ] {
