@@ -26,7 +26,7 @@ pub struct VerifyingKey {
 }
 
 enum Ready {
-    Secret(hmac::Key),
+    Secret(Box<hmac::Key>),
     Public(ParsedPublicKey),
 }
 
@@ -52,7 +52,9 @@ impl VerifyingKey {
         let ready = KeyKind::Secret
             .algorithms()
             .filter(fits)
-            .map(|algorithm| (algorithm, Ready::Secret(hmac::Key::new(hash(algorithm), secret.expose()))))
+            .map(|algorithm| {
+                (algorithm, Ready::Secret(Box::new(hmac::Key::new(hash(algorithm), secret.expose()))))
+            })
             .collect();
         Self { kind: KeyKind::Secret, id: None, ready }
     }

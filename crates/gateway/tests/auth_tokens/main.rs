@@ -5,7 +5,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot set itself up fails")]
 
+mod algorithms;
 mod arbitrary;
 mod claims;
 mod form;
 mod made;
+mod pairs;
