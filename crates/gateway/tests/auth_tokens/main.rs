@@ -8,6 +8,7 @@
 mod algorithms;
 mod arbitrary;
 mod claims;
+mod forged;
 mod form;
 mod made;
 mod pairs;
