@@ -10,5 +10,6 @@ mod arbitrary;
 mod claims;
 mod forged;
 mod form;
+mod key_sets;
 mod made;
 mod pairs;

@@ -3,7 +3,7 @@
 use std::sync::{Arc, LazyLock};
 
 use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use drawgate::auth::{
     Algorithm, Authenticator, Config, KeyKind, KeySet, Keys, SigningKey, TokenError, VerifyingKey, jwks,
 };
@@ -171,4 +171,18 @@ pub(crate) fn with_signature(signed: &str, signature: &[u8]) -> String {
 /// A token as an issuer makes it.
 pub(crate) fn issued(algorithm: Algorithm, key_id: Option<&str>) -> String {
     signing(algorithm).token(algorithm, key_id, &claims(&json!({}))).unwrap()
+}
+
+pub(crate) fn encode(bytes: &[u8]) -> String {
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+/// The bytes of our public key of this kind, with what says what it is (RFC 5280 §4.1).
+pub(crate) fn spki(kind: KeyKind) -> Vec<u8> {
+    let body: String = pair(kind).public_pem.lines().filter(|line| !line.starts_with('-')).collect();
+    STANDARD.decode(body).unwrap()
+}
+
+pub(crate) fn pem(label: &str, der: &[u8]) -> String {
+    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", STANDARD.encode(der))
 }
