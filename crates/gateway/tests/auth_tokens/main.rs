@@ -13,3 +13,4 @@ mod form;
 mod key_sets;
 mod made;
 mod pairs;
+mod wycheproof;
