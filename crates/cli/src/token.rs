@@ -7,6 +7,7 @@
 mod inspect;
 mod issue;
 mod secret_file;
+mod signing;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -88,6 +89,8 @@ pub(crate) enum Error {
     Auth(auth::ConfigError, PathBuf),
     /// The configuration verifies with public keys, and no private one is given to sign with.
     NoSigningKey,
+    /// The file with the private key has none that can be used.
+    PrivateKey(PathBuf, auth::PemError),
     /// The token cannot be signed with that key and algorithm.
     Sign(auth::SignError),
     /// The token would expire before 1970, or after what a clock can show.
@@ -200,6 +203,9 @@ impl std::fmt::Display for Error {
                 "the configuration has public keys alone, which sign nothing: name the private one with \
                  `--private-key-file FILE`",
             ),
+            Self::PrivateKey(path, error) => {
+                write!(f, "the private key at {} cannot be used: {error}", path.display())
+            }
             Self::Sign(error) => write!(f, "the token cannot be signed: {error}"),
             Self::ExpiryOutOfRange => f.write_str(
                 "that is further from now than a clock can show: give `--expires-in` a shorter time, such as 1h",

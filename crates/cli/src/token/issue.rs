@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use drawgate::auth::{Algorithm, Config, Expected, SigningKey};
+use drawgate::auth::{Config, Expected};
 use drawgate::clock::UnixTime;
 use drawgate::json;
 use serde_json::{Map, Value};
 
+use super::signing::SigningArgs;
 use super::{Error, KeyArgs, World, print};
 
 /// `drawgate token issue …`
@@ -22,6 +23,8 @@ pub(super) struct Args {
     #[arg(long = "claim", value_name = "NAME=VALUE", value_parser = claim)]
     claims: Vec<(String, Value)>,
     #[command(flatten)]
+    signing: SigningArgs,
+    #[command(flatten)]
     key: KeyArgs,
 }
 
@@ -36,9 +39,8 @@ pub(super) fn run(args: &Args, world: &mut World<'_>) -> Result<(), Error> {
     let authenticator = args.key.authenticator(world)?;
     let config = authenticator.config();
     let claims = claims(args, config, world.now)?;
-    let algorithm = config.algorithms.first().copied().unwrap_or(Algorithm::Hs256);
-    let secret = config.keys.secret().ok_or(Error::NoSigningKey)?;
-    let token = SigningKey::secret(secret).token(algorithm, None, &claims).map_err(Error::Sign)?;
+    let (key, algorithm) = args.signing.choose(config, world)?;
+    let token = key.token(algorithm, args.signing.key_id(), &claims).map_err(Error::Sign)?;
     print(world.stdout, |out| Ok(writeln!(out, "{token}")?))?;
     match authenticator.verify(token.as_bytes(), world.now) {
         // Whoever asks for an expired token knows that it is.

@@ -13,6 +13,8 @@ use serde_json::{Value, json};
 use super::secret_file::SecretFile;
 use super::*;
 
+mod signing;
+
 #[derive(clap::Parser)]
 struct Program {
     #[command(flatten)]

@@ -29,7 +29,7 @@ pub struct VerifyingKey {
 }
 
 enum Ready {
-    Secret(hmac::Key),
+    Secret(Box<hmac::Key>),
     Public(ParsedPublicKey),
 }
 
@@ -55,7 +55,9 @@ impl VerifyingKey {
         let ready = KeyKind::Secret
             .algorithms()
             .filter(fits)
-            .map(|algorithm| (algorithm, Ready::Secret(hmac::Key::new(hash(algorithm), secret.expose()))))
+            .map(|algorithm| {
+                (algorithm, Ready::Secret(Box::new(hmac::Key::new(hash(algorithm), secret.expose()))))
+            })
             .collect();
         Self { kind: KeyKind::Secret, id: None, print: None, ready }
     }
@@ -81,9 +83,16 @@ impl VerifyingKey {
         Self::rsa(whole.map_err(|_| KeyError::Malformed)?.as_ref())
     }
 
-    /// A key of a kind whose keys are points: from the point, as SEC 1 §2.3.3 writes it, or as RFC 8032 §5.1.5 does.
+    /// A key of a kind whose keys are points: from the point, not compressed, as SEC 1 §2.3.3 writes it, or as RFC 8032
+    /// §5.1.5 does.
     pub(super) fn point(kind: KeyKind, point: &[u8]) -> Result<Self, KeyError> {
-        Self::public(kind, point)
+        let is_plain = match kind {
+            KeyKind::P256 => point.len() == 65 && point[0] == 4,
+            KeyKind::P384 => point.len() == 97 && point[0] == 4,
+            KeyKind::Ed25519 => point.len() == 32,
+            KeyKind::Secret | KeyKind::Rsa => false,
+        };
+        if is_plain { Self::public(kind, point) } else { Err(KeyError::Malformed) }
     }
 
     fn public(kind: KeyKind, bytes: &[u8]) -> Result<Self, KeyError> {

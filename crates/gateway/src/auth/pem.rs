@@ -3,9 +3,8 @@
 //! A private key where a public one belongs is refused: whoever verifies must not be able to sign. Never prints anything
 //! of a file. Reads no file either: the configuration does, and hands over what it holds.
 
-use x509_parser::asn1_rs::{FromDer as _, Oid, oid};
+use rustls::pki_types::alg_id;
 use x509_parser::pem::parse_x509_pem;
-use x509_parser::x509::SubjectPublicKeyInfo;
 use zeroize::Zeroizing;
 
 use super::KeyKind;
@@ -97,36 +96,49 @@ fn content(file: &[u8], label: &str) -> Result<Zeroizing<Vec<u8>>, PemError> {
     Ok(Zeroizing::new(block.contents))
 }
 
-/// RFC 5280 §4.1: the algorithm says what the key is, and nothing in the key may say otherwise.
+/// The key in a `SubjectPublicKeyInfo` (RFC 5280 §4.1). Its algorithm says what it is, and nothing in the key may say
+/// otherwise.
 fn from_public_key_info(der: &[u8]) -> Result<VerifyingKey, PemError> {
-    let (rest, info) = SubjectPublicKeyInfo::from_der(der).map_err(|_| KeyError::Malformed)?;
-    let key = &info.subject_public_key;
-    if !rest.is_empty() || key.unused_bits != 0 {
-        return Err(KeyError::Malformed.into());
-    }
-    let curve = || info.algorithm.parameters.as_ref().and_then(|parameters| parameters.as_oid().ok());
-    let algorithm = &info.algorithm.algorithm;
-    if *algorithm == RSA {
-        Ok(VerifyingKey::rsa(&key.data)?)
-    } else if *algorithm == ED25519 {
-        Ok(VerifyingKey::point(KeyKind::Ed25519, &key.data)?)
-    } else if *algorithm == EC && curve() == Some(P256) {
-        Ok(VerifyingKey::point(KeyKind::P256, &key.data)?)
-    } else if *algorithm == EC && curve() == Some(P384) {
-        Ok(VerifyingKey::point(KeyKind::P384, &key.data)?)
+    let (algorithm, key) = public_key_info(der).ok_or(KeyError::Malformed)?;
+    let key = if algorithm == alg_id::RSA_ENCRYPTION.as_ref() {
+        VerifyingKey::rsa(key)
+    } else if algorithm == alg_id::ECDSA_P256.as_ref() {
+        VerifyingKey::point(KeyKind::P256, key)
+    } else if algorithm == alg_id::ECDSA_P384.as_ref() {
+        VerifyingKey::point(KeyKind::P384, key)
+    } else if algorithm == alg_id::ED25519.as_ref() {
+        VerifyingKey::point(KeyKind::Ed25519, key)
     } else {
-        Err(PemError::KindUnknown)
-    }
+        // Also an RSA key that is marked for RSASSA-PSS alone, by an identifier of its own.
+        return Err(PemError::KindUnknown);
+    };
+    Ok(key?)
 }
 
-/// RFC 3279 §2.3.1. A key that is marked for RSASSA-PSS alone, by an identifier of its own, is not supported.
-const RSA: Oid<'static> = oid!(1.2.840.113549.1.1.1);
-/// RFC 5480 §2.1.1.
-const EC: Oid<'static> = oid!(1.2.840.10045.2.1);
-const P256: Oid<'static> = oid!(1.2.840.10045.3.1.7);
-const P384: Oid<'static> = oid!(1.3.132.0.34);
-/// RFC 8410 §3.
-const ED25519: Oid<'static> = oid!(1.3.101.112);
+/// The algorithm and the key, each as it is written; `None` if this is anything but the one right spelling of both.
+fn public_key_info(der: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (info, &[]) = element(SEQUENCE, der)? else { return None };
+    let (algorithm, rest) = element(SEQUENCE, info)?;
+    let (bits, &[]) = element(BIT_STRING, rest)? else { return None };
+    // The first byte says how many bits of the last one are none of the key's.
+    let key = bits.strip_prefix(&[0])?;
+    Some((algorithm, key))
+}
+
+/// The content of the element of DER that `der` begins with, and what comes after it (X.690 §8.1, §10.1): of at most 65,535
+/// bytes, which is more than any file here.
+fn element(tag: u8, der: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = match *der.strip_prefix(&[tag])? {
+        [length @ 0..=0x7f, ref rest @ ..] => (length.into(), rest),
+        [0x81, length @ 0x80..=0xff, ref rest @ ..] => (length.into(), rest),
+        [0x82, high @ 1..=0xff, low, ref rest @ ..] => (u16::from_be_bytes([high, low]).into(), rest),
+        _ => return None,
+    };
+    rest.split_at_checked(length)
+}
+
+const SEQUENCE: u8 = 0x30;
+const BIT_STRING: u8 = 0x03;
 
 /// The longest file with a key.
 pub const PEM_BYTES_MAX: usize = 64 * 1024;
