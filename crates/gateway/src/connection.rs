@@ -238,15 +238,13 @@ where
             Ok(Err(ending)) | Err(ending) => return life.end(&ending),
         };
         let ending = loop {
-            match caught(poll_fn(|cx| relay.poll(cx))).await {
-                // Borrowed anew: what is held across the poll is held by every idle connection.
-                Ok(Outcome::Token(token)) => {
-                    // In a box, because what it takes is taken from every idle connection.
-                    Box::pin(identity::refresh(&life.gate, &mut life.record, &mut relay, &token)).await;
-                }
+            // What is held across a poll is held by every idle connection: nothing of what came is, and all is borrowed anew.
+            let token = match caught(poll_fn(|cx| relay.poll(cx))).await {
+                Ok(Outcome::Token(token)) => token,
                 Ok(outcome) => break end(*relay, outcome),
                 Err(ending) => break ending,
-            }
+            };
+            Box::pin(identity::refresh(&life.gate, &mut life.record, &mut relay, token)).await;
         };
         life.end(&ending);
     }

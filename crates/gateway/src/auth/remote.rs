@@ -42,7 +42,7 @@ impl KeyLocation {
     }
 }
 
-/// An issuer whose document can be asked for (OpenID Connect Discovery 1.0 §4).
+/// An issuer whose document can be asked for (`OpenID` Connect Discovery 1.0 §4).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Issuer {
     /// Exactly as tokens name it.

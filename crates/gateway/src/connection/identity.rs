@@ -99,11 +99,11 @@ impl Record {
 }
 
 /// The client sent another token over its connection: the session goes on with it, or ends.
-pub(super) async fn refresh<S>(gate: &Gate, record: &mut Record, relay: &mut Relay<S>, token: &[u8])
+pub(super) async fn refresh<S>(gate: &Gate, record: &mut Record, relay: &mut Relay<S>, token: Vec<u8>)
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
 {
-    match try_refresh(gate, record, token).await {
+    match try_refresh(gate, record, &token).await {
         Ok(Some((principal, term))) => relay.refreshed(&principal, term),
         // It has been told to end, which the relay is about to see.
         Ok(None) => {}

@@ -1,4 +1,4 @@
-//! Where an issuer of tokens keeps its keys (OpenID Connect Discovery 1.0 §4), and what lies there.
+//! Where an issuer of tokens keeps its keys (`OpenID` Connect Discovery 1.0 §4), and what lies there.
 //!
 //! Believes a document only where it names the very issuer that was asked (§4.3), and goes on only to an address that an
 //! operator could have written. Both requests share one deadline. Comes after `fetch.rs`, before `source.rs`.

@@ -140,7 +140,7 @@ async fn ask(url: &Url, trust: &Trust, body_bytes_max: usize) -> Result<Vec<u8>,
     let connector = connector(trust).await?;
     let socket = connect(url).await?;
     let socket = connector.connect(name, socket).await.map_err(FetchError::Tls)?;
-    exchange(url, socket, body_bytes_max).await
+    Box::pin(exchange(url, socket, body_bytes_max)).await
 }
 
 async fn connector(trust: &Trust) -> Result<TlsConnector, FetchError> {

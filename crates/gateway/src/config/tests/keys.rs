@@ -180,7 +180,7 @@ fn o19_keys_written_where_their_files_belong_are_never_printed() {
 #[test]
 fn keys_are_named_by_an_address_or_by_their_issuer() {
     let folder = Folder::new();
-    std::fs::write(folder.0.path().join("ca.pem"), authority()).unwrap();
+    fs::write(folder.0.path().join("ca.pem"), authority()).unwrap();
     let config = folder.read("[\"ES256\"]", "jwks_url = \"https://issuer.example/jwks?a=secret\"").unwrap();
     let Keys::Remote(remote) = &config.auth["users"].keys else { panic!("it is fetched") };
     assert_eq!(remote.location.url().to_string(), "https://issuer.example/jwks");
