@@ -3,6 +3,8 @@
 //! Believes a document only where it names the very issuer that was asked (§4.3), and goes on only to an address that an
 //! operator could have written. Both requests share one deadline. Comes after `fetch.rs`, before `source.rs`.
 
+use std::time::Duration;
+
 use serde_json::Value;
 use tokio::time::timeout;
 
@@ -18,6 +20,8 @@ pub(crate) enum LocateError {
     Keys(#[source] FetchError),
     #[error("the issuer's document cannot be fetched")]
     Document(#[source] FetchError),
+    #[error("the issuer's document and the keys took longer than {} ms", .0.as_millis())]
+    TooSlow(Duration),
     #[error("the issuer's document is not strict JSON")]
     NotJson,
     #[error("the issuer's document names another issuer than the one that was asked")]
@@ -37,7 +41,7 @@ pub(crate) async fn fetch(
     match location {
         KeyLocation::Url(url) => get(url, trust, bounds).await.map_err(LocateError::Keys),
         KeyLocation::Issuer(issuer) => {
-            let too_slow = LocateError::Document(FetchError::TooSlow(bounds.deadline));
+            let too_slow = LocateError::TooSlow(bounds.deadline);
             let both = Box::pin(async {
                 let url = discover(issuer, trust, bounds).await?;
                 get(&url, trust, bounds).await.map_err(LocateError::Keys)

@@ -259,3 +259,36 @@ const PAUSE_MIN: Duration = Duration::from_millis(100);
 const RETRY_FIRST: Duration = Duration::from_secs(1);
 /// The most between two attempts while nothing comes.
 const RETRY_LONGEST: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a32_an_old_word_that_a_fetch_is_wanted_causes_none() {
+        let timing = Timing { refresh_interval: Duration::from_mins(5), stale_max: Duration::from_hours(1) };
+        let source = Source::<()>::new(timing, Clock::system());
+        let fetches = AtomicUsize::new(0);
+        let fetch = async || {
+            fetches.fetch_add(1, Ordering::SeqCst);
+            Ok::<_, Infallible>(Vec::new())
+        };
+        let keeping = source.keep(fetch, |_| Ok::<_, Infallible>(()), |_| {});
+        let looking = async {
+            sleep_until(source.clock.now() + Duration::from_secs(1)).await;
+            // As if it had been given while another fetch was about to begin.
+            source.wanted.notify_one();
+            sleep_until(source.clock.now() + Duration::from_secs(1)).await;
+            assert_eq!(fetches.load(Ordering::SeqCst), 1);
+            assert_eq!(source.refresh(Duration::from_secs(1)).await, Refreshed::Ended);
+            assert_eq!(fetches.load(Ordering::SeqCst), 2);
+        };
+        tokio::select! {
+            () = keeping => {}
+            () = looking => {}
+        }
+    }
+}

@@ -293,12 +293,18 @@ async fn a31_down_its_keys_are_used_up_to_the_stated_age_and_then_refused() {
     eventually(|| fetches(&case, "failed") > 0, || "it is never found to be down".to_owned()).await;
     lives(&mut open(&case, &issuer.token("k1", "alice")).await).await;
     let mut earlier = open(&case, &issuer.token("k1", "bob")).await;
+    let mut refreshing = open(&case, &issuer.token("k1", "erin")).await;
     assert_eq!(usable(&case), 1);
     tokio::time::sleep(stale_max).await;
     assert_eq!(usable(&case), 0);
     show(&case, &issuer.token("k1", "carol")).await.expect_refusal(Reason::KeysUnavailable).await;
     assert!(case.log_text().contains("keys have become too old"), "{}", case.log_text());
     assert!(case.log_text().contains("status 503 instead of 200"), "{}", case.log_text());
+    // A session whose next token cannot be verified is told to come back later, not that its token is bad.
+    let refresh = format!("drawgate.refresh {}", issuer.token("k1", "erin"));
+    refreshing.send_frame(0x81, refresh.as_bytes()).await;
+    let (code, text) = refreshing.read_close().await;
+    assert_eq!((code, &*text), (1013, Reason::KeysUnavailable.row().close_reason));
     // Nobody has taken the key back: whoever was let in with it stays.
     lives(&mut earlier).await;
     issuer.set_down(false);

@@ -103,10 +103,29 @@ async fn a33_a_document_is_bounded_as_keys_are() {
     assert!(matches!(keys, Err(LocateError::NotJson)), "{keys:?}");
     let (keys, _site) = found("", |_| "a".repeat(65 * 1024)).await;
     assert!(matches!(keys, Err(LocateError::Document(FetchError::TooLong(_)))), "{keys:?}");
-    // A document that takes most of the time leaves less for the keys.
-    let site = Site::start(Answer::Unfinished(Vec::new())).await;
+}
+
+#[tokio::test]
+async fn a33_a_document_that_takes_most_of_the_time_leaves_less_for_the_keys() {
+    let name = std::sync::Arc::new(std::sync::OnceLock::<String>::new());
+    let own = std::sync::Arc::clone(&name);
+    let site = Site::start_with(
+        move |target| match target {
+            "/jwks" => Answer::Unfinished(Vec::new()),
+            _ => {
+                let site = own.get().unwrap();
+                let document = format!(r#"{{"issuer":"{site}","jwks_uri":"{site}/jwks"}}"#);
+                let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", document.len());
+                Answer::Late(Duration::from_millis(150), (head + &document).into())
+            }
+        },
+        None,
+    )
+    .await;
+    name.set(site.name("")).unwrap();
     let location = KeyLocation::Issuer(site.name("").parse().unwrap());
-    let bounds = Bounds { deadline: Duration::from_millis(200), ..Bounds::default() };
+    let bounds = Bounds { deadline: Duration::from_millis(300), ..Bounds::default() };
     let keys = fetch(&location, &Trust::System, bounds).await;
-    assert!(matches!(keys, Err(LocateError::Document(FetchError::TooSlow(_)))), "{keys:?}");
+    assert!(matches!(keys, Err(LocateError::TooSlow(_))), "{keys:?}");
+    assert_eq!(site.connections(), 2);
 }

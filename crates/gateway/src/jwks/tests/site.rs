@@ -28,6 +28,8 @@ pub(super) enum Answer {
     Endless(Vec<u8>, Vec<u8>),
     /// This, a byte at a time, each 10 ms after the other.
     Slow(Vec<u8>),
+    /// This whole, after a while.
+    Late(Duration, Vec<u8>),
     /// This, and then nothing.
     Unfinished(Vec<u8>),
 }
@@ -160,6 +162,11 @@ where
                 sleep(Duration::from_millis(10)).await;
             }
             Ok(())
+        }
+        Answer::Late(after, bytes) => {
+            sleep(after).await;
+            let _ = socket.write_all(&bytes).await;
+            socket.shutdown().await
         }
         Answer::Unfinished(bytes) => {
             let _ = socket.write_all(&bytes).await;
