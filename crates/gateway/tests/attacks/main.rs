@@ -16,6 +16,7 @@ mod credentials;
 mod exchange;
 mod framing;
 mod handshake;
+mod keys;
 mod operations;
 mod pipelined;
 mod reasons;
