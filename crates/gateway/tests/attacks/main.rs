@@ -17,6 +17,7 @@ mod exchange;
 mod fetched;
 mod framing;
 mod handshake;
+mod keys;
 mod operations;
 mod pipelined;
 mod reasons;
