@@ -35,6 +35,7 @@ use crate::session::Sessions;
 use keys::KeyPlaces;
 
 pub use builder::Builder;
+pub use keys::{KeysNotFetched, fetch_keys};
 pub use route::{Access, Route};
 pub use start::{BindError, StartError};
 

@@ -48,6 +48,7 @@ fn run_with(words: &[&str], folder: Option<&Path>, stdin: &str, tables: &[(&str,
         read_config: &|_| {
             Ok(tables.iter().map(|(name, config)| ((*name).to_owned(), config.clone())).collect())
         },
+        fetch_keys: &|_| Err("it is down".to_owned()),
     };
     let result = run(&program.args, &mut world);
     let text = |bytes| String::from_utf8(bytes).unwrap();
@@ -402,4 +403,24 @@ fn arguments_that_contradict_each_other_are_refused() {
         let line = ["token"].iter().chain(words);
         assert!(Program::try_parse_from(line).is_err(), "{words:?}");
     }
+}
+
+#[test]
+fn where_keys_cannot_be_fetched_nothing_is_said_of_a_token() {
+    let folder = data_folder();
+    let token = issue(folder.path(), &[]).stdout;
+    let users = auth::Config {
+        algorithms: vec![auth::Algorithm::Es256],
+        keys: auth::Keys::Remote(RemoteKeys {
+            location: auth::KeyLocation::Url("https://issuer.example/jwks".parse().unwrap()),
+            authorities_file: None,
+            refresh_interval: std::time::Duration::from_mins(5),
+            stale_max: std::time::Duration::from_hours(1),
+        }),
+        ..choose(demo_config(folder.path()).unwrap().auth, None).unwrap()
+    };
+    let inspected = run_with(&["inspect", "--config", "gate.toml"], None, &token, &[("users", users)]);
+    let error = inspected.result.unwrap_err().to_string();
+    assert_eq!(error, "the keys to verify with cannot be fetched: it is down");
+    assert_eq!(inspected.stdout, "");
 }

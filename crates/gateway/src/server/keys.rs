@@ -148,6 +148,22 @@ async fn keep_file(watched: Watched, gate: Arc<Gate>) {
     }
 }
 
+/// Fetches keys once, as a server does while it runs: for programs that look at a token without serving.
+///
+/// # Errors
+/// When there are none to be had; says why.
+pub async fn fetch_keys(keys: &RemoteKeys) -> Result<KeySet, KeysNotFetched> {
+    let trust = keys.authorities_file.clone().map_or(Trust::System, Trust::File);
+    let fetched = fetch(&keys.location, &trust, Bounds::default()).await;
+    let bytes = fetched.map_err(|error| KeysNotFetched(chain(&error)))?;
+    jwks::parse(&bytes).map_err(|error| KeysNotFetched(chain(&error)))
+}
+
+/// Why keys could not be fetched, in words.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct KeysNotFetched(String);
+
 /// Ends the sessions on `routes` whose token was verified with a key that is not among `keys`; how many.
 fn end_withdrawn(gate: &Gate, keys: &KeySet, routes: &[Arc<str>]) -> usize {
     let is_withdrawn = |principal: &Principal, route: &str| {
