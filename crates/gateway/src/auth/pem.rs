@@ -37,7 +37,7 @@ pub enum PemError {
     #[error("the file is no proper PEM")]
     NotPem,
     /// Its key is of a kind that signs no tokens here.
-    #[error("the key is neither RSA, P-256, P-384 nor Ed25519")]
+    #[error("the key is none of RSA (2048 to 8192 bits), P-256, P-384 and Ed25519")]
     KindUnknown,
     /// It is of such a kind, and no use.
     #[error(transparent)]

@@ -205,7 +205,7 @@ impl RawRsa {
     }
 }
 
-/// `ModifiedPadding`, as Bleichenbacher's forgeries and BERserk need it: all of the padding is checked, to the last byte.
+/// `ModifiedPadding`, as forgeries with small exponents need it: all of the padding is checked, to the last byte.
 #[test]
 fn a07_rsa_padding_has_one_form() {
     let raw = RawRsa::ours();
