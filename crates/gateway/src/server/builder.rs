@@ -11,6 +11,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
+use super::keys::KeyPlaces;
 use super::route::{self, Prepared, Route, SharedFailures};
 use super::start::{BindError, StartError};
 use super::{Bound, Server, certificates};
@@ -233,7 +234,8 @@ impl Builder {
         let firewall = Firewall::new(&self.firewall, facilities.started_at);
         let store = self.load(&sessions, &firewall)?;
         let control = Control::new(Arc::clone(&sessions), store, self.clock.clone(), observer.clone());
-        let routes = self.prepare_routes(&observer).map_err(StartError::Auth)?;
+        let mut keys = KeyPlaces::default();
+        let routes = self.prepare_routes(&observer, &mut keys).map_err(StartError::Auth)?;
         let (bound, skipped) = self.listen_everywhere(&routes, &observer)?;
         let admin = self.admin.as_ref().map(|config| {
             let address = config.address;
@@ -261,6 +263,7 @@ impl Builder {
                 draining: drain_begun,
             }),
             control,
+            keys,
             bound,
             skipped,
             admin: admin.transpose()?,
@@ -285,10 +288,14 @@ impl Builder {
         Ok(Some(store))
     }
 
-    fn prepare_routes(&mut self, observer: &Observer) -> Result<Vec<Prepared>, auth::ConfigError> {
-        let (mut failures, now) = (SharedFailures::new(), self.clock.now());
+    fn prepare_routes(
+        &mut self,
+        observer: &Observer,
+        keys: &mut KeyPlaces,
+    ) -> Result<Vec<Prepared>, auth::ConfigError> {
+        let mut failures = SharedFailures::new();
         let routes = std::mem::take(&mut self.routes).into_iter();
-        routes.map(|route| route.prepare(observer, &mut failures, now)).collect()
+        routes.map(|route| route.prepare(observer, keys, &mut failures, &self.clock)).collect()
     }
 
     fn observer(&self) -> Result<Observer, StartError> {
