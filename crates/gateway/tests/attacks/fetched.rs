@@ -188,6 +188,7 @@ fn with_keys(keys: &str, issuer: &str) -> String {
         issuer = {issuer:?}
         audience = "any"
         refresh = "on"
+        failures_per_client_per_minute = "unlimited"
         [firewall]
         handshakes_per_client_per_minute = "unlimited"
         "#
