@@ -12,8 +12,9 @@ use std::path::Path;
 
 use toml::de::{DeTable, DeValue};
 
-use crate::{admin, auth as auth_stage, firewall, observe};
+use crate::{admin as admin_stage, auth as auth_stage, firewall, observe};
 
+mod admin;
 mod amount;
 mod auth;
 mod check;
@@ -53,8 +54,8 @@ pub struct Config {
     pub firewall: firewall::Config,
     /// What is recorded, and where.
     pub log: observe::Config,
-    /// The admin listener, if there is one; loopback only.
-    pub admin: Option<admin::Config>,
+    /// The admin listener, if there is one.
+    pub admin: Option<admin_stage::Config>,
     /// The most bytes that all connections' buffers may hold together.
     pub buffers_bytes_max: u64,
     /// The most bytes that are set aside for compressed connections, all together.
@@ -138,7 +139,7 @@ fn read_document(context: &mut Context<'_>, document: &DeTable<'_>) -> Option<Co
     let authenticators = auth::authenticators(context, root.take("auth").as_ref());
     let firewall = operations::firewall(context, root.take("firewall").as_ref());
     let log = operations::log(context, root.take("log").as_ref());
-    let admin = root.take("admin").and_then(|value| operations::admin(context, &value));
+    let admin = root.take("admin").and_then(|value| admin::admin(context, &value));
     root.finish(context);
 
     report_empty(context, listeners_value.as_ref(), "write at least one table [listeners.NAME]");
@@ -150,7 +151,7 @@ fn read_document(context: &mut Context<'_>, document: &DeTable<'_>) -> Option<Co
     check::cookies_from_anywhere(context, &authenticators, &routes);
     check::duplicate_addresses(context, &addresses(&listeners, admin.as_ref()));
     check::certificates_unasked(context, &listeners, &authenticators, &routes);
-    check::tickets_unissued(context, &authenticators);
+    check::tickets_unissued(context, &authenticators, admin.as_ref().map(|(admin, _)| admin));
     check::exposure(context, &listeners);
 
     Some(Config {
@@ -174,7 +175,7 @@ fn read_document(context: &mut Context<'_>, document: &DeTable<'_>) -> Option<Co
 /// Every address that is listened on, in the order of the file, with the key of its table.
 fn addresses(
     listeners: &[listeners::ListenerDraft],
-    admin: Option<&(admin::Config, Place)>,
+    admin: Option<&(admin_stage::Config, Place)>,
 ) -> Vec<(String, SocketAddr, Place)> {
     let mut addresses: Vec<(String, SocketAddr, Place)> = listeners
         .iter()

@@ -7,6 +7,7 @@
 mod encode;
 mod log;
 mod metrics;
+mod operated;
 mod rotate;
 mod suppress;
 mod tls;
@@ -15,6 +16,7 @@ mod writer;
 
 pub use encode::{ENCODED_BYTES_MAX, Encoded};
 pub use metrics::{CONTENT_TYPE, RouteMetrics};
+pub(crate) use operated::{Action, Operated};
 pub use rotate::RotatingFile;
 pub(crate) use tls::{HandshakeOutcome, TlsMetrics};
 pub use traffic::{Count, Direction, FrameKind, Traffic, TrafficDelta};
@@ -118,7 +120,7 @@ impl Observer {
     pub fn report_suppressed(&self) {
         for (kind, suppressed) in self.0.suppressor.take_suppressed() {
             let reason = match kind {
-                RecordKind::Opened => None,
+                RecordKind::Opened | RecordKind::Ticket => None,
                 RecordKind::Ended(reason) => Some(reason),
             };
             log::emit_suppressed(reason, suppressed);

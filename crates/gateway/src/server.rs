@@ -6,6 +6,7 @@
 mod accept;
 mod builder;
 mod certificates;
+mod operator;
 mod route;
 mod start;
 mod upkeep;
@@ -20,7 +21,6 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep_until, timeout_at};
 
-use crate::admin::{self, AdminState};
 use crate::clock::Instant;
 use crate::config::Config;
 use crate::connection::{self, Arrival, Door, Gate, NoRoom};
@@ -32,6 +32,7 @@ use crate::reason::Reason;
 use crate::session::Sessions;
 
 pub use builder::Builder;
+use operator::Admin;
 pub use route::{Access, Route};
 pub use start::{BindError, StartError};
 
@@ -42,7 +43,7 @@ pub struct Server {
     firewall: Arc<Firewall>,
     bound: Vec<Bound>,
     skipped: Vec<BindError>,
-    admin: Option<TcpListener>,
+    admin: Option<Admin>,
     draining: watch::Sender<bool>,
     drain_timeout: Duration,
 }
@@ -129,7 +130,7 @@ impl Server {
     /// The address of the admin listener, if there is one.
     #[must_use]
     pub fn admin_address(&self) -> Option<SocketAddr> {
-        self.admin.as_ref().and_then(|listener| listener.local_addr().ok())
+        self.admin.as_ref().and_then(|admin| admin.listener.local_addr().ok())
     }
 
     /// The listeners that need not be there and are not, each with what is in the way.
@@ -177,13 +178,14 @@ impl Server {
         tasks.spawn(upkeep::report_suppressed(gate.observer.clone()));
         tasks.spawn(upkeep::forget_revocations(Arc::clone(&gate)));
         let encrypted = self.bound.iter().filter_map(|bound| bound.door.encryption.as_ref());
-        for encryption in encrypted.cloned() {
+        let admin_encrypted = self.admin.iter().filter_map(|admin| admin.state.encryption());
+        for encryption in encrypted.chain(admin_encrypted).cloned() {
             tasks.spawn(certificates::keep(encryption, gate.facilities.clock.clone()));
         }
         let (stop_admin, stopped) = watch::channel(false);
         let mut admin_tasks = JoinSet::new();
-        if let Some(listener) = self.admin {
-            admin_tasks.spawn(serve_admin(listener, Arc::clone(&gate), stopped));
+        if let Some(admin) = self.admin {
+            admin_tasks.spawn(admin.serve(stopped));
         }
         let mut accepting = JoinSet::new();
         for bound in self.bound {
@@ -227,17 +229,6 @@ async fn drain(gate: &Gate, drain_timeout: Duration) -> Drained {
     }
     let _ = tokio::time::timeout(CUT_TIME_MAX, gate.live.until_empty()).await;
     Drained { cut: left.len() }
-}
-
-async fn serve_admin(listener: TcpListener, gate: Arc<Gate>, mut stopped: watch::Receiver<bool>) {
-    let observer = gate.observer.clone();
-    let metrics = move || observer.render();
-    let ready = move || !*gate.draining.borrow();
-    let state = AdminState::new(metrics, ready);
-    admin::serve(listener, state, async move {
-        let _ = stopped.wait_for(|stopped| *stopped).await;
-    })
-    .await;
 }
 
 struct CutOnDrop(Arc<Gate>);

@@ -214,7 +214,7 @@ fn key(context: &mut Context<'_>, value: &Value<'_>) -> Option<Secret> {
     key
 }
 
-fn secret_file(context: &mut Context<'_>, value: &Value<'_>) -> Option<Secret> {
+pub(super) fn secret_file(context: &mut Context<'_>, value: &Value<'_>) -> Option<Secret> {
     let text = not_empty(context, value)?;
     let path = context.resolve(&text);
     let secret = match read_secret(&path) {

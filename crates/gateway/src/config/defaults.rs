@@ -440,9 +440,27 @@ pub(super) static ADMIN: Word = Word {
     allowed: "a table with `address`",
     reason: "A door that nobody asked for stays shut.",
 };
+pub(super) static ADMIN_TLS: Word = Word {
+    key: "admin.tls",
+    default: "none on loopback",
+    allowed: "a table as in listeners.*.tls; required beyond loopback",
+    reason: "On loopback nobody listens in; elsewhere a token that is read on the way opens everything.",
+};
+pub(super) static ADMIN_HOSTS: Word = Word {
+    key: "admin.hosts",
+    default: "its address alone, and the usual names of loopback",
+    allowed: "a list of host names, without ports",
+    reason: "A page that has its own name resolve to this listener is answered nothing.",
+};
+pub(super) static ADMIN_TOKENS: Word = Word {
+    key: "admin.tokens",
+    default: "no API",
+    allowed: "tables tokens.NAME = { file = \"…\", scopes = [\"read\", \"operate\", \"tickets\"] }",
+    reason: "Who may end sessions and speak for users must be said; there is no built-in password.",
+};
 
 /// Every [`Word`], in the order of docs/defaults.md.
-pub(super) static WORDS: [&Word; 15] = [
+pub(super) static WORDS: [&Word; 18] = [
     &LISTENER_REQUIRED,
     &CLIENT_CA_FILE,
     &CLIENT_AUTH,
@@ -458,10 +476,13 @@ pub(super) static WORDS: [&Word; 15] = [
     &LOG_FORMAT,
     &ERROR_FILE,
     &ADMIN,
+    &ADMIN_TLS,
+    &ADMIN_HOSTS,
+    &ADMIN_TOKENS,
 ];
 
 /// What must be written out, in the order of docs/defaults.md.
-pub(super) static REQUIRED: [Required; 18] = [
+pub(super) static REQUIRED: [Required; 20] = [
     Required {
         key: "listeners",
         allowed: "at least one table [listeners.NAME]",
@@ -549,8 +570,18 @@ pub(super) static REQUIRED: [Required; 18] = [
     },
     Required {
         key: "admin.address",
-        allowed: "a loopback address and a port: \"127.0.0.1:9090\"",
+        allowed: "a loopback address and a port: \"127.0.0.1:9090\"; another one with admin.tls",
         reason: "Metrics and health are not for everyone.",
+    },
+    Required {
+        key: "admin.tokens.*.file",
+        allowed: "a file of at least 32 bytes, relative to the configuration's folder",
+        reason: "A token never stands in a configuration.",
+    },
+    Required {
+        key: "admin.tokens.*.scopes",
+        allowed: "a list of \"read\", \"operate\", \"tickets\"",
+        reason: "What a token opens must be somebody's decision.",
     },
 ];
 

@@ -32,7 +32,6 @@ const KEYS: &[(&str, &str)] = &[
     ("firewall.allow", "leave it out: every address may connect"),
     ("firewall.deny", "leave it out, and deny addresses in front of Drawgate"),
     ("firewall.trusted_proxies", "leave it out: no proxy is trusted"),
-    ("admin.tokens", "leave it out: the admin listener is open, and only on loopback"),
 ];
 
 #[cfg(test)]

@@ -1,13 +1,9 @@
-//! Reads what operators run and watch the gateway by: `[firewall]`, `[log]` and `[admin]`.
-
-use std::net::SocketAddr;
+//! Reads what operators run and watch the gateway by: `[firewall]` and `[log]`.
 
 use super::defaults;
-use super::listeners::address;
-use super::problem::ProblemKind;
-use super::read::{Context, Place, Table, Value};
+use super::read::{Context, Table, Value};
 use crate::observe::{ErrorFile, LogFormat, LogLevel};
-use crate::{admin, firewall, observe};
+use crate::{firewall, observe};
 
 /// Reads `[firewall]`; a table that is not there is one that is empty.
 pub(super) fn firewall(context: &mut Context<'_>, value: Option<&Value<'_>>) -> firewall::Config {
@@ -56,21 +52,4 @@ fn error_file(context: &mut Context<'_>, value: &Value<'_>) -> Option<ErrorFile>
     let files_max = table.count(context, &defaults::ERROR_FILE_FILES_MAX).unwrap_or(1);
     table.finish(context);
     Some(ErrorFile { path: path?, bytes_max, files_max })
-}
-
-/// Reads `[admin]`, which is there.
-pub(super) fn admin(context: &mut Context<'_>, value: &Value<'_>) -> Option<(admin::Config, Place)> {
-    let mut table = value.table(context)?;
-    let address = table.required(context, "address").and_then(|value| {
-        let address: SocketAddr = address(context, &value)?;
-        if !address.ip().to_canonical().is_loopback() {
-            let wrong = "is beyond loopback, where TLS is required, which is not supported yet";
-            let advice = "write a loopback address such as \"127.0.0.1:9090\"";
-            context.report(&value.place, ProblemKind::NotSupportedYet, wrong, advice);
-            return None;
-        }
-        Some((address, value.place))
-    });
-    table.finish(context);
-    address.map(|(address, place)| (admin::Config { address }, place))
 }

@@ -15,6 +15,7 @@ use crate::reason::{Fault, Reason};
 #[derive(Debug)]
 pub(super) struct Suppressor {
     opened: Allowance,
+    tickets: Allowance,
     ended: [Allowance; Reason::ALL.len()],
 }
 
@@ -23,6 +24,8 @@ pub(super) struct Suppressor {
 pub(super) enum RecordKind {
     /// A connection was opened.
     Opened,
+    /// A ticket was issued.
+    Ticket,
     /// A connection ended.
     Ended(Reason),
 }
@@ -31,6 +34,7 @@ impl Suppressor {
     pub(super) fn new() -> Self {
         Self {
             opened: Allowance::new(ROUTINE),
+            tickets: Allowance::new(ROUTINE),
             ended: array::from_fn(|index| Allowance::new(pace(Reason::ALL[index]))),
         }
     }
@@ -43,13 +47,15 @@ impl Suppressor {
 
     /// Every kind with suppressed records that no record has told of; they count as told from now on.
     pub(super) fn take_suppressed(&self) -> impl Iterator<Item = (RecordKind, u64)> {
-        let kinds = std::iter::once(RecordKind::Opened).chain(Reason::ALL.into_iter().map(RecordKind::Ended));
+        let kinds = [RecordKind::Opened, RecordKind::Ticket];
+        let kinds = kinds.into_iter().chain(Reason::ALL.into_iter().map(RecordKind::Ended));
         kinds.map(|kind| (kind, self.allowance(kind).take_suppressed())).filter(|(_, count)| *count > 0)
     }
 
     fn allowance(&self, kind: RecordKind) -> &Allowance {
         match kind {
             RecordKind::Opened => &self.opened,
+            RecordKind::Ticket => &self.tickets,
             // The macro that makes `Reason::ALL` lists the variants in their order.
             RecordKind::Ended(reason) => &self.ended[reason as usize],
         }

@@ -11,6 +11,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
+use super::operator::Admin;
 use super::route::{self, Prepared, Route};
 use super::start::{BindError, StartError};
 use super::{Bound, Server, certificates};
@@ -186,7 +187,7 @@ impl Builder {
         self
     }
 
-    /// Serves health and metrics at this address, which must be a loopback one.
+    /// Serves health and metrics, and the operators' API where there are tokens; beyond loopback with TLS alone.
     #[must_use]
     pub fn admin(mut self, config: admin::Config) -> Self {
         self.admin = Some(config);
@@ -214,34 +215,33 @@ impl Builder {
         };
         let observer = self.observer()?;
         let sessions = Arc::new(Sessions::new(chance.clone(), route::token_time_max(&self.routes)));
+        let takes_tickets = route::takes_tickets(&self.routes);
         let routes = std::mem::take(&mut self.routes).into_iter().map(|route| route.prepare(&observer));
         let routes = routes.collect::<Result<Vec<_>, _>>().map_err(StartError::Auth)?;
         let (bound, skipped) = self.listen_everywhere(&routes, &observer)?;
-        let admin = self.admin.as_ref().map(|config| {
-            let address = config.address;
-            listen(address)
-                .map_err(|source| StartError::Bind(BindError { name: "admin".to_owned(), address, source }))
-        });
         let (draining, drain_begun) = watch::channel(false);
         let facilities = self.facilities(&observer);
         let places = |count: usize| Semaphore::new(count.min(Semaphore::MAX_PERMITS));
+        let firewall = Arc::new(Firewall::new(&self.firewall, facilities.started_at));
+        let gate = Arc::new(Gate {
+            facilities,
+            observer,
+            chance,
+            live: Live::default(),
+            places_max: self.connections_max,
+            places: Arc::new(places(self.connections_max)),
+            unauthenticated: Arc::new(places(self.unauthenticated_max)),
+            tls_handshakes: places(self.tls_handshakes_max),
+            tls_handshakes_max: self.tls_handshakes_max,
+            turned_away: Semaphore::new(TURNED_AWAY_MAX),
+            tickets: self.tickets,
+            sessions,
+            draining: drain_begun,
+        });
+        let admin = self.admin.map(|config| Admin::bind(config, &gate, takes_tickets));
         Ok(Server {
-            firewall: Arc::new(Firewall::new(&self.firewall, facilities.started_at)),
-            gate: Arc::new(Gate {
-                facilities,
-                observer,
-                chance,
-                live: Live::default(),
-                places_max: self.connections_max,
-                places: Arc::new(places(self.connections_max)),
-                unauthenticated: Arc::new(places(self.unauthenticated_max)),
-                tls_handshakes: places(self.tls_handshakes_max),
-                tls_handshakes_max: self.tls_handshakes_max,
-                turned_away: Semaphore::new(TURNED_AWAY_MAX),
-                tickets: self.tickets,
-                sessions,
-                draining: drain_begun,
-            }),
+            firewall,
+            gate,
             bound,
             skipped,
             admin: admin.transpose()?,
@@ -314,7 +314,7 @@ fn listener_at(address: SocketAddr, tls: Option<tls::Config>) -> ListenerConfig 
     ListenerConfig { name: address.to_string(), address, tls, tls_timeout, head_timeout, required: true }
 }
 
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
         // `[::]` beside `0.0.0.0` would otherwise claim the same port twice.
