@@ -16,6 +16,8 @@ use crate::json;
 #[derive(Debug)]
 pub(super) struct Members {
     members: Map<String, Value>,
+    /// Whether it is a query, in which everything is text.
+    is_query: bool,
     known: Vec<&'static str>,
 }
 
@@ -41,7 +43,7 @@ impl Members {
             Refused::new(StatusCode::BAD_REQUEST, format!("The body is not strict JSON: {fault}."))
         })?;
         match value {
-            Value::Object(members) => Ok(Self { members, known: Vec::new() }),
+            Value::Object(members) => Ok(Self { members, is_query: false, known: Vec::new() }),
             _ => Err(Refused::unprocessable("The body must be a JSON object.")),
         }
     }
@@ -59,7 +61,7 @@ impl Members {
                 return Err(Refused::unprocessable("The query names one parameter twice."));
             }
         }
-        Ok(Self { members, known: Vec::new() })
+        Ok(Self { members, is_query: true, known: Vec::new() })
     }
 
     /// The value of `name`, if it is there.
@@ -86,8 +88,9 @@ impl Members {
     pub(super) fn count(&mut self, name: &'static str) -> Result<Option<u64>, Refused> {
         let count = match self.take(name) {
             None => return Ok(None),
-            // In a query everything is text.
-            Some(Value::String(digits)) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Some(Value::String(digits))
+                if self.is_query && digits.bytes().all(|byte| byte.is_ascii_digit()) =>
+            {
                 digits.parse().ok()
             }
             Some(value) => value.as_u64(),

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 
 use super::defaults::{AMOUNTS, REQUIRED, WORDS};
 use super::*;
+use crate::admin::Scope;
 use crate::auth::{Algorithm, CredentialSource, Expected};
 use crate::limits::Limits;
 use crate::observe::{ErrorFile, LogFormat, LogLevel};
@@ -50,12 +51,14 @@ fn read_with_secret(text: &str, secret: &str) -> Result<Config, Problems> {
 
 fn secret_folder(secret: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("token.secret");
-    fs::write(&file, secret).unwrap();
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    for name in ["token.secret", "admin.token"] {
+        let file = folder.path().join(name);
+        fs::write(&file, secret).unwrap();
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt as _;
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+        }
     }
     tls::write_pair(folder.path(), tls::pair());
     folder
@@ -178,7 +181,10 @@ fn everything() -> String {
         format = "text"
         error_file = {{ path = "logs/errors.log", bytes_max = "64KiB", files_max = 2 }}
         [admin]
-        address = "[::1]:0"
+        address = "[::]:0"
+        tls = {{ certificate_file = "cert.pem", private_key_file = "key.pem" }}
+        hosts = ["Admin.example.com"]
+        tokens.operator = {{ file = "token.secret", scopes = ["read", "operate", "tickets"] }}
         "#
     )
 }
@@ -236,7 +242,9 @@ fn everything_that_is_supported_is_read() {
     let path = folder.path().join("logs/errors.log");
     assert_eq!(config.log.error_file, Some(ErrorFile { path, bytes_max: 65_536, files_max: 2 }));
     assert_eq!((config.log.level, config.log.format), (LogLevel::Debug, LogFormat::Text));
-    assert!(config.admin.is_some());
+    let admin = config.admin.unwrap();
+    assert!(admin.tls.is_some() && admin.hosts == ["admin.example.com"]);
+    assert_eq!((admin.tokens[0].name.as_str(), &admin.tokens[0].scopes[..]), ("operator", &Scope::ALL[..]));
 }
 
 #[test]
@@ -291,7 +299,8 @@ fn broken_toml_is_a_problem_with_line_and_column_and_without_its_text() {
 #[test]
 fn every_required_key_is_missed() {
     let full = format!(
-        "{}{AUTH}\n[log]\nerror_file = {{ path = \"e.log\" }}\n[admin]\naddress = \"127.0.0.1:0\"\n",
+        "{}{AUTH}\n[log]\nerror_file = {{ path = \"e.log\" }}\n[admin]\naddress = \"127.0.0.1:0\"\n\
+         tokens.operator = {{ file = \"admin.token\", scopes = [\"read\"] }}\n",
         with_auth("")
     );
     assert!(read_with_secret(&full, SECRET).is_ok());
@@ -302,7 +311,7 @@ fn every_required_key_is_missed() {
         let problems = read_with_secret(&toml::to_string(&table).unwrap(), SECRET).unwrap_err();
         let shape =
             required.key.replace("listeners.*", "listeners.public").replace("routes.*", "routes.chat");
-        let key = shape.replace("auth.*", "auth.users");
+        let key = shape.replace("auth.*", "auth.users").replace("tokens.*", "tokens.operator");
         let missing =
             problems.iter().find(|problem| problem.kind == ProblemKind::Missing && problem.key == key);
         assert!(
@@ -426,7 +435,6 @@ fn every_key_of_the_example_is_supported_or_refused_as_not_supported_yet() {
         "auth.users.failures_per_client_per_minute",
         "firewall.trusted_proxies",
         "state",
-        "admin.tokens",
     ] {
         assert!(keys.iter().any(|other| other == key), "{key} in {keys:?}");
     }

@@ -115,7 +115,7 @@ impl Gate {
         let auth = |name: &str, credentials: &str| {
             format!(
                 "[auth.{name}]\ncredentials = {credentials}\nalgorithms = [\"HS256\"]\n\
-                 keys = {{ secret_file = \"token.secret\" }}\nissuer = \"any\"\naudience = \"any\"\nleeway = \"0s\"\n"
+                 keys = {{ secret_file = \"token.secret\" }}\nissuer = \"any\"\naudience = \"any\"\nleeway = \"5s\"\n"
             )
         };
         let more = [
