@@ -73,7 +73,7 @@ pub(super) const ENTRIES: [Entry; 10] = [
     Entry::new(&Method::GET, "/v1/openapi.json", None, Task::Describe),
 ];
 
-/// The description of the API, as OpenAPI 3.1 has it.
+/// The description of the API, an `OpenAPI` 3.1 document.
 pub const DESCRIPTION: &str = include_str!("openapi.json");
 
 impl Api {
