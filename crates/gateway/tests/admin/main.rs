@@ -8,7 +8,9 @@
 )]
 
 mod access;
+mod description;
 mod effects;
+mod encrypted;
 mod strict;
 #[allow(dead_code, reason = "the catalogue's gateway and raw client, of which these tests need a part")]
 #[path = "../attacks/support.rs"]
@@ -100,6 +102,10 @@ impl Gate {
     }
 
     async fn start_with(admin: &str) -> Self {
+        Self::start_at("127.0.0.1:0", admin).await
+    }
+
+    async fn start_at(address: &str, admin: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("token.secret"), KEY).unwrap();
         for (name, _) in TOKENS {
@@ -123,7 +129,7 @@ impl Gate {
             route("other", "others"),
             auth("users", "[\"authorization_header\", \"ticket\"]"),
             auth("others", "[\"authorization_header\"]"),
-            format!("[admin]\naddress = \"127.0.0.1:0\"\n{admin}"),
+            format!("[admin]\naddress = \"{address}\"\n{admin}"),
         ];
         let toml = echo("", &more.concat());
         let config = Config::from_toml(&toml, folder.path(), &|_| None)
