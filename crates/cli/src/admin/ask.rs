@@ -165,6 +165,9 @@ impl Door {
             StatusCode::MISDIRECTED_REQUEST => {
                 "\n  connect by the listener's own address, or add the name to admin.hosts".to_owned()
             }
+            StatusCode::UPGRADE_REQUIRED => {
+                "\n  clients connect there; is it the address of [admin], and no other listener's?".to_owned()
+            }
             _ => String::new(),
         }
     }
