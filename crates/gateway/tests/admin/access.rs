@@ -120,8 +120,8 @@ async fn r23_a_page_of_another_site_gets_nothing_even_with_a_token() {
         assert!(!answer.head.contains("access-control-"), "{answer:?}");
     }
     // A browser asks first; nothing allows it to go on.
-    let preflight = format!("Origin: http://evil.example\r\nAccess-Control-Request-Method: POST\r\n");
-    gate.send("OPTIONS", "/v1/revocations", &preflight, b"").await.refused(403);
+    let preflight = "Origin: http://evil.example\r\nAccess-Control-Request-Method: POST\r\n";
+    gate.send("OPTIONS", "/v1/revocations", preflight, b"").await.refused(403);
     let own = format!("{token}Origin: http://{admin}\r\n");
     assert_eq!(gate.send("GET", "/v1/sessions", &own, b"").await.status, 200);
 }
