@@ -452,10 +452,13 @@ fn the_demo_is_valid_beside_its_secret() {
     assert!(config.routes.iter().all(|route| route.backend.prefix == "Server received: "));
     assert_eq!((config.routes[0].auth.as_deref(), config.routes[1].auth.as_deref()), (None, Some("users")));
     assert_eq!(config.auth["users"].subject_claims, ["sub", "user_id"]);
-    assert_eq!(config.admin.unwrap().address.to_string(), "127.0.0.1:9090");
+    let admin = config.admin.unwrap();
+    assert_eq!((admin.address.to_string().as_str(), admin.tokens.len()), ("127.0.0.1:9090", 1));
     assert!(config.log.error_file.unwrap().path.ends_with("websocket_errors.log"));
-    let problem = only(read(demo_text()));
-    assert_eq!((problem.kind, problem.key.as_str()), (ProblemKind::File, "auth.users.keys.secret_file"));
+    let missing: Vec<_> =
+        read(demo_text()).unwrap_err().iter().map(|problem| (problem.kind, problem.key.clone())).collect();
+    let files = ["auth.users.keys.secret_file", "admin.tokens.demo.file"];
+    assert_eq!(missing, files.map(|key| (ProblemKind::File, key.to_owned())));
 }
 
 #[test]
