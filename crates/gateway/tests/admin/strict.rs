@@ -103,6 +103,7 @@ async fn unknown_paths_methods_and_parameters_are_told_what_there_is() {
     {
         gate.get(&format!("/v1/sessions?{query}")).await.refused(422);
     }
+    gate.get("/v1/revocations?after=x").await.refused(422);
     gate.get("/v1/sessions?subject=%ff").await.refused(400);
     gate.get("/v1/sessions/0123?x=1").await.refused(422);
     gate.get("/v1/sessions?limit=1000&after=0").await.expect(200);

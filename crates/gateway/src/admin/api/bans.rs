@@ -15,10 +15,8 @@ use crate::session::revocation::SubjectBan;
 pub(super) fn list(operations: &Operations, mut query: Members) -> Result<Answer, Refused> {
     let Slice { after, count_max } = Slice::of(&mut query)?;
     query.finish()?;
-    let bans = operations.sessions.bans(operations.now());
-    let mut rest = bans.iter().skip_while(|ban| after.as_ref().is_some_and(|after| ban.subject <= *after));
-    let page: Vec<_> = rest.by_ref().take(count_max).collect();
-    let next = page.last().filter(|_| rest.next().is_some()).map(|last| &last.subject);
+    let (page, has_more) = operations.sessions.bans_after(after.as_deref(), count_max, operations.now());
+    let next = page.last().filter(|_| has_more).map(|last| &last.subject);
     let bans: Vec<Value> =
         page.iter().map(|ban| json!({ "subject": ban.subject, "until": time(ban.until) })).collect();
     Ok(answer::json(StatusCode::OK, &json!({ "bans": bans, "next": next })))

@@ -14,14 +14,15 @@ use crate::session::{KeepError, SessionId};
 pub(super) fn list(operations: &Operations, mut query: Members) -> Result<Answer, Refused> {
     let Slice { after, count_max } = Slice::of(&mut query)?;
     query.finish()?;
-    let mut revocations = operations.sessions.revocations(operations.now());
-    revocations.sort_by_cached_key(name);
-    let mut rest = revocations
-        .iter()
-        .skip_while(|revocation| after.as_ref().is_some_and(|after| name(revocation) <= *after));
-    let page: Vec<_> = rest.by_ref().take(count_max).collect();
-    let next = page.last().filter(|_| rest.next().is_some()).map(|last| name(last));
-    let page: Vec<Value> = page.into_iter().map(|revocation| Value::Object(shown(revocation))).collect();
+    let after = match after.map(|after| named(&after)) {
+        None => None,
+        Some(Some(target)) => Some(target),
+        Some(None) => return Err(Refused::unprocessable("after must be what `next` of a page was.")),
+    };
+    let now = operations.now();
+    let (page, has_more) = operations.sessions.revocations_after(after.as_ref(), count_max, now);
+    let next = page.last().filter(|_| has_more).map(name);
+    let page: Vec<Value> = page.iter().map(|revocation| Value::Object(shown(revocation))).collect();
     Ok(answer::json(StatusCode::OK, &json!({ "revocations": page, "next": next })))
 }
 
@@ -70,6 +71,18 @@ fn name(revocation: &Revocation) -> String {
         Target::Subject { subject, .. } => format!("subject:{subject}"),
         Target::Token { token_id } => format!("token_id:{token_id}"),
     }
+}
+
+/// What [`name`] has named; its moment says nothing.
+fn named(name: &str) -> Option<Target> {
+    let cutoff = UnixTime::from_millis(0);
+    Some(match name.split_once(':') {
+        None if name == "everyone" => Target::Everyone { cutoff },
+        Some(("session", session)) => Target::Session { session: session.to_owned() },
+        Some(("subject", subject)) => Target::Subject { subject: subject.to_owned(), cutoff },
+        Some(("token_id", token_id)) => Target::Token { token_id: token_id.to_owned() },
+        Some(_) | None => return None,
+    })
 }
 
 fn shown(revocation: &Revocation) -> Map<String, Value> {
