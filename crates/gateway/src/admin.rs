@@ -39,6 +39,7 @@ pub use self::api::DESCRIPTION;
 pub(crate) use self::operations::Operations;
 use crate::connection::Encryption;
 use crate::observe::HandshakeOutcome;
+use crate::principal::PeerAddr;
 use crate::tls::{self, Established};
 
 /// The `[admin]` table.
@@ -178,15 +179,21 @@ async fn serve_connection(
     state: Arc<AdminState>,
     stopping: watch::Receiver<()>,
 ) {
-    let Ok(own_addr) = stream.local_addr() else { return };
+    let (Ok(own_addr), Ok(peer_addr)) = (stream.local_addr(), stream.peer_addr()) else { return };
+    let arrival = Arrival {
+        client: PeerAddr(peer_addr).into(),
+        own_addr,
+        is_encrypted: state.encryption.is_some(),
+        hosts: &state.hosts,
+    };
     let Some(Encryption { tls, timeout, metrics }) = &state.encryption else {
-        return serve_request(stream, own_addr, &state, stopping).await;
+        return serve_request(stream, arrival, &state, stopping).await;
     };
     match tokio::time::timeout(*timeout, Box::pin(tls.accept(stream))).await {
         Ok(Ok(Established { wire, version, is_resumed, .. })) => {
             let outcome = if is_resumed { HandshakeOutcome::Resumed } else { HandshakeOutcome::Full };
             metrics.handshake(outcome, Some(version));
-            serve_request(wire, own_addr, &state, stopping).await;
+            serve_request(wire, arrival, &state, stopping).await;
         }
         Ok(Err(_)) => metrics.handshake(HandshakeOutcome::Failed, None),
         Err(_) => metrics.handshake(HandshakeOutcome::Timeout, None),
@@ -196,7 +203,7 @@ async fn serve_connection(
 /// Reads one request and answers it. What fails here, fails the client alone: there is nothing to tell.
 async fn serve_request<S>(
     socket: S,
-    own_addr: SocketAddr,
+    arrival: Arrival<'_>,
     state: &AdminState,
     mut stopping: watch::Receiver<()>,
 ) where
@@ -204,7 +211,7 @@ async fn serve_request<S>(
 {
     let Timeouts { head, request } = state.timeouts;
     let respond =
-        |request: Request<_>| async move { Ok::<_, Infallible>(answer(request, own_addr, state).await) };
+        |request: Request<_>| async move { Ok::<_, Infallible>(answer(request, arrival, state).await) };
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(head)
@@ -226,14 +233,13 @@ async fn serve_request<S>(
     .await;
 }
 
-/// The answer to one request that came to `own_addr`.
-async fn answer(request: Request<Incoming>, own_addr: SocketAddr, state: &AdminState) -> Answer {
-    let arrival = Arrival { own_addr, is_encrypted: state.encryption.is_some(), hosts: &state.hosts };
+/// The answer to one request.
+async fn answer(request: Request<Incoming>, arrival: Arrival<'_>, state: &AdminState) -> Answer {
     let answered = match arrival.check(&request) {
-        Ok(addressee) => match page_for(&request, own_addr, addressee, state) {
+        Ok(addressee) => match page_for(&request, arrival, addressee, state) {
             Some(page) => page,
             None => match &state.api {
-                Some(api) => api.answer(request).await,
+                Some(api) => api.answer(request, arrival.client).await,
                 None => Err(Refused::new(
                     StatusCode::NOT_FOUND,
                     "There are only /metrics, /healthz and /readyz here.",
@@ -248,7 +254,7 @@ async fn answer(request: Request<Incoming>, own_addr: SocketAddr, state: &AdminS
 /// The answer, where one of the pages is asked for that have no API.
 fn page_for<B>(
     request: &Request<B>,
-    own_addr: SocketAddr,
+    arrival: Arrival<'_>,
     addressee: Addressee,
     state: &AdminState,
 ) -> Option<Result<Answer, Refused>> {
@@ -261,11 +267,11 @@ fn page_for<B>(
         return Some(Err(refused.with(header::ALLOW, "GET, HEAD")));
     }
     // Whoever forwards requests to loopback brings those of other machines.
-    let is_near = own_addr.ip().to_canonical().is_loopback() && addressee == Addressee::Own;
+    let is_near = arrival.own_addr.ip().to_canonical().is_loopback() && addressee == Addressee::Own;
     if path == "/metrics"
         && !is_near
         && let Some(api) = &state.api
-        && let Err(refused) = api.authorize(request.headers(), Scope::Read)
+        && let Err(refused) = api.authorize(request.headers(), Scope::Read, arrival.client)
     {
         return Some(Err(refused));
     }

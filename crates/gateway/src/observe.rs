@@ -120,7 +120,7 @@ impl Observer {
     pub fn report_suppressed(&self) {
         for (kind, suppressed) in self.0.suppressor.take_suppressed() {
             let reason = match kind {
-                RecordKind::Opened | RecordKind::Ticket => None,
+                RecordKind::Opened | RecordKind::Ticket | RecordKind::NotLetIn => None,
                 RecordKind::Ended(reason) => Some(reason),
             };
             log::emit_suppressed(reason, suppressed);

@@ -103,7 +103,8 @@ fn explain(url: &Url, error: &io::Error, has_authority: bool) -> String {
             return format!("{url}: the certificate is not good: {}", shown(&rule.to_string()));
         }
         Some(Error::InvalidCertificate(_)) => "the certificate is not good",
-        Some(Error::InvalidMessage(_)) => "what answers there speaks no TLS; leave out the s of its scheme",
+        Some(Error::InvalidMessage(_)) if url.is_http => "what answers there speaks no TLS; try http://",
+        Some(Error::InvalidMessage(_)) => "what answers there speaks no TLS; try ws://",
         Some(Error::AlertReceived(alert)) => {
             return format!("{url}: the server refused the TLS handshake, with the alert {alert:?}");
         }

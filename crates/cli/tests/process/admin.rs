@@ -209,7 +209,7 @@ fn a_command_that_cannot_says_what_is_wrong_where_and_what_to_do() {
         command.output().unwrap()
     };
     failed(&at(&format!("http://{}", program.address)), &["is it the address of [admin]"]);
-    failed(&at(&format!("https://{}", program.admin)), &["https://", "TLS"]);
+    failed(&at(&format!("https://{}", program.admin)), &["https://", "speaks no TLS; try http://"]);
     let nobody = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
     failed(&at(&format!("http://{nobody}")), &["cannot be reached", "is a server running there?"]);
     failed(&at(&format!("http://127.0.0.2:{}", program.admin.port())), &["cannot be reached"]);

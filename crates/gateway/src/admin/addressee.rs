@@ -10,11 +10,14 @@ use hyper::header::{self, HeaderValue};
 use hyper::{Request, StatusCode, Uri};
 
 use super::answer::Refused;
+use crate::principal::ClientAddr;
 use crate::route::canonical_host;
 
 /// Where a request has come in.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Arrival<'a> {
+    /// Who has connected.
+    pub(super) client: ClientAddr,
     /// The address that the connection was accepted at.
     pub(super) own_addr: SocketAddr,
     pub(super) is_encrypted: bool,
@@ -107,18 +110,23 @@ fn parse_ip(name: &str) -> Option<IpAddr> {
 mod tests {
     use super::*;
 
+    fn arrival(own_addr: SocketAddr, is_encrypted: bool, hosts: &[String]) -> Arrival<'_> {
+        let client = ClientAddr::new(Ipv4Addr::LOCALHOST.into());
+        Arrival { client, own_addr, is_encrypted, hosts }
+    }
+
     #[test]
     fn the_default_port_need_not_be_written_and_beyond_loopback_only_the_address_counts() {
         let own = |addr: &str, host: &str| {
             let own_addr = addr.parse().unwrap();
-            Arrival { own_addr, is_encrypted: false, hosts: &[] }.addressee(host) == Some(Addressee::Own)
+            arrival(own_addr, false, &[]).addressee(host) == Some(Addressee::Own)
         };
         assert!(own("127.0.0.1:80", "localhost") && own("[::1]:80", "[::1]") && own("[::1]:80", "[::1]:80"));
         assert!(own("[::ffff:127.0.0.1]:9090", "127.0.0.1:9090"));
         assert!(own("192.0.2.1:9090", "192.0.2.1:9090"));
         assert!(!own("192.0.2.1:9090", "localhost:9090") && !own("192.0.2.1:9090", "127.0.0.1:9090"));
         let own_addr = "192.0.2.1:443".parse().unwrap();
-        let secure = Arrival { own_addr, is_encrypted: true, hosts: &[] };
+        let secure = arrival(own_addr, true, &[]);
         assert_eq!(secure.addressee("192.0.2.1"), Some(Addressee::Own));
         assert_eq!(secure.addressee("192.0.2.1:80"), None);
     }
@@ -127,7 +135,7 @@ mod tests {
     fn listed_names_are_taken_with_any_port_and_in_any_case() {
         let hosts = ["admin.example.com".to_owned()];
         let own_addr = "127.0.0.1:9090".parse().unwrap();
-        let arrival = Arrival { own_addr, is_encrypted: false, hosts: &hosts };
+        let arrival = arrival(own_addr, false, &hosts);
         for host in ["admin.example.com", "Admin.Example.com:9443", "admin.example.com:9090"] {
             assert_eq!(arrival.addressee(host), Some(Addressee::Listed), "{host}");
         }

@@ -40,7 +40,6 @@ impl Refused {
         self
     }
 
-    #[cfg(test)]
     pub(super) fn status(&self) -> StatusCode {
         self.status
     }

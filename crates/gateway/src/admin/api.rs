@@ -20,6 +20,7 @@ use super::answer::{self, Answer, Refused};
 use super::body::Members;
 use super::operations::Operations;
 use crate::clock::UnixTime;
+use crate::principal::ClientAddr;
 
 /// The API of one server.
 #[derive(Debug)]
@@ -83,20 +84,31 @@ impl Api {
     }
 
     /// Whether the request shows a token for `scope`: whose.
-    pub(super) fn authorize(&self, headers: &HeaderMap, scope: Scope) -> Result<Arc<str>, Refused> {
+    pub(super) fn authorize(
+        &self,
+        headers: &HeaderMap,
+        scope: Scope,
+        client: ClientAddr,
+    ) -> Result<Arc<str>, Refused> {
         if !self.access.has_tokens() {
             let detail = "This needs a token, and there is none: configure admin.tokens.";
             return Err(Refused::new(StatusCode::NOT_FOUND, detail));
         }
-        self.access.check(headers, scope, self.operations.clock.now())
+        self.access.check(headers, scope, self.operations.clock.now()).inspect_err(|refused| {
+            self.operations.observer.operator_refused(client, refused.status().as_u16());
+        })
     }
 
     /// The answer to a request, whatever its path.
-    pub(super) async fn answer(&self, request: Request<Incoming>) -> Result<Answer, Refused> {
+    pub(super) async fn answer(
+        &self,
+        request: Request<Incoming>,
+        client: ClientAddr,
+    ) -> Result<Answer, Refused> {
         let (parts, body) = request.into_parts();
         let (entry, segment) = find(&parts.method, parts.uri.path())?;
         let who = match entry.scope {
-            Some(scope) => self.authorize(&parts.headers, scope)?,
+            Some(scope) => self.authorize(&parts.headers, scope, client)?,
             None => Arc::from(""),
         };
         let operations = &self.operations;

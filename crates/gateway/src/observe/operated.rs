@@ -1,10 +1,11 @@
 //! What an operator or an application changed through the admin listener, as one record: who, what, on whom, and whether
-//! it was done.
+//! it was done. And who was not let in.
 
 use super::Observer;
 use super::encode::Encoded;
 use super::log::TARGET;
 use super::suppress::RecordKind;
+use crate::principal::ClientAddr;
 
 /// A change that was asked for.
 #[derive(Clone, Copy, Debug)]
@@ -43,6 +44,20 @@ impl Action {
 }
 
 impl Observer {
+    /// A request to the admin listener was refused for its token: for none, an unknown one, or one for something else.
+    pub(crate) fn operator_refused(&self, client: ClientAddr, status: u16) {
+        let Some(suppressed) = self.0.suppressor.pass(RecordKind::NotLetIn, self.0.clock.now()) else {
+            return self.count_suppressed();
+        };
+        tracing::warn!(
+            target: TARGET,
+            %client,
+            http_status = status,
+            suppressed = Some(suppressed).filter(|count| *count > 0),
+            "admin request refused"
+        );
+    }
+
     /// A change was made, or was not: to be called once for each that an operator asked for.
     pub(crate) fn operated(&self, operated: &Operated<'_>) {
         let suppressed = match operated.action {

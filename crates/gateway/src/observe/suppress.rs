@@ -16,6 +16,7 @@ use crate::reason::{Fault, Reason};
 pub(super) struct Suppressor {
     opened: Allowance,
     tickets: Allowance,
+    not_let_in: Allowance,
     ended: [Allowance; Reason::ALL.len()],
 }
 
@@ -26,6 +27,8 @@ pub(super) enum RecordKind {
     Opened,
     /// A ticket was issued.
     Ticket,
+    /// The admin listener refused a request for its token.
+    NotLetIn,
     /// A connection ended.
     Ended(Reason),
 }
@@ -35,6 +38,7 @@ impl Suppressor {
         Self {
             opened: Allowance::new(ROUTINE),
             tickets: Allowance::new(ROUTINE),
+            not_let_in: Allowance::new(FAULTS),
             ended: array::from_fn(|index| Allowance::new(pace(Reason::ALL[index]))),
         }
     }
@@ -47,7 +51,7 @@ impl Suppressor {
 
     /// Every kind with suppressed records that no record has told of; they count as told from now on.
     pub(super) fn take_suppressed(&self) -> impl Iterator<Item = (RecordKind, u64)> {
-        let kinds = [RecordKind::Opened, RecordKind::Ticket];
+        let kinds = [RecordKind::Opened, RecordKind::Ticket, RecordKind::NotLetIn];
         let kinds = kinds.into_iter().chain(Reason::ALL.into_iter().map(RecordKind::Ended));
         kinds.map(|kind| (kind, self.allowance(kind).take_suppressed())).filter(|(_, count)| *count > 0)
     }
@@ -56,6 +60,7 @@ impl Suppressor {
         match kind {
             RecordKind::Opened => &self.opened,
             RecordKind::Ticket => &self.tickets,
+            RecordKind::NotLetIn => &self.not_let_in,
             // The macro that makes `Reason::ALL` lists the variants in their order.
             RecordKind::Ended(reason) => &self.ended[reason as usize],
         }

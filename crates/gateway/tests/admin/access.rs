@@ -55,6 +55,11 @@ async fn r23_without_a_good_token_nothing_is_told_and_nothing_changes() {
         assert!(!answer.body.contains(&good[..16]), "{answer:?}");
     }
     assert_eq!(gate.changes().len(), 0);
+    let records = gate.case.records();
+    let refused: Vec<_> =
+        records.iter().filter(|record| record["message"] == "admin request refused").collect();
+    assert_eq!(refused.len(), 6, "{records:?}");
+    assert_eq!((&refused[0]["client"], &refused[0]["http_status"]), (&"127.0.0.1".into(), &401.into()));
     let by_query = gate.send("GET", &format!("/v1/sessions?access_token={good}"), "", b"").await;
     by_query.refused(401);
     // Beyond a few the answer is another, and a good token is taken all the same.
