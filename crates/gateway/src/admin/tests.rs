@@ -9,7 +9,11 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::*;
+use crate::chance::Chance;
 use crate::clock::{Clock, Instant};
+use crate::observe::Observer;
+use crate::secret::Secret;
+use crate::session::Sessions;
 
 /// A listener that runs, and what a test turns on it.
 struct Running {
@@ -20,12 +24,16 @@ struct Running {
 }
 
 async fn start(timeouts: Timeouts, metrics: impl Fn() -> String + Send + Sync + 'static) -> Running {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let addr = listener.local_addr().unwrap();
     let ready = Arc::new(AtomicBool::new(true));
     let is_ready = Arc::clone(&ready);
     let mut state = AdminState::new(metrics, move || is_ready.load(Ordering::Relaxed));
     state.timeouts = timeouts;
+    start_with(state, ready).await
+}
+
+async fn start_with(state: AdminState, ready: Arc<AtomicBool>) -> Running {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel();
     let serving = tokio::spawn(serve(listener, state, async move {
         let _ = stopped.await;
@@ -202,6 +210,42 @@ async fn a_head_that_does_not_come_in_time_ends_the_connection() {
         let _ = stream.write_all(b"b").await;
     }
     assert!((head..Duration::from_secs(2)).contains(&(now() - start)));
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come_in_time_ends_the_connection() {
+    let request = Duration::from_millis(300);
+    let secret = "0123456789abcdef0123456789abcdef";
+    let tokens = [Token {
+        name: "a".to_owned(),
+        secret: Secret::new(secret.as_bytes()),
+        scopes: vec![Scope::Operate],
+    }];
+    let (clock, chance) = (Clock::system(), Chance::seeded(1));
+    let operations = Operations {
+        sessions: Arc::new(Sessions::new(chance.clone(), None)),
+        tickets: Arc::default(),
+        routes: Vec::new(),
+        observer: Observer::new(None, &[], clock.clone()).unwrap(),
+        clock,
+        chance,
+    };
+    let sessions = Arc::clone(&operations.sessions);
+    let mut state = AdminState::new(String::new, || true).with_api(Api::new(&tokens, operations), Vec::new());
+    state.timeouts = Timeouts { request, ..Timeouts::default() };
+    let admin = start_with(state, Arc::default()).await;
+    let head = format!(
+        "POST /v1/bans HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {secret}\r\nContent-Type: application/json\r\n\
+         Content-Length: 100\r\n\r\n{{\"subject\":\"a\"}}",
+        admin.addr
+    );
+    let (start, mut stream) = (now(), admin.send(&head).await);
+    // A byte now and then does not move the deadline.
+    while let Err(_still_open) = timeout(request / 20, stream.read_u8()).await {
+        let _ = stream.write_all(b" ").await;
+    }
+    assert!((request..Duration::from_secs(2)).contains(&(now() - start)));
+    assert_eq!(sessions.kept_count(), 0, "nothing was changed");
 }
 
 #[tokio::test]

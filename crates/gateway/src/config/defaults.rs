@@ -4,6 +4,9 @@
 //! Decides nothing itself: `amount.rs` holds what was written against these bounds. A test keeps
 //! `limits::Limits::default()`, which the library has for programs without a file, equal to the table.
 
+mod admin;
+
+pub(super) use self::admin::{ADMIN, ADMIN_HOSTS, ADMIN_TLS, ADMIN_TOKENS};
 use super::units::Unit;
 
 /// A setting that is a number: its default, its bounds and why.
@@ -434,31 +437,6 @@ pub(super) static ERROR_FILE: Word = Word {
     allowed: "{ path = \"…\", bytes_max = \"…\", files_max = … }",
     reason: "Writing to disk is for the operator to ask for; the same records are in the log.",
 };
-pub(super) static ADMIN: Word = Word {
-    key: "admin",
-    default: "no admin listener",
-    allowed: "a table with `address`",
-    reason: "A door that nobody asked for stays shut.",
-};
-pub(super) static ADMIN_TLS: Word = Word {
-    key: "admin.tls",
-    default: "none on loopback",
-    allowed: "a table as in listeners.*.tls; required beyond loopback",
-    reason: "On loopback nobody listens in; elsewhere a token that is read on the way opens everything.",
-};
-pub(super) static ADMIN_HOSTS: Word = Word {
-    key: "admin.hosts",
-    default: "its address alone, and the usual names of loopback",
-    allowed: "a list of host names, without ports",
-    reason: "A page that has its own name resolve to this listener is answered nothing.",
-};
-pub(super) static ADMIN_TOKENS: Word = Word {
-    key: "admin.tokens",
-    default: "no API",
-    allowed: "tables tokens.NAME = { file = \"…\", scopes = [\"read\", \"operate\", \"tickets\"] }",
-    reason: "Who may end sessions and speak for users must be said; there is no built-in password.",
-};
-
 /// Every [`Word`], in the order of docs/defaults.md.
 pub(super) static WORDS: [&Word; 18] = [
     &LISTENER_REQUIRED,
