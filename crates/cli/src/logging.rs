@@ -2,6 +2,8 @@
 //!
 //! Writing never holds up a connection: lines wait in a bounded queue, and what does not fit is counted.
 
+mod json;
+
 use std::io::{self, BufWriter, Write as _};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,6 +18,7 @@ use tracing_subscriber::Layer as _;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 
+use self::json::Json;
 use crate::Failure;
 
 /// The log while it is kept: dropping it writes what is still queued.
@@ -55,9 +58,7 @@ impl Log {
             Targets::new().with_target("drawgate", level(config.level)).with_default(LevelFilter::WARN);
         let lines = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(false).with_target(false);
         let lines = match config.format {
-            LogFormat::Json => {
-                lines.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed()
-            }
+            LogFormat::Json => lines.event_format(Json).boxed(),
             LogFormat::Text => lines.boxed(),
         };
         tracing::subscriber::set_global_default(

@@ -12,7 +12,7 @@ use std::path::Path;
 
 use toml::de::{DeTable, DeValue};
 
-use crate::{admin as admin_stage, auth as auth_stage, firewall, observe};
+use crate::{admin as admin_stage, auth as auth_stage, firewall, observe, state};
 
 mod admin;
 mod amount;
@@ -56,6 +56,8 @@ pub struct Config {
     pub log: observe::Config,
     /// The admin listener, if there is one.
     pub admin: Option<admin_stage::Config>,
+    /// Where revocations and bans are kept, if they are to outlive the process.
+    pub state: Option<state::Config>,
     /// The most bytes that all connections' buffers may hold together.
     pub buffers_bytes_max: u64,
     /// The most bytes that are set aside for compressed connections, all together.
@@ -139,6 +141,7 @@ fn read_document(context: &mut Context<'_>, document: &DeTable<'_>) -> Option<Co
     let authenticators = auth::authenticators(context, root.take("auth").as_ref());
     let firewall = operations::firewall(context, root.take("firewall").as_ref());
     let log = operations::log(context, root.take("log").as_ref());
+    let state = operations::state(context, root.take("state").as_ref());
     let admin = root.take("admin").and_then(|value| admin::admin(context, &value));
     root.finish(context);
 
@@ -165,6 +168,7 @@ fn read_document(context: &mut Context<'_>, document: &DeTable<'_>) -> Option<Co
         firewall,
         log,
         admin: admin.map(|(admin, _)| admin),
+        state,
         buffers_bytes_max,
         compression_bytes_max,
         tls_handshakes_max,

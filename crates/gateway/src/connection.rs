@@ -292,7 +292,7 @@ impl Drop for Life {
 /// What follows the second part, the relay: the news to the application.
 fn end<S>(relay: Relay<S>, outcome: Outcome) -> Ending
 where
-    S: AsyncRead + AsyncWrite + Unpin,
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     let mut ending = match outcome {
         Outcome::Ended(ending) => ending,

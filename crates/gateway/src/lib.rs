@@ -14,7 +14,8 @@
 //! 7. [`backend`] answers: the built-in echo, or a [`Handler`]
 //! 8. `compression` stands between the answers and the frames, where a route has it on
 //! 9. [`observe`] turns the end into one log record and one counter
-//! 10. [`reason`] holds every way to end, and all that follows from it
+//! 10. [`state`] keeps on disk what must outlive the process, and [`control`] is how it is changed
+//! 11. [`reason`] holds every way to end, and all that follows from it
 //!
 //! Deciding modules take `now` as an argument and do no I/O; [`clock`] is the only reader of time and [`chance`] the
 //! only source of randomness.
@@ -47,6 +48,7 @@ pub mod clock;
 mod compression;
 pub mod config;
 mod connection;
+pub mod control;
 pub mod firewall;
 pub mod json;
 pub mod limits;
@@ -59,6 +61,7 @@ pub mod route;
 pub mod secret;
 pub mod server;
 pub mod session;
+pub mod state;
 pub mod ticket;
 mod timers;
 pub mod tls;

@@ -105,6 +105,16 @@ impl Observer {
         self.0.metrics.sessions_refreshed.inc();
     }
 
+    /// A revocation, a ban or its end was written to the state, or was not, for what is wrong with it.
+    pub fn state_written(&self, result: Result<(), &dyn Display>) {
+        let Err(error) = result else {
+            self.0.metrics.state_written.inc();
+            return;
+        };
+        self.0.metrics.state_not_written.inc();
+        log::emit_state_not_written(error);
+    }
+
     /// A connection goes without compression, because others hold all that is set aside for it.
     pub fn compression_declined(&self) {
         self.0.metrics.compression_declined.inc();

@@ -24,6 +24,7 @@ use tokio::time::{sleep_until, timeout_at};
 use crate::clock::Instant;
 use crate::config::Config;
 use crate::connection::{self, Arrival, Door, Gate, NoRoom};
+use crate::control::Control;
 use crate::firewall::{Admission, Firewall};
 use crate::observe::Observer;
 use crate::principal::{ClientAddr, PeerAddr};
@@ -41,6 +42,7 @@ pub use start::{BindError, StartError};
 pub struct Server {
     gate: Arc<Gate>,
     firewall: Arc<Firewall>,
+    control: Control,
     bound: Vec<Bound>,
     skipped: Vec<BindError>,
     admin: Option<Admin>,
@@ -156,10 +158,17 @@ impl Server {
         self.gate.observer.clone()
     }
 
-    /// The sessions of its clients: to list and end them, and to keep tokens and subjects out.
+    /// The sessions of its clients: to list and end them. What it revokes itself is forgotten with the process;
+    /// [`Self::control`] keeps it.
     #[must_use]
     pub fn sessions(&self) -> Arc<Sessions> {
         Arc::clone(&self.gate.sessions)
+    }
+
+    /// Keeps tokens and subjects out, and lets them in again, in a way that outlives the process where there is a state.
+    #[must_use]
+    pub fn control(&self) -> Control {
+        self.control.clone()
     }
 
     /// Serves until `shutdown` is ready, then drains: accepts no more, lets each connection finish what has come, closes
@@ -176,7 +185,8 @@ impl Server {
         });
         tasks.spawn(upkeep::shed_load(Arc::clone(&gate)));
         tasks.spawn(upkeep::report_suppressed(gate.observer.clone()));
-        tasks.spawn(upkeep::forget_revocations(Arc::clone(&gate)));
+        tasks.spawn(upkeep::forget_in_memory(self.control.clone()));
+        tasks.spawn(upkeep::forget_on_disk(self.control));
         let encrypted = self.bound.iter().filter_map(|bound| bound.door.encryption.as_ref());
         let admin_encrypted = self.admin.iter().filter_map(|admin| admin.state.encryption());
         for encryption in encrypted.chain(admin_encrypted).cloned() {
@@ -202,6 +212,8 @@ impl Server {
         gate.observer.report_suppressed();
         stop_admin.send_replace(true);
         let _ = tokio::time::timeout(ADMIN_STOP_TIME_MAX, admin_tasks.join_next()).await;
+        // Whoever starts the next server finds the directory of the state given back.
+        let _ = tokio::time::timeout(STATE_CLOSE_TIME_MAX, tasks.shutdown()).await;
         drained
     }
 }
@@ -247,3 +259,5 @@ const DRAIN_JITTER_EACH: Duration = Duration::from_millis(2);
 /// How long connections that are cut may take to be gone.
 const CUT_TIME_MAX: Duration = Duration::from_secs(1);
 const ADMIN_STOP_TIME_MAX: Duration = Duration::from_millis(500);
+/// How long the state may take for its last writes; a disk that hangs must not hold up the end.
+const STATE_CLOSE_TIME_MAX: Duration = Duration::from_secs(2);

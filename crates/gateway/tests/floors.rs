@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The modules from the ground up, a floor a line; each may use what stands before it in this list.
-const MODULES: [&str; 24] = [
+const MODULES: [&str; 26] = [
     // Words that all others use.
     "clock",
     "chance",
@@ -29,12 +29,14 @@ const MODULES: [&str; 24] = [
     "ticket",
     // Touch sockets and disk.
     "timers",
+    "state",
     "observe",
     "tls",
     "backend",
     "upgrade",
     "connection",
     // Compose.
+    "control",
     "admin",
     "config",
     "server",

@@ -17,5 +17,6 @@ mod connect_servers;
 mod ends;
 mod resources;
 mod secrets;
+mod state;
 mod support;
 mod tls;

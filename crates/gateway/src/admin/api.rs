@@ -120,16 +120,16 @@ impl Api {
         match entry.task {
             Task::ListSessions => sessions::list(operations, query),
             Task::ShowSession => sessions::show(operations, segment),
-            Task::EndSession => sessions::end(operations, &who, segment).await,
+            Task::EndSession => sessions::end(operations, &who, segment),
             Task::ListRevocations => revocations::list(operations, query),
             Task::Revoke => {
-                revocations::add(operations, &who, Members::of_body(&parts.headers, body).await?).await
+                revocations::add(operations, who, Members::of_body(&parts.headers, body).await?).await
             }
             Task::ListBans => bans::list(operations, query),
-            Task::Ban => bans::add(operations, &who, Members::of_body(&parts.headers, body).await?).await,
-            Task::Unban => bans::remove(operations, &who, segment).await,
+            Task::Ban => bans::add(operations, who, Members::of_body(&parts.headers, body).await?).await,
+            Task::Unban => bans::remove(operations, who, segment).await,
             Task::IssueTicket => {
-                tickets::issue(operations, &who, Members::of_body(&parts.headers, body).await?).await
+                tickets::issue(operations, &who, Members::of_body(&parts.headers, body).await?)
             }
             Task::Describe => Ok(answer::page(StatusCode::OK, answer::JSON, DESCRIPTION)),
         }

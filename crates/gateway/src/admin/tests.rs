@@ -11,6 +11,7 @@ use tokio::time::timeout;
 use super::*;
 use crate::chance::Chance;
 use crate::clock::{Clock, Instant};
+use crate::control::Control;
 use crate::observe::Observer;
 use crate::secret::Secret;
 use crate::session::Sessions;
@@ -222,15 +223,16 @@ async fn a_body_that_does_not_come_in_time_ends_the_connection() {
         scopes: vec![Scope::Operate],
     }];
     let (clock, chance) = (Clock::system(), Chance::seeded(1));
+    let sessions = Arc::new(Sessions::new(chance.clone(), None));
+    let observer = Observer::new(None, &[], clock.clone()).unwrap();
     let operations = Operations {
-        sessions: Arc::new(Sessions::new(chance.clone(), None)),
+        control: Control::new(Arc::clone(&sessions), None, clock.clone(), observer.clone()),
         tickets: Arc::default(),
-        routes: Vec::new(),
-        observer: Observer::new(None, &[], clock.clone()).unwrap(),
+        routes: Arc::new([]),
+        observer,
         clock,
         chance,
     };
-    let sessions = Arc::clone(&operations.sessions);
     let mut state = AdminState::new(String::new, || true).with_api(Api::new(&tokens, operations), Vec::new());
     state.timeouts = Timeouts { request, ..Timeouts::default() };
     let admin = start_with(state, Arc::default()).await;

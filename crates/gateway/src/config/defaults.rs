@@ -115,6 +115,9 @@ fn last_segment(key: &'static str) -> &'static str {
     key.rsplit('.').next().unwrap_or(key)
 }
 
+/// The folder of what outlives the process.
+pub(super) const STATE_DIRECTORY_DEFAULT: &str = "drawgate-data";
+
 /// What stands for a number that depends on the machine.
 const WORKERS_DEFAULT: &str = "one a core";
 
@@ -437,8 +440,20 @@ pub(super) static ERROR_FILE: Word = Word {
     allowed: "{ path = \"…\", bytes_max = \"…\", files_max = … }",
     reason: "Writing to disk is for the operator to ask for; the same records are in the log.",
 };
+pub(super) static STATE: Word = Word {
+    key: "state",
+    default: "nothing outlives the process",
+    allowed: "a table with `store`",
+    reason: "Writing to disk is for the operator to ask for. Without it a restart forgets revocations and bans.",
+};
+pub(super) static STATE_DIRECTORY: Word = Word {
+    key: "state.directory",
+    default: "`drawgate-data`",
+    allowed: "a folder, relative to the configuration's",
+    reason: "Beside the configuration it is found again. It is made where it is missing, for this user alone.",
+};
 /// Every [`Word`], in the order of docs/defaults.md.
-pub(super) static WORDS: [&Word; 18] = [
+pub(super) static WORDS: [&Word; 20] = [
     &LISTENER_REQUIRED,
     &CLIENT_CA_FILE,
     &CLIENT_AUTH,
@@ -453,6 +468,8 @@ pub(super) static WORDS: [&Word; 18] = [
     &LOG_LEVEL,
     &LOG_FORMAT,
     &ERROR_FILE,
+    &STATE,
+    &STATE_DIRECTORY,
     &ADMIN,
     &ADMIN_TLS,
     &ADMIN_HOSTS,
@@ -460,7 +477,7 @@ pub(super) static WORDS: [&Word; 18] = [
 ];
 
 /// What must be written out, in the order of docs/defaults.md.
-pub(super) static REQUIRED: [Required; 20] = [
+pub(super) static REQUIRED: [Required; 21] = [
     Required {
         key: "listeners",
         allowed: "at least one table [listeners.NAME]",
@@ -545,6 +562,11 @@ pub(super) static REQUIRED: [Required; 20] = [
         key: "log.error_file.path",
         allowed: "a file, relative to the configuration's folder",
         reason: "A file needs a name.",
+    },
+    Required {
+        key: "state.store",
+        allowed: "\"embedded\", or \"none\"",
+        reason: "Whether a revocation outlives a restart must be somebody's decision.",
     },
     Required {
         key: "admin.address",

@@ -18,7 +18,7 @@ pub(super) fn names_in(table_shape: &str) -> impl Iterator<Item = &'static str> 
 
 /// Key shapes, and what to do meanwhile.
 const KEYS: &[(&str, &str)] = &[
-    ("state", "leave it out: nothing is kept beyond the process"),
+    ("state.store.redis_url", "write store = \"embedded\""),
     ("listeners.*.proxy_protocol", "leave it out: clients are told apart by the address that connects"),
     ("routes.*.backend.urls", "write \"echo\""),
     ("routes.*.inspect", "leave it out: messages are not inspected"),
@@ -42,7 +42,8 @@ mod tests {
     fn keys_are_found_by_shape_and_by_table() {
         assert!(advice("routes.*.inspect").is_some());
         assert_eq!(advice("routes.*.origins"), None);
-        assert_eq!(names_in("").collect::<Vec<_>>(), ["state"]);
+        assert_eq!(names_in("").count(), 0);
+        assert_eq!(names_in("state.store").collect::<Vec<_>>(), ["redis_url"]);
         assert_eq!(names_in("firewall").collect::<Vec<_>>(), ["allow", "deny", "trusted_proxies"]);
     }
 }

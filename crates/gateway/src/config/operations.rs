@@ -1,9 +1,13 @@
-//! Reads what operators run and watch the gateway by: `[firewall]` and `[log]`.
+//! Reads what operators run and watch the gateway by: `[firewall]`, `[log]` and `[state]`.
+
+use std::path::PathBuf;
+
+use toml::de::DeValue;
 
 use super::defaults;
 use super::read::{Context, Table, Value};
 use crate::observe::{ErrorFile, LogFormat, LogLevel};
-use crate::{firewall, observe};
+use crate::{firewall, observe, state};
 
 /// Reads `[firewall]`; a table that is not there is one that is empty.
 pub(super) fn firewall(context: &mut Context<'_>, value: Option<&Value<'_>>) -> firewall::Config {
@@ -52,4 +56,42 @@ fn error_file(context: &mut Context<'_>, value: &Value<'_>) -> Option<ErrorFile>
     let files_max = table.count(context, &defaults::ERROR_FILE_FILES_MAX).unwrap_or(1);
     table.finish(context);
     Some(ErrorFile { path: path?, bytes_max, files_max })
+}
+
+/// Reads `[state]`; where it is not there, nothing outlives the process.
+pub(super) fn state(context: &mut Context<'_>, value: Option<&Value<'_>>) -> Option<state::Config> {
+    let mut table = value?.table(context)?;
+    let is_lasting = table.required(context, "store").and_then(|value| store(context, &value));
+    let directory = table.take(defaults::STATE_DIRECTORY.name());
+    table.finish(context);
+    if is_lasting == Some(false)
+        && let Some(directory) = &directory
+    {
+        directory.not_allowed(context, "says nothing where state.store is \"none\"", "leave one of them out");
+    }
+    let directory = match directory {
+        Some(value) => folder(context, &value)?,
+        None => context.resolve(defaults::STATE_DIRECTORY_DEFAULT),
+    };
+    is_lasting?.then_some(state::Config { directory })
+}
+
+/// Whether anything is stored.
+fn store(context: &mut Context<'_>, value: &Value<'_>) -> Option<bool> {
+    if let DeValue::Table(entries) = value.value
+        && !entries.is_empty()
+    {
+        value.table(context)?.finish(context);
+        return None;
+    }
+    value.choice(context, &[("embedded", true), ("none", false)], &[])
+}
+
+fn folder(context: &mut Context<'_>, value: &Value<'_>) -> Option<PathBuf> {
+    let text = value.text(context)?;
+    if text.is_empty() {
+        value.not_allowed(context, "is no folder's name", "write one such as \"drawgate-data\"");
+        return None;
+    }
+    Some(context.resolve(&text))
 }

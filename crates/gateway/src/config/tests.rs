@@ -16,6 +16,7 @@ use crate::route::{Echo, Notice, Origins, PathPattern};
 use crate::session::{self, AtLimit};
 
 mod refusals;
+mod state;
 mod tls;
 
 /// The least that is valid: everything required, nothing else.
@@ -299,7 +300,7 @@ fn broken_toml_is_a_problem_with_line_and_column_and_without_its_text() {
 #[test]
 fn every_required_key_is_missed() {
     let full = format!(
-        "{}{AUTH}\n[log]\nerror_file = {{ path = \"e.log\" }}\n[admin]\naddress = \"127.0.0.1:0\"\n\
+        "{}{AUTH}\n[log]\nerror_file = {{ path = \"e.log\" }}\n[state]\nstore = \"none\"\n[admin]\naddress = \"127.0.0.1:0\"\n\
          tokens.operator = {{ file = \"admin.token\", scopes = [\"read\"] }}\n",
         with_auth("")
     );
@@ -415,6 +416,7 @@ fn every_key_of_the_example_is_supported_or_refused_as_not_supported_yet() {
     let more = example
         .replace("# proxy_protocol", "proxy_protocol")
         .replace("refuse = \"http\"", "refuse = \"close\"")
+        .replace("store = \"embedded\"", "store = { redis_url = \"redis://127.0.0.1:6379\" }")
         .replace("[routes.chat.inspect] ", "[routes.chat.inspect_replies]\n[routes.chat.inspect] ");
     for text in [example, &more] {
         let problems = read_with_secret(text, SECRET).expect_err("the example has more than this version");
@@ -434,7 +436,7 @@ fn every_key_of_the_example_is_supported_or_refused_as_not_supported_yet() {
         "auth.users.keys.jwks_url",
         "auth.users.failures_per_client_per_minute",
         "firewall.trusted_proxies",
-        "state",
+        "state.store.redis_url",
     ] {
         assert!(keys.iter().any(|other| other == key), "{key} in {keys:?}");
     }

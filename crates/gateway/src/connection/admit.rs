@@ -42,7 +42,7 @@ pub(super) async fn admit<S>(
     record: &mut Record,
 ) -> Result<Box<Relay<Wire<S>>>, Ending>
 where
-    S: AsyncRead + AsyncWrite + Unpin,
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     let WayIn { door, socket, pulse, no_room } = way_in;
     if let Some(no_room) = no_room {
@@ -299,7 +299,7 @@ async fn authenticate<S>(
     record: &mut Record,
 ) -> Result<(), Ending>
 where
-    S: AsyncRead + AsyncWrite + Unpin,
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     let message = match poll_fn(|cx| relay.poll(cx)).await {
         Outcome::FirstMessage(message) => message,
@@ -329,7 +329,7 @@ where
 }
 
 /// Closes an upgraded connection that is nobody's, and sees it to its end.
-async fn close<S: AsyncRead + AsyncWrite + Unpin>(relay: &mut Relay<S>, ending: Ending) -> Ending {
+async fn close<S: AsyncRead + AsyncWrite + Unpin + 'static>(relay: &mut Relay<S>, ending: Ending) -> Ending {
     relay.refuse(ending);
     match poll_fn(|cx| relay.poll(cx)).await {
         Outcome::Ended(ending) => ending,
@@ -339,7 +339,11 @@ async fn close<S: AsyncRead + AsyncWrite + Unpin>(relay: &mut Relay<S>, ending: 
 }
 
 /// From here on the time of the connection counts.
-fn begin_tenure<S: AsyncRead + AsyncWrite + Unpin>(relay: &mut Relay<S>, route: &Route, record: &Record) {
+fn begin_tenure<S: AsyncRead + AsyncWrite + Unpin + 'static>(
+    relay: &mut Relay<S>,
+    route: &Route,
+    record: &Record,
+) {
     let has_refresh =
         route.authenticator.as_ref().is_some_and(|authenticator| authenticator.config().sessions.refresh);
     relay.begin_tenure(record.identity.as_deref(), has_refresh);

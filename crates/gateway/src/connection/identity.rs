@@ -96,7 +96,7 @@ impl Record {
 /// The client sent another token over its connection: the session goes on with it, or ends.
 pub(super) fn refresh<S>(gate: &Gate, record: &mut Record, relay: &mut Relay<S>, token: &[u8])
 where
-    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + 'static,
 {
     match try_refresh(gate, record, token) {
         Ok(Some((principal, term))) => relay.refreshed(&principal, term),

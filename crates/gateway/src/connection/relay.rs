@@ -134,7 +134,7 @@ struct Turn<'w> {
     now: Moment,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
     /// A relay over `socket`, on which `already_read` has come behind the request.
     pub(crate) fn new(
         socket: S,
@@ -296,6 +296,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
                 // A handler that answers at once answers all that one read brought, and it leaves by one write.
                 self.output.frames().append(turn.fresh);
                 return true;
+            }
+            if matches!(self.phase, Phase::Finishing { .. }) {
+                closing::gather_last(&self.socket);
             }
             match self.output.poll_write(&mut self.socket, cx, turn.fresh, now) {
                 Poll::Ready(Ok(())) | Poll::Pending => {}

@@ -46,7 +46,6 @@ impl Escaper<'_, '_> {
     fn escaped(&mut self, character: char) -> fmt::Result {
         match character {
             '\\' => self.output.write_str(r"\\"),
-            ' '..='~' => self.output.write_char(character),
             _ => write!(self.output, "{}", character.escape_unicode()),
         }
     }
@@ -57,17 +56,26 @@ impl Write for Escaper<'_, '_> {
         if self.stopped.is_some() {
             return Err(fmt::Error);
         }
-        for character in text.chars() {
-            let bytes = match character {
-                '\\' => 2,
-                ' '..='~' => 1,
-                _ => character.escape_unicode().len(),
-            };
+        let mut rest = text;
+        while !rest.is_empty() {
+            let is_plain = |byte: &u8| matches!(byte, b' '..=b'~') && *byte != b'\\';
+            let plain_bytes = rest.bytes().take_while(is_plain).count();
+            // Every plain byte is a character.
+            let (plain, from) = rest.split_at(plain_bytes.min(self.room_bytes));
+            self.room_bytes -= plain.len();
+            self.output.write_str(plain).map_err(|_| self.stop(Stopped::Failed))?;
+            if plain.len() < plain_bytes {
+                return Err(self.stop(Stopped::Full));
+            }
+            let mut characters = from.chars();
+            let Some(character) = characters.next() else { break };
+            let bytes = if character == '\\' { 2 } else { character.escape_unicode().len() };
             let Some(room_bytes) = self.room_bytes.checked_sub(bytes) else {
                 return Err(self.stop(Stopped::Full));
             };
             self.room_bytes = room_bytes;
             self.escaped(character).map_err(|_| self.stop(Stopped::Failed))?;
+            rest = characters.as_str();
         }
         Ok(())
     }

@@ -5,25 +5,30 @@
 
 use std::fmt::Display;
 
-use serde::Serialize;
+use drawgate_protocol::Violation;
+use serde::{Serialize, Serializer};
 
 use super::encode::Encoded;
 use super::{Ended, Opened, Phase};
 use crate::clock::UnixTime;
+use crate::principal::{ClientAddr, ConnectionId};
 use crate::reason::{Level, Reason};
+use crate::session::SessionId;
 
 /// What is known of a connection at its end. Absent fields are left out.
 #[derive(Debug, Serialize)]
-pub(super) struct Record {
+pub(super) struct Record<'a> {
     message: &'static str,
-    connection: String,
-    client: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    route: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    subject: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    session: Option<String>,
+    #[serde(serialize_with = "displayed")]
+    connection: ConnectionId,
+    #[serde(serialize_with = "displayed")]
+    client: ClientAddr,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "encoded_if_there")]
+    route: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "encoded_if_there")]
+    subject: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "displayed_if_there")]
+    session: Option<SessionId>,
     phase: &'static str,
     reason: &'static str,
     ended_by: &'static str,
@@ -31,8 +36,8 @@ pub(super) struct Record {
     close_code: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
     http_status: Option<u16>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    rule: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "displayed_if_there")]
+    rule: Option<Violation>,
     #[serde(skip_serializing_if = "Option::is_none")]
     section: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -52,9 +57,9 @@ pub(super) struct Record {
     level: Level,
 }
 
-impl Record {
+impl<'a> Record<'a> {
     /// The record of `ended`; `suppressed` like it were not written.
-    pub(super) fn new(ended: &Ended<'_>, suppressed: u64) -> Self {
+    pub(super) fn new(ended: &Ended<'a>, suppressed: u64) -> Self {
         let row = ended.reason.row();
         let message = match ended.phase {
             Phase::Handshake => "handshake failed",
@@ -62,17 +67,17 @@ impl Record {
         };
         Self {
             message,
-            connection: ended.connection.to_string(),
-            client: ended.client.to_string(),
-            route: ended.route.map(|route| encoded(&route)),
-            subject: ended.subject.map(|subject| encoded(&subject)),
-            session: ended.session.map(|session| session.to_string()),
+            connection: ended.connection,
+            client: ended.client,
+            route: ended.route,
+            subject: ended.subject,
+            session: ended.session,
             phase: ended.phase.label(),
             reason: row.label,
             ended_by: ended.ended_by.label(),
             close_code: ended.close_code,
             http_status: ended.http_status,
-            rule: ended.violation.map(|violation| violation.to_string()),
+            rule: ended.violation,
             section: ended
                 .violation
                 .map(|violation| format!("RFC {} §{}", violation.rfc(), violation.section())),
@@ -97,17 +102,17 @@ impl Record {
                 tracing::event!(
                     target: TARGET,
                     tracing::Level::$level,
-                    connection = self.connection,
-                    client = self.client,
-                    route = self.route.as_deref(),
-                    subject = self.subject.as_deref(),
-                    session = self.session.as_deref(),
+                    connection = %self.connection,
+                    client = %self.client,
+                    route = self.route.as_ref().map(|route| display(Encoded(route))),
+                    subject = self.subject.as_ref().map(|subject| display(Encoded(subject))),
+                    session = self.session.map(display),
                     phase = self.phase,
                     reason = self.reason,
                     ended_by = self.ended_by,
                     close_code = self.close_code,
                     http_status = self.http_status,
-                    rule = self.rule.as_deref(),
+                    rule = self.rule.map(display),
                     section = self.section.as_deref(),
                     detail = self.detail.as_deref(),
                     limit = self.limit,
@@ -143,7 +148,7 @@ pub(super) fn emit_opened(opened: &Opened<'_>, suppressed: u64) {
         connection = %opened.connection,
         client = %opened.client,
         route = %Encoded(&opened.route),
-        session = opened.session.map(tracing::field::display),
+        session = opened.session.map(display),
         handshake_ms = millis(opened.handshake_duration),
         suppressed = Some(suppressed).filter(|count| *count > 0),
         "connection opened"
@@ -154,6 +159,15 @@ pub(super) fn emit_opened(opened: &Opened<'_>, suppressed: u64) {
 pub(super) fn emit_suppressed(reason: Option<Reason>, suppressed: u64) {
     let reason = reason.map(|reason| reason.row().label);
     tracing::warn!(target: TARGET, reason, suppressed, "{SUPPRESSED}");
+}
+
+/// Logs that a change of what is kept is not on disk.
+pub(super) fn emit_state_not_written(error: &dyn Display) {
+    tracing::error!(
+        target: TARGET,
+        error = %Encoded(&error),
+        "a revocation, a ban or the end of one is not on disk"
+    );
 }
 
 /// The same as a line for the error file.
@@ -185,6 +199,20 @@ fn line(line: &impl Serialize) -> String {
 
 fn encoded(value: &dyn Display) -> String {
     Encoded(value).to_string()
+}
+
+fn displayed<S: Serializer>(value: &impl Display, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
+}
+
+// What serde calls has a reference to the field itself.
+#[expect(clippy::ref_option, reason = "that is what serde passes")]
+fn displayed_if_there<S: Serializer>(value: &Option<impl Display>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value.as_ref().map_or(&"" as &dyn Display, |value| value))
+}
+
+fn encoded_if_there<S: Serializer>(value: &Option<&str>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&Encoded(&value.unwrap_or_default()))
 }
 
 fn millis(duration: std::time::Duration) -> u64 {

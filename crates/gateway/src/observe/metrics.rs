@@ -37,6 +37,8 @@ pub(super) struct Metrics {
     pub(super) compression_declined: Counter,
     session_ends: Family<SessionEndLabels, Counter>,
     pub(super) sessions_refreshed: Counter,
+    pub(super) state_written: Counter,
+    pub(super) state_not_written: Counter,
     pub(super) descriptors_exhausted: Counter,
     pub(super) records_suppressed: Counter,
     pub(super) records_lost: Lost,
@@ -60,6 +62,12 @@ impl Metrics {
             Family::<EndLabels, Counter>::default(),
         );
         let records_lost = register_records_lost(&mut registry);
+        let state_writes = register(
+            &mut registry,
+            "state_writes",
+            "Revocations, bans and ends of bans that were to outlive the process, by result: ok, on disk, or failed",
+            Family::<ResultLabels, Counter>::default(),
+        );
         Self {
             routes: routes.iter().map(|route| (Arc::from(*route), Arc::new(frames.route(route)))).collect(),
             no_route: Arc::new(frames.route(NO_ROUTE)),
@@ -109,6 +117,8 @@ impl Metrics {
                 "Tokens that were sent over an open connection and taken for its session",
                 Counter::default(),
             ),
+            state_written: state_writes.get_or_create_owned(&ResultLabels { result: "ok" }),
+            state_not_written: state_writes.get_or_create_owned(&ResultLabels { result: "failed" }),
             descriptors_exhausted: register(
                 &mut registry,
                 "descriptors_exhausted",

@@ -21,9 +21,11 @@ use crate::clock::Clock;
 use crate::compression;
 use crate::config::{Config, ListenerConfig};
 use crate::connection::{Budget, Door, Facilities, Gate, Live};
+use crate::control::Control;
 use crate::firewall::{self, Firewall};
 use crate::observe::{ErrorFile, Observer};
 use crate::session::Sessions;
+use crate::state::{self, Loaded, Store};
 use crate::ticket::Tickets;
 use crate::timers::Timers;
 use crate::tls;
@@ -44,6 +46,7 @@ pub struct Builder {
     unauthenticated_max: usize,
     tickets: Arc<Tickets>,
     tls_handshakes_max: usize,
+    state: Option<state::Config>,
     clock: Clock,
     chance: Option<Chance>,
 }
@@ -66,6 +69,7 @@ impl Default for Builder {
             unauthenticated_max: 10_000,
             tickets: Arc::default(),
             tls_handshakes_max: 2000,
+            state: None,
             clock: Clock::system(),
             chance: None,
         }
@@ -83,6 +87,7 @@ impl Builder {
             firewall,
             log,
             admin,
+            state,
             buffers_bytes_max,
             compression_bytes_max,
             tls_handshakes_max,
@@ -95,6 +100,7 @@ impl Builder {
             firewall,
             error_file: log.error_file,
             admin,
+            state,
             buffers_bytes_max: usize::try_from(buffers_bytes_max).unwrap_or(usize::MAX),
             compression_bytes_max: usize::try_from(compression_bytes_max).unwrap_or(usize::MAX),
             tls_handshakes_max: usize::try_from(tls_handshakes_max).unwrap_or(usize::MAX),
@@ -158,6 +164,14 @@ impl Builder {
         self
     }
 
+    /// Keeps revocations and bans in a directory, so that they outlive the process; by default they do not. One server of one
+    /// process can have a directory. See [`Server::control`].
+    #[must_use]
+    pub fn state(mut self, config: state::Config) -> Self {
+        self.state = Some(config);
+        self
+    }
+
     /// Makes at most this many TLS handshakes at a time; 2,000 by default.
     #[must_use]
     pub fn tls_handshakes_max(mut self, tls_handshakes_max: usize) -> Self {
@@ -215,6 +229,9 @@ impl Builder {
         };
         let observer = self.observer()?;
         let sessions = Arc::new(Sessions::new(chance.clone(), route::token_time_max(&self.routes)));
+        // Before the first accept: whoever was kept out is kept out from the beginning.
+        let store = self.load(&sessions)?;
+        let control = Control::new(Arc::clone(&sessions), store, self.clock.clone(), observer.clone());
         let takes_tickets = route::takes_tickets(&self.routes);
         let routes = std::mem::take(&mut self.routes).into_iter().map(|route| route.prepare(&observer));
         let routes = routes.collect::<Result<Vec<_>, _>>().map_err(StartError::Auth)?;
@@ -238,16 +255,28 @@ impl Builder {
             sessions,
             draining: drain_begun,
         });
-        let admin = self.admin.map(|config| Admin::bind(config, &gate, takes_tickets));
+        let admin = self.admin.map(|config| Admin::bind(config, &gate, &control, takes_tickets));
         Ok(Server {
             firewall,
             gate,
+            control,
             bound,
             skipped,
             admin: admin.transpose()?,
             draining,
             drain_timeout: self.drain_timeout,
         })
+    }
+
+    /// Opens the state, if there is one, and puts what is in it in force.
+    fn load(&self, sessions: &Sessions) -> Result<Option<Store>, StartError> {
+        let Some(config) = &self.state else { return Ok(None) };
+        let now = self.clock.unix_now();
+        let (store, loaded) = Store::open(&config.directory, now).map_err(StartError::State)?;
+        // Nothing bans addresses yet.
+        let Loaded { revocations, bans, address_bans: _ } = loaded;
+        sessions.load(&revocations, &bans, now).map_err(StartError::Kept)?;
+        Ok(Some(store))
     }
 
     fn observer(&self) -> Result<Observer, StartError> {

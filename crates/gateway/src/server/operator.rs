@@ -11,6 +11,7 @@ use super::certificates;
 use super::start::{BindError, StartError};
 use crate::admin::{self, AdminState, Api, Operations};
 use crate::connection::Gate;
+use crate::control::Control;
 
 /// The admin listener, and what it is to serve.
 #[derive(Debug)]
@@ -24,6 +25,7 @@ impl Admin {
     pub(super) fn bind(
         config: admin::Config,
         gate: &Arc<Gate>,
+        control: &Control,
         routes: Vec<(Arc<str>, bool)>,
     ) -> Result<Self, StartError> {
         let is_loopback = config.is_loopback();
@@ -39,9 +41,9 @@ impl Admin {
         let listener = listen(address)
             .map_err(|source| StartError::Bind(BindError { name: NAME.to_owned(), address, source }))?;
         let operations = Operations {
-            sessions: Arc::clone(&gate.sessions),
+            control: control.clone(),
             tickets: Arc::clone(&gate.tickets),
-            routes,
+            routes: routes.into(),
             observer: gate.observer.clone(),
             clock: clock.clone(),
             chance: gate.chance.clone(),

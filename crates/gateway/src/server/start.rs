@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
+use crate::session::KeepError;
+use crate::state::StateError;
 use crate::{auth, tls};
 
 /// Why a server could not start. Each says what to do.
@@ -32,6 +34,12 @@ pub enum StartError {
          address"
     )]
     AdminExposed(SocketAddr),
+    /// What outlives the process cannot be read or written.
+    #[error("{0}")]
+    State(#[source] StateError),
+    /// More is on disk than can be in force.
+    #[error("what is in state.directory cannot be in force: keep less for good")]
+    Kept(#[source] KeepError),
     /// A route's authentication cannot work.
     #[error("a route's authentication cannot work")]
     Auth(#[source] auth::ConfigError),

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use crate::connection::Gate;
+use crate::control::Control;
 use crate::observe::Observer;
 
 /// Keeps the bytes that wait for slow clients within their budget.
@@ -35,13 +36,22 @@ pub(super) async fn report_suppressed(observer: Observer) {
 }
 
 /// Gives back the memory of revocations and bans whose time is over.
-pub(super) async fn forget_revocations(gate: Arc<Gate>) {
+pub(super) async fn forget_in_memory(control: Control) {
     loop {
         sleep(FORGET_INTERVAL).await;
-        gate.sessions.forget(gate.facilities.clock.unix_now());
+        control.forget_in_memory();
+    }
+}
+
+/// Deletes from the disk what has been over for long: seldom, since it reads all that is there.
+pub(super) async fn forget_on_disk(control: Control) {
+    loop {
+        sleep(DELETE_INTERVAL).await;
+        control.forget_on_disk().await;
     }
 }
 
 const SHED_INTERVAL: Duration = Duration::from_millis(10);
 const REPORT_INTERVAL: Duration = Duration::from_secs(5);
 const FORGET_INTERVAL: Duration = Duration::from_mins(1);
+const DELETE_INTERVAL: Duration = Duration::from_hours(1);

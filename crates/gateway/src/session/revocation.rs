@@ -63,6 +63,30 @@ impl Revocation {
     pub fn is_over(&self, now: UnixTime) -> bool {
         self.until.is_some_and(|until| until <= now)
     }
+
+    /// Of this one and another of the same name what keeps more out: the later cut-off, until the later end.
+    #[must_use]
+    pub fn merged(&self, other: &Self) -> Self {
+        let latest = |other: UnixTime| self.target.cutoff().map_or(other, |cutoff| cutoff.max(other));
+        let target = match &other.target {
+            Target::Subject { subject, cutoff } => {
+                Target::Subject { subject: subject.clone(), cutoff: latest(*cutoff) }
+            }
+            Target::Everyone { cutoff } => Target::Everyone { cutoff: latest(*cutoff) },
+            Target::Token { .. } | Target::Session { .. } => other.target.clone(),
+        };
+        Self { target, until: self.until.zip(other.until).map(|(one, other)| one.max(other)) }
+    }
+}
+
+impl Target {
+    /// The moment of the logout, where it is one.
+    fn cutoff(&self) -> Option<UnixTime> {
+        match self {
+            Self::Subject { cutoff, .. } | Self::Everyone { cutoff } => Some(*cutoff),
+            Self::Token { .. } | Self::Session { .. } => None,
+        }
+    }
 }
 
 /// A subject that is kept out, whatever tokens it has.
@@ -120,6 +144,19 @@ mod tests {
         let written = serde_json::to_value(&ban).unwrap();
         assert_eq!(written, json!({ "subject": "alice", "until": null }));
         assert_eq!(serde_json::from_value::<SubjectBan>(written).unwrap(), ban);
+    }
+
+    #[test]
+    fn of_two_of_the_same_name_what_keeps_more_out_counts() {
+        let at = UnixTime::from_seconds;
+        let subject = |cutoff, until: Option<u64>| Revocation {
+            target: Target::Subject { subject: "alice".to_owned(), cutoff: at(cutoff) },
+            until: until.map(at),
+        };
+        assert_eq!(subject(100, Some(300)).merged(&subject(50, Some(400))), subject(100, Some(400)));
+        assert_eq!(subject(50, Some(400)).merged(&subject(100, Some(300))), subject(100, Some(400)));
+        assert_eq!(subject(50, None).merged(&subject(100, Some(300))), subject(100, None));
+        assert_eq!(subject(50, Some(300)).merged(&subject(100, None)), subject(100, None));
     }
 
     #[test]

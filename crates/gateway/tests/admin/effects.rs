@@ -217,3 +217,24 @@ async fn a20_a_ticket_from_the_api_opens_its_route_once() {
         gate.post("/v1/tickets", &body).await.refused(422);
     }
 }
+
+#[tokio::test]
+async fn o10_what_the_api_has_acknowledged_is_in_force_after_a_restart() {
+    let state = tempfile::tempdir().unwrap();
+    let lines = format!("[state]\nstore = \"embedded\"\ndirectory = {:?}\n", state.path());
+    let gate = Gate::start(&lines).await;
+    gate.post("/v1/revocations", &json!({ "token_id": "t1" })).await.expect(201);
+    gate.post("/v1/bans", &json!({ "subject": "bob" })).await.expect(201);
+    gate.post("/v1/bans", &json!({ "subject": "carol" })).await.expect(201);
+    assert_eq!(gate.delete("/v1/bans/carol").await.status, 204);
+    gate.case.stop().await;
+
+    let gate = Gate::start(&lines).await;
+    for (subject, status) in [("alice", "401"), ("bob", "403"), ("carol", "101")] {
+        let claims = if subject == "alice" { json!({ "jti": "t1" }) } else { json!({}) };
+        let (_, head) = gate.show("token", &token(subject, &claims)).await;
+        assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{subject}: {head}");
+    }
+    let bans = gate.get("/v1/bans").await.expect(200);
+    assert_eq!(bans["bans"], json!([{ "subject": "bob", "until": null }]));
+}

@@ -22,5 +22,6 @@ mod reasons;
 mod resources;
 mod routing;
 mod sessions;
+mod state;
 mod support;
 mod tls;

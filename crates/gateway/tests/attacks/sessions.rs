@@ -20,7 +20,7 @@ use crate::support::{Case, Frame, Raw, echo, eventually, frame, request};
 const KEY: &str = "0123456789abcdef0123456789abcdef";
 
 /// An open echo, and one at `/token` whose sessions live by `auth`, lines of `[auth.users]`, and by `limits`.
-fn with_sessions(auth: &str, limits: &str) -> String {
+pub(crate) fn with_sessions(auth: &str, limits: &str) -> String {
     // Once for all tests: one that is written anew is empty for a moment.
     static KEY_FILE: LazyLock<PathBuf> = LazyLock::new(|| {
         let path = std::env::temp_dir().join(format!("drawgate-sessions-{}.secret", std::process::id()));
@@ -64,7 +64,7 @@ fn now() -> u64 {
 }
 
 /// A token of `subject` for a minute, with `claims` over that.
-fn token(subject: &str, claims: &Value) -> String {
+pub(crate) fn token(subject: &str, claims: &Value) -> String {
     let mut all = json!({ "sub": subject, "iat": now() - 10, "exp": now() + 600 });
     let members = all.as_object_mut().unwrap();
     members.extend(claims.as_object().unwrap().clone());
@@ -72,7 +72,7 @@ fn token(subject: &str, claims: &Value) -> String {
 }
 
 /// A connection to `/token` that shows this token in its request, and the head of the answer.
-async fn show(case: &Case, token: &str) -> (Raw, String) {
+pub(crate) async fn show(case: &Case, token: &str) -> (Raw, String) {
     let mut raw = case.connect().await;
     raw.send(request("/token", &format!("Authorization: Bearer {token}\r\n")).as_bytes()).await;
     let head = raw.read_head().await;
@@ -80,7 +80,7 @@ async fn show(case: &Case, token: &str) -> (Raw, String) {
 }
 
 /// A session of `subject`.
-async fn open(case: &Case, subject: &str, claims: &Value) -> Raw {
+pub(crate) async fn open(case: &Case, subject: &str, claims: &Value) -> Raw {
     let (raw, head) = show(case, &token(subject, claims)).await;
     assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
     raw

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, Once};
 use std::time::Duration;
 
 use drawgate::config::Config;
+use drawgate::control::Control;
 use drawgate::observe::Observer;
 use drawgate::reason::Reason;
 use drawgate::server::{Builder, Drained, Entry};
@@ -27,6 +28,7 @@ pub(crate) struct Case {
     pub(crate) addresses: Vec<SocketAddr>,
     pub(crate) observer: Observer,
     pub(crate) sessions: Arc<Sessions>,
+    pub(crate) control: Control,
     pub(crate) admin: Option<SocketAddr>,
     /// The first listener's way in for sockets from elsewhere, and the last one's.
     pub(crate) entry: Entry,
@@ -89,7 +91,7 @@ impl Case {
         let server = builder.bind().unwrap_or_else(|error| panic!("{error}"));
         let addresses = server.addresses().map(|(_, address)| address).collect();
         let (address, admin, observer) = (server.address(), server.admin_address(), server.observer());
-        let sessions = server.sessions();
+        let (sessions, control) = (server.sessions(), server.control());
         let listener = server.addresses().next().map(|(name, _)| name.to_owned()).unwrap();
         let entry = server.entry(&listener).unwrap();
         let last = server.addresses().last().map(|(name, _)| name.to_owned()).unwrap();
@@ -105,6 +107,7 @@ impl Case {
             addresses,
             observer,
             sessions,
+            control,
             admin,
             entry,
             last_entry,

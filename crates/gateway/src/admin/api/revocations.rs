@@ -1,5 +1,7 @@
 //! `/v1/revocations`: tokens that are good no longer.
 
+use std::sync::Arc;
+
 use hyper::StatusCode;
 use serde_json::{Map, Value, json};
 
@@ -8,6 +10,7 @@ use super::super::body::Members;
 use super::super::operations::Operations;
 use super::{Slice, time};
 use crate::clock::UnixTime;
+use crate::control::ControlError;
 use crate::session::revocation::{Revocation, Target};
 use crate::session::{KeepError, SessionId};
 
@@ -20,13 +23,17 @@ pub(super) fn list(operations: &Operations, mut query: Members) -> Result<Answer
         Some(None) => return Err(Refused::unprocessable("after must be what `next` of a page was.")),
     };
     let now = operations.now();
-    let (page, has_more) = operations.sessions.revocations_after(after.as_ref(), count_max, now);
+    let (page, has_more) = operations.sessions().revocations_after(after.as_ref(), count_max, now);
     let next = page.last().filter(|_| has_more).map(name);
     let page: Vec<Value> = page.iter().map(|revocation| Value::Object(shown(revocation))).collect();
     Ok(answer::json(StatusCode::OK, &json!({ "revocations": page, "next": next })))
 }
 
-pub(super) async fn add(operations: &Operations, who: &str, mut body: Members) -> Result<Answer, Refused> {
+pub(super) async fn add(
+    operations: &Operations,
+    who: Arc<str>,
+    mut body: Members,
+) -> Result<Answer, Refused> {
     let now = operations.now();
     let (subject, token_id) = (body.text("subject")?, body.text("token_id")?);
     let (session, everyone) = (body.text("session")?, body.take("everyone"));
@@ -47,10 +54,10 @@ pub(super) async fn add(operations: &Operations, who: &str, mut body: Members) -
     if issued_until.is_some() && matches!(target, Target::Token { .. } | Target::Session { .. }) {
         return Err(Refused::unprocessable("issued_until goes with subject and with everyone alone."));
     }
-    let revocation = operations.sessions.revocation(target, now);
-    let revoked =
-        operations.revoke(who, &revocation, &name(&revocation)).await.map_err(|error| not_kept(&error))?;
+    let revocation = operations.sessions().revocation(target, now);
     let mut members = shown(&revocation);
+    let on = name(&revocation);
+    let revoked = operations.revoke(who, revocation, on).await.map_err(|error| not_changed(&error))?;
     members.insert("closed".to_owned(), revoked.closed.into());
     Ok(answer::json(StatusCode::CREATED, &Value::Object(members)))
 }
@@ -58,7 +65,7 @@ pub(super) async fn add(operations: &Operations, who: &str, mut body: Members) -
 /// Where `session` names one of ours that lives, what keeps its token from beginning another.
 fn target_of(operations: &Operations, session: String) -> Target {
     match session.parse::<SessionId>() {
-        Ok(id) => operations.sessions.target_of(id),
+        Ok(id) => operations.sessions().target_of(id),
         Err(_) => Target::Session { session },
     }
 }
@@ -114,12 +121,21 @@ fn moment(value: &Value) -> Result<UnixTime, Refused> {
     moment.ok_or_else(|| Refused::unprocessable(detail))
 }
 
-/// Why nothing was changed.
-pub(super) fn not_kept(error: &KeepError) -> Refused {
+/// Why not all was done that was asked for. What is in the way on the disk is for the log alone.
+pub(super) fn not_changed(error: &ControlError) -> Refused {
     match error {
-        KeepError::NameInvalid => Refused::unprocessable(format!("Nothing was changed: {error}.")),
-        KeepError::Full => {
+        ControlError::Refused(error @ KeepError::NameInvalid) => {
+            Refused::unprocessable(format!("Nothing was changed: {error}."))
+        }
+        ControlError::Refused(error @ KeepError::Full) => {
             Refused::new(StatusCode::INSUFFICIENT_STORAGE, format!("Nothing was changed: {error}."))
+        }
+        ControlError::NotKept { closed, .. } => Refused::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!("Not on disk, though {error}. Sessions closed: {closed}."),
+        ),
+        ControlError::NotLifted(_) => {
+            Refused::new(StatusCode::SERVICE_UNAVAILABLE, format!("Nothing was changed: {error}."))
         }
     }
 }

@@ -27,20 +27,20 @@ pub(super) fn list(operations: &Operations, mut query: Members) -> Result<Answer
         (None, Some(route)) => Which::Route(route),
         (Some(subject), Some(route)) => Which::SubjectOn(subject, route),
     };
-    let Page { sessions, next } = operations.sessions.list(which, after, count_max);
+    let Page { sessions, next } = operations.sessions().list(which, after, count_max);
     let sessions: Vec<Value> = sessions.iter().map(shown).collect();
     let next = next.map(|next| next.to_string());
     Ok(answer::json(StatusCode::OK, &json!({ "sessions": sessions, "next": next })))
 }
 
 pub(super) fn show(operations: &Operations, id: &str) -> Result<Answer, Refused> {
-    let session = id.parse().ok().and_then(|id| operations.sessions.get(id));
+    let session = id.parse().ok().and_then(|id| operations.sessions().get(id));
     session.map(|session| answer::json(StatusCode::OK, &shown(&session))).ok_or_else(not_there)
 }
 
-pub(super) async fn end(operations: &Operations, who: &str, id: &str) -> Result<Answer, Refused> {
+pub(super) fn end(operations: &Operations, who: &str, id: &str) -> Result<Answer, Refused> {
     let id: SessionId = id.parse().map_err(|_| not_there())?;
-    if operations.end(who, id).await { Ok(answer::no_content()) } else { Err(not_there()) }
+    if operations.end(who, id) { Ok(answer::no_content()) } else { Err(not_there()) }
 }
 
 fn shown(session: &SessionInfo) -> Value {

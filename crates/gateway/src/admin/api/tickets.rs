@@ -12,7 +12,7 @@ use super::super::operations::Operations;
 use super::time;
 use crate::ticket::{Grant, TICKET_TIME_MAX, TicketError};
 
-pub(super) async fn issue(operations: &Operations, who: &str, mut body: Members) -> Result<Answer, Refused> {
+pub(super) fn issue(operations: &Operations, who: &str, mut body: Members) -> Result<Answer, Refused> {
     let subject = body.required_text("subject")?;
     let route = body.required_text("route")?;
     let seconds = body.count("session_seconds")?;
@@ -38,7 +38,7 @@ pub(super) async fn issue(operations: &Operations, who: &str, mut body: Members)
         session_time: Duration::from_secs(seconds),
     };
     let expires_at = operations.now().plus(TICKET_TIME_MAX);
-    let ticket = operations.issue(who, grant).await.map_err(not_issued)?;
+    let ticket = operations.issue(who, grant).map_err(not_issued)?;
     Ok(answer::json(StatusCode::CREATED, &json!({ "ticket": ticket, "expires_at": time(Some(expires_at)) })))
 }
 

@@ -7,7 +7,11 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use drawgate_protocol::{CloseCode, CloseFrame, MessageKind};
+#[cfg(target_os = "linux")]
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+#[cfg(target_os = "linux")]
+use tokio::net::TcpStream;
 
 use super::{Application, Phase, Relay, Turn};
 use crate::clock::Moment;
@@ -16,8 +20,10 @@ use crate::connection::worker;
 use crate::observe::{Direction, FrameKind, TrafficDelta};
 use crate::reason::Reason;
 use crate::route::Notice;
+#[cfg(target_os = "linux")]
+use crate::tls::Wire;
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
     /// Queues the notice and our Close behind what this turn has produced.
     pub(super) fn close(&mut self, ending: Ending, turn: &mut Turn<'_>) {
         self.queue_close(ending, self.terms.notice, turn.fresh, turn.now);
@@ -134,6 +140,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
         })
     }
 }
+
+/// What is written next is the last, and the end of our side follows at once: both then leave in one segment, which costs us
+/// and the peer half of two.
+///
+/// Nothing but a hint: where it cannot be given they leave as two, and whatever ends the socket sends what is held.
+#[cfg(target_os = "linux")]
+pub(super) fn gather_last<S: std::any::Any>(socket: &S) {
+    if let Some(Wire::Plain(socket)) = (socket as &dyn std::any::Any).downcast_ref::<Wire<TcpStream>>() {
+        let _ = SockRef::from(socket).set_tcp_cork(true);
+    }
+}
+
+/// Other systems send two.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn gather_last<S>(_: &S) {}
 
 /// However long a route lets a peer take to answer our Close.
 const CLOSE_TIME_MAX: Duration = Duration::from_secs(3600);

@@ -13,7 +13,7 @@ use crate::connection::Ending;
 use crate::observe::{Direction, FrameKind, TrafficDelta};
 use crate::reason::Reason;
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
     /// Does what is due.
     pub(super) fn check_deadlines(&mut self, now: Moment) {
         match self.phase {

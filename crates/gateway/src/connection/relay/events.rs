@@ -13,7 +13,7 @@ use crate::observe::{Direction, FrameKind};
 use crate::rate::Rate;
 use crate::reason::Reason;
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
     pub(super) fn take_event(&mut self, event: Event<'_>, turn: &mut Turn<'_>) {
         match event {
             Event::Close(close) => self.take_close(close, turn),

@@ -155,7 +155,7 @@ impl Refreshing {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
     /// The connection is whose `identity` says, or anybody's, and lasts as long as that and the route's limits allow.
     pub(in crate::connection) fn begin_tenure(&mut self, identity: Option<&Identity>, has_refresh: bool) {
         let now = self.facilities.now();

@@ -1,0 +1,205 @@
+//! A record as one line of JSON: time, level, then its fields in their order.
+//!
+//! The shape is that of `tracing-subscriber`'s own JSON with flattened fields, which builds a tree of each record first: as
+//! much work as all else that a handshake asks of this program. Here the fields go straight into the line.
+
+use std::fmt::{self, Debug, Write};
+
+use tracing::field::{Field, Visit};
+use tracing::{Event, Subscriber};
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::registry::LookupSpan;
+
+/// Formats events as lines of JSON.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Json;
+
+impl<S, N> FormatEvent<S, N> for Json
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        _: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        writer.write_str("{\"timestamp\":\"")?;
+        SystemTime.format_time(&mut writer)?;
+        write!(writer, "\",\"level\":\"{}\"", event.metadata().level())?;
+        let mut line = Line { writer, result: Ok(()) };
+        event.record(&mut line);
+        line.result?;
+        line.writer.write_str("}\n")
+    }
+}
+
+/// The line so far.
+struct Line<'w> {
+    writer: Writer<'w>,
+    /// Visitors cannot fail, so that the first failure is kept.
+    result: fmt::Result,
+}
+
+impl Line<'_> {
+    /// `,"name":` and then what `value` writes.
+    fn member(&mut self, field: &Field, value: impl FnOnce(&mut Writer<'_>) -> fmt::Result) {
+        if self.result.is_ok() {
+            let name = field.name();
+            // Names are those of the source: identifiers and dots, nothing to escape.
+            self.result = write!(self.writer, ",\"{name}\":").and_then(|()| value(&mut self.writer));
+        }
+    }
+
+    fn text(&mut self, field: &Field, text: fmt::Arguments<'_>) {
+        self.member(field, |writer| {
+            writer.write_char('"')?;
+            Escaping(writer).write_fmt(text)?;
+            writer.write_char('"')
+        });
+    }
+}
+
+impl Visit for Line<'_> {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.member(field, |writer| {
+            writer.write_char('"')?;
+            Escaping(writer).write_str(value)?;
+            writer.write_char('"')
+        });
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.member(field, |writer| write!(writer, "{value}"));
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.member(field, |writer| write!(writer, "{value}"));
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.member(field, |writer| write!(writer, "{value}"));
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        self.text(field, format_args!("{value:?}"));
+    }
+}
+
+/// Writes text as the inside of a JSON string (RFC 8259 §7).
+struct Escaping<'a, W>(&'a mut W);
+
+impl<W: Write> Write for Escaping<'_, W> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let mut rest = text;
+        // All that is escaped is one byte, so that a place of one is a boundary of characters.
+        while let Some(at) = rest.bytes().position(|byte| byte < b' ' || byte == b'"' || byte == b'\\') {
+            let (plain, from) = rest.split_at(at);
+            let (escaped, behind) = from.split_at(1);
+            self.0.write_str(plain)?;
+            match escaped {
+                "\"" => self.0.write_str("\\\"")?,
+                "\\" => self.0.write_str("\\\\")?,
+                "\n" => self.0.write_str("\\n")?,
+                "\r" => self.0.write_str("\\r")?,
+                "\t" => self.0.write_str("\\t")?,
+                control => write!(self.0, "\\u{:04x}", control.as_bytes()[0])?,
+            }
+            rest = behind;
+        }
+        self.0.write_str(rest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::{Arc, Mutex};
+
+    use serde_json::{Value, json};
+    use tracing_subscriber::layer::SubscriberExt as _;
+
+    use super::*;
+
+    /// What is logged meanwhile, in this format and in the library's own.
+    fn logged(log: impl FnOnce()) -> [String; 2] {
+        let lines: [Arc<Mutex<Vec<u8>>>; 2] = Default::default();
+        let writer = |number: usize| {
+            let line = Arc::clone(&lines[number]);
+            move || Shared(Arc::clone(&line))
+        };
+        let ours = tracing_subscriber::fmt::layer().event_format(Json).with_writer(writer(0));
+        let theirs = tracing_subscriber::fmt::layer()
+            .json()
+            .flatten_event(true)
+            .with_current_span(false)
+            .with_span_list(false)
+            .with_target(false)
+            .with_writer(writer(1));
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(ours).with(theirs), log);
+        lines.map(|line| String::from_utf8(line.lock().unwrap().clone()).unwrap())
+    }
+
+    #[derive(Clone)]
+    struct Shared(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Shared {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// All but the time, which passes between the two.
+    fn timeless(line: &str) -> Value {
+        let mut value: Value = serde_json::from_str(line).unwrap();
+        let time = value.as_object_mut().unwrap().remove("timestamp").unwrap();
+        assert!(time.as_str().unwrap().ends_with('Z'), "{time}");
+        value
+    }
+
+    #[test]
+    fn a_line_is_the_one_that_the_library_writes() {
+        let lines = logged(|| {
+            tracing::info!(
+                target: "drawgate",
+                client = %"192.0.2.1",
+                count = 7_u64,
+                below = -7_i64,
+                small = Some(3_u16),
+                good = true,
+                absent = None::<u64>,
+                debug = ?["x\"y", "\u{1b}[31m"],
+                hostile = "\" \\ / \n\r\t\u{0}\u{8}\u{1f}\u{7f}\u{2028} é 🦀",
+                "opened \"{}\"",
+                1
+            );
+        });
+        assert_eq!(timeless(&lines[0]), timeless(&lines[1]));
+        let without_time = |line: &str| line.split_once("\"level\"").unwrap().1.to_owned();
+        assert!(
+            without_time(&lines[0]).starts_with(":\"INFO\",\"message\":\"opened \\\"1\\\"\""),
+            "{}",
+            lines[0]
+        );
+        assert!(lines[0].ends_with("}\n") && lines[0].matches('\n').count() == 1);
+    }
+
+    #[test]
+    fn r16_no_character_leaves_its_string() {
+        for character in (0..=0x1_00FF).filter_map(char::from_u32) {
+            let mut line = String::from("\"");
+            write!(Escaping(&mut line), "a{character}b").unwrap();
+            line.push('"');
+            let read: Value = serde_json::from_str(&line).unwrap();
+            assert_eq!(read, json!(format!("a{character}b")));
+        }
+    }
+}
