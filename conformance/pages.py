@@ -92,7 +92,9 @@ class Shell:
         print(f"$ {block.content}", end="", flush=True)
         # The directory is written down before each command and at the end, since a server's block has no end.
         script = f"set -euo pipefail\ntrap 'pwd > \"{self.directory_file}\"' DEBUG EXIT\n{block.content}"
-        with self.output_file.open("wb") as output:
+        # Servers of earlier blocks go on writing to it: each of them appends, so that none overwrites what another says.
+        self.output_file.write_bytes(b"")
+        with self.output_file.open("ab") as output:
             shell = subprocess.Popen(
                 ["bash", "-c", script],
                 cwd=self.directory,

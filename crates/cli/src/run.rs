@@ -51,11 +51,11 @@ pub(crate) fn serve(
     started: impl FnOnce(&Server) -> Result<(), Failure>,
 ) -> Result<Outcome, Failure> {
     let runtime = runtime(config.server.workers)?;
-    let descriptors = raise_descriptor_limit();
+    let connections_max = connections_max(config.server.connections_max, raise_descriptor_limit(), log);
     let outcome = runtime.block_on(async {
         let mut signals = Signals::new()?;
         let server = Server::from_config(config)
-            .connections_max(descriptors - DESCRIPTORS_RESERVED.min(descriptors / 2))
+            .connections_max(connections_max)
             .bind()
             .map_err(|error| Failure(explain(&error, if_taken)))?;
         for skipped in server.skipped() {
@@ -143,6 +143,25 @@ fn runtime(workers: Option<usize>) -> Result<Runtime, Failure> {
         .thread_name("drawgate-worker")
         .build()
         .map_err(|error| Failure(format!("the worker threads cannot be started: {error}")))
+}
+
+/// How many connections are taken: as many as there are descriptors for, or fewer where `wanted` says so.
+fn connections_max(wanted: Option<usize>, descriptors: usize, log: &Log) -> usize {
+    let available = connections_available(descriptors);
+    let Some(wanted) = wanted else { return available };
+    if wanted > available {
+        log.tell(&format!(
+            "note: server.connections_max is {wanted}, and there are descriptors for {available}: raise the limit of open files \
+             (ulimit -n, LimitNOFILE=)"
+        ));
+        tracing::warn!(target: "drawgate", message = "fewer descriptors than server.connections_max", available);
+    }
+    wanted.min(available)
+}
+
+const fn connections_available(descriptors: usize) -> usize {
+    let half = descriptors / 2;
+    descriptors - if half < DESCRIPTORS_RESERVED { half } else { DESCRIPTORS_RESERVED }
 }
 
 /// Raises the soft limit of open files to the hard one; returns what it then is. Each connection takes a descriptor.

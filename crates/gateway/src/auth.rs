@@ -8,6 +8,7 @@
 pub mod certificate;
 mod claims;
 pub(crate) mod credential;
+pub(crate) mod failures;
 mod jose;
 mod keys;
 pub mod token;
@@ -87,6 +88,8 @@ pub struct Config {
     pub token_lifetime_max: Option<Duration>,
     /// How far clocks may differ when `exp`, `nbf` and `iat` are checked.
     pub leeway: Duration,
+    /// How often one client may show a credential that is not good, in a minute; then it has to wait. `None` is unlimited.
+    pub failures_per_client_per_minute: Option<u32>,
     /// The rules for the sessions that its credentials begin.
     pub sessions: session::Config,
 }

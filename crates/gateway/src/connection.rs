@@ -5,6 +5,7 @@
 //! Comes after the firewall; before and beside it stands the server, which accepts and drains.
 
 mod admit;
+mod attempt;
 mod ending;
 mod identity;
 mod live;
@@ -26,11 +27,12 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Semaphore, watch};
 
 use crate::auth::Authenticator;
+use crate::auth::failures::Failures;
 use crate::backend::Backend;
 use crate::chance::Chance;
 use crate::clock::{Clock, Instant, Moment};
 use crate::compression::{self, Compression, Declined};
-use crate::firewall::{Admission, Denied};
+use crate::firewall::{Admission, Denied, Firewall};
 use crate::limits::Limits;
 use crate::observe::{Ended, Observer, Phase, RouteMetrics, TlsMetrics};
 use crate::principal::{ClientAddr, ConnectionId};
@@ -79,6 +81,7 @@ pub(crate) struct Gate {
     pub(crate) facilities: Arc<Facilities>,
     pub(crate) observer: Observer,
     pub(crate) chance: Chance,
+    pub(crate) firewall: Firewall,
     pub(crate) live: Live,
     /// Places for connections that are let in.
     pub(crate) places: Arc<Semaphore>,
@@ -88,6 +91,8 @@ pub(crate) struct Gate {
     pub(crate) tickets: Arc<Tickets>,
     /// Places for connections that have yet to send their first message.
     pub(crate) unauthenticated: Arc<Semaphore>,
+    /// How many there are.
+    pub(crate) unauthenticated_max: usize,
     /// Places for clients that are refused before a byte is read, while they are told so.
     pub(crate) turned_away: Semaphore,
     /// Places for TLS handshakes.
@@ -136,6 +141,8 @@ impl Terms {
 pub(crate) struct Route {
     pub(crate) name: Arc<str>,
     pub(crate) authenticator: Option<Authenticator>,
+    /// What counts failed attempts to authenticate, if anything; routes with the same authenticator share it.
+    pub(crate) failures: Option<Arc<Failures>>,
     pub(crate) refuse: RefuseBy,
     pub(crate) backend: Backend,
     pub(crate) terms: Arc<Terms>,
@@ -167,11 +174,11 @@ pub(crate) struct Arrival<S> {
     pub(crate) admission: Result<Admission, NoRoom>,
 }
 
-/// Why a socket is turned away before a byte is read, and at which limit.
+/// Why a socket is turned away before a byte is read, and at which limit, if it is one.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct NoRoom {
     pub(crate) reason: Reason,
-    pub(crate) limit: u64,
+    pub(crate) limit: Option<u64>,
 }
 
 /// What the first part of a connection's life works with.
@@ -225,6 +232,7 @@ where
         Err(no_room) => (None, Some(no_room)),
     };
     let pulse = Arc::new(Pulse::default());
+    pulse.belongs_to(client.key());
     let mut life = Life::begin(gate, &pulse, admission, client, accepted_at);
     let way_in = Box::new(WayIn { door, socket, pulse, no_room });
     async move {
@@ -349,10 +357,12 @@ fn caught<F: Future + Unpin>(mut life: F) -> impl Future<Output = Result<F::Outp
 impl From<Denied> for NoRoom {
     fn from(denied: Denied) -> Self {
         let (reason, limit) = match denied {
-            Denied::ConnectionsExceeded { limit } => (Reason::ClientConnectionsExceeded, limit),
-            Denied::RateExceeded { limit, .. } => (Reason::HandshakeRateExceeded, limit),
+            Denied::AddressDenied => (Reason::AddressDenied, None),
+            Denied::AddressBanned => (Reason::AddressBanned, None),
+            Denied::ConnectionsExceeded { limit } => (Reason::ClientConnectionsExceeded, Some(limit)),
+            Denied::RateExceeded { limit, .. } => (Reason::HandshakeRateExceeded, Some(limit)),
         };
-        Self { reason, limit: limit.into() }
+        Self { reason, limit: limit.map(u64::from) }
     }
 }
 

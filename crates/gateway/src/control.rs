@@ -129,7 +129,8 @@ impl Control {
         let _ = store.forget(self.now()).await;
     }
 
-    fn turn(&self, subject: &str) -> &Mutex<()> {
+    /// Whose turn it is to change the bans of a name.
+    pub(crate) fn turn(&self, subject: &str) -> &Mutex<()> {
         let mut hasher = DefaultHasher::new();
         subject.hash(&mut hasher);
         let turns = &self.0.turns;

@@ -52,6 +52,7 @@ pub mod control;
 pub mod firewall;
 pub mod json;
 pub mod limits;
+pub mod network;
 pub mod observe;
 pub mod principal;
 mod pulse;

@@ -95,6 +95,16 @@ impl Observer {
         }
     }
 
+    /// So many bans of addresses are kept.
+    pub fn address_bans(&self, count: usize) {
+        self.0.metrics.address_bans.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// A ban of an address was refused, since there are as many as are kept.
+    pub fn address_ban_refused(&self) {
+        self.0.metrics.address_bans_refused.inc();
+    }
+
     /// The process has no file descriptor left for a connection that waits to be accepted.
     pub fn descriptors_exhausted(&self) {
         self.0.metrics.descriptors_exhausted.inc();

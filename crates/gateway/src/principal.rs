@@ -59,6 +59,42 @@ impl fmt::Display for ClientAddr {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClientKey(IpAddr);
 
+impl ClientKey {
+    /// The IPv6 /48 that the client is in; none for IPv4.
+    pub(crate) fn site(self) -> Option<SiteKey> {
+        match self.0 {
+            IpAddr::V4(_) => None,
+            IpAddr::V6(ip) => Some(SiteKey(ip.to_bits() >> (128 - SITE_PREFIX_BITS))),
+        }
+    }
+
+    /// The key in 64 bits: the prefix of an IPv6 /64, and an IPv4 address behind 32 bits that begin no IPv6 address which
+    /// anybody has (RFC 4291 §2.4 reserves all that begin with eight zeros).
+    pub(crate) fn to_bits(self) -> u64 {
+        match self.0 {
+            IpAddr::V4(ip) => (IPV4_MARK << 32) | u64::from(ip.to_bits()),
+            IpAddr::V6(ip) => u64::try_from(ip.to_bits() >> 64).expect("half of 128 bits"),
+        }
+    }
+
+    /// The first address of the client whose key [`ClientKey::to_bits`] gave.
+    pub(crate) fn address_of_bits(bits: u64) -> IpAddr {
+        match (bits >> 32, u32::try_from(bits & u64::from(u32::MAX))) {
+            (IPV4_MARK, Ok(bits)) => IpAddr::V4(Ipv4Addr::from_bits(bits)),
+            (_, _) => IpAddr::V6(Ipv6Addr::from_bits(u128::from(bits) << 64)),
+        }
+    }
+}
+
+/// An IPv6 /48: what many providers give one subscriber, who has 65,536 networks of clients in it (RFC 6177).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct SiteKey(u128);
+
+const SITE_PREFIX_BITS: u32 = 48;
+
+/// What stands before an IPv4 address in a key's bits.
+const IPV4_MARK: u64 = 0xffff;
+
 impl Default for ClientKey {
     /// The unspecified address, which no client has.
     fn default() -> Self {
@@ -114,4 +150,26 @@ pub struct ClientCertificate {
     pub begins_at: UnixTime,
     /// When it ends.
     pub ends_at: UnixTime,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_in_64_bits_is_still_that_of_its_client() {
+        for (address, first) in [
+            ("192.0.2.1", "192.0.2.1"),
+            ("::ffff:192.0.2.1", "192.0.2.1"),
+            ("255.255.255.255", "255.255.255.255"),
+            ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
+            ("::1", "::"),
+            ("ffff:ffff:ffff:ffff::", "ffff:ffff:ffff:ffff::"),
+            ("64:ff9b::192.0.2.1", "64:ff9b::"),
+        ] {
+            let key = ClientAddr::new(address.parse().unwrap()).key();
+            let first: IpAddr = first.parse().unwrap();
+            assert_eq!(ClientKey::address_of_bits(key.to_bits()), first, "{address}");
+        }
+    }
 }

@@ -3,19 +3,24 @@
 //! Floor 1. Written by timers, the drain and the shedding of load; read by the connection at the start of each poll. A few
 //! atomics, so that telling a connection takes no lock and no channel.
 
-use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::task::Waker;
 use std::time::Duration;
 
 use atomic_waker::AtomicWaker;
 
+use crate::principal::ClientKey;
+
 /// One connection's ear. Shared by its task and by whoever may need to tell it something.
 #[derive(Debug, Default)]
 pub(crate) struct Pulse {
     signals: AtomicU8,
+    /// How many bytes wait for a socket that is blocked; as many as fit in 32 bits, if it is more.
+    blocked_bytes: AtomicU32,
     waker: AtomicWaker,
-    /// How many bytes wait for a socket that is blocked.
-    blocked_bytes: AtomicUsize,
+    /// Whose connection it is: [`ClientKey::to_bits`].
+    client_bits: AtomicU64,
     /// Since when nothing could be written, in milliseconds after the gateway's start; 0 while output flows.
     blocked_since_ms: AtomicU64,
 }
@@ -40,9 +45,22 @@ pub(crate) enum Signal {
     Outbox = 16,
     /// The session has to end; why is said beside it.
     Session = 32,
+    /// The client's address was banned.
+    Banned = 64,
 }
 
 impl Pulse {
+    /// The connection is one of `client`'s. To be said before the firewall is asked whether it is banned: a ban that is made
+    /// meanwhile then finds it, or is found.
+    pub(crate) fn belongs_to(&self, client: ClientKey) {
+        self.client_bits.store(client.to_bits(), Ordering::SeqCst);
+    }
+
+    /// The client's address; of IPv6 the first of its /64.
+    pub(crate) fn client_address(&self) -> IpAddr {
+        ClientKey::address_of_bits(self.client_bits.load(Ordering::SeqCst))
+    }
+
     /// Says `signal` and wakes the connection.
     pub(crate) fn signal(&self, signal: Signal) {
         let before = self.signals.fetch_or(signal as u8, Ordering::AcqRel);
@@ -79,7 +97,7 @@ impl Pulse {
 
     /// Records that `bytes` wait, and since when: what the shedding of load chooses by.
     pub(crate) fn record_blocked(&self, bytes: usize, since_start: Option<Duration>) {
-        self.blocked_bytes.store(bytes, Ordering::Relaxed);
+        self.blocked_bytes.store(u32::try_from(bytes).unwrap_or(u32::MAX), Ordering::Relaxed);
         let since_ms =
             since_start.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX).max(1));
         self.blocked_since_ms.store(since_ms, Ordering::Relaxed);
@@ -89,7 +107,10 @@ impl Pulse {
     pub(crate) fn blocked(&self) -> Option<(u64, usize)> {
         match self.blocked_since_ms.load(Ordering::Relaxed) {
             0 => None,
-            since_ms => Some((since_ms, self.blocked_bytes.load(Ordering::Relaxed))),
+            since_ms => {
+                let bytes = usize::try_from(self.blocked_bytes.load(Ordering::Relaxed)).unwrap_or(usize::MAX);
+                Some((since_ms, bytes))
+            }
         }
     }
 }
@@ -135,6 +156,11 @@ mod tests {
         assert!(signals.contains(Signal::Abort) && !signals.contains(Signal::Outbox));
         pulse.signal(Signal::Outbox);
         assert_eq!(woken(), 2);
+    }
+
+    #[test]
+    fn r09_a_pulse_takes_48_bytes_which_are_64_with_the_counts_of_its_owners() {
+        assert_eq!(size_of::<Pulse>(), 48);
     }
 
     #[test]

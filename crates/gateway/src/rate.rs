@@ -1,7 +1,7 @@
 //! Rates: so many events in so much time, with a bounded burst; for one holder, or for many keys in fixed memory.
 //!
 //! Decides only; `now` is an argument, and monotonic, so that a step of the wall clock changes nothing. Floor 2: the
-//! firewall counts handshakes with it, a connection its pings and messages.
+//! firewall counts handshakes with it, authentication its failures, a connection its pings and messages.
 //!
 //! The algorithm is GCRA (ITU-T I.371): all that is kept is the moment at which the burst will be whole again. Each event
 //! moves that moment on by one interval, and is refused where it would then lie further ahead than a whole burst.
@@ -129,6 +129,24 @@ impl RateTable {
     /// # Errors
     /// When it is over the rate: the time after which one would not be. A refused event costs nothing.
     pub(crate) fn check(&self, key: &impl Hash, now: Instant) -> Result<(), Duration> {
+        self.with_entry(key, now, |entry, charged| *entry = charged)
+    }
+
+    /// Whether one event of `key` at `now` would be let through; it is not counted.
+    ///
+    /// # Errors
+    /// When it is over the rate, as [`RateTable::check`].
+    pub(crate) fn has_room(&self, key: &impl Hash, now: Instant) -> Result<(), Duration> {
+        self.with_entry(key, now, |_, _| ())
+    }
+
+    /// Gives `use_entry` the entry of `key` and what one more event would make of it, where that is within the rate.
+    fn with_entry(
+        &self,
+        key: &impl Hash,
+        now: Instant,
+        use_entry: impl FnOnce(&mut Entry, Entry),
+    ) -> Result<(), Duration> {
         let fingerprint = self.hasher.hash_one(key);
         let now_ns = nanoseconds(now.saturating_duration_since(self.epoch));
         let (shard, rest) = pick(fingerprint, self.shards.len());
@@ -137,7 +155,7 @@ impl RateTable {
         let entry = entry_for(&mut sets[set], fingerprint);
         let debt_ns = entry.whole_at_ns.saturating_sub(now_ns);
         let charged_ns = self.rate.charge(debt_ns).map_err(Duration::from_nanos)?;
-        *entry = Entry { fingerprint, whole_at_ns: now_ns.saturating_add(charged_ns) };
+        use_entry(entry, Entry { fingerprint, whole_at_ns: now_ns.saturating_add(charged_ns) });
         Ok(())
     }
 }

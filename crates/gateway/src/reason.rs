@@ -127,18 +127,28 @@ row::reasons! {
 
     // Admission: the request may be fine, but not now or not from here.
 
-    /// The client's address made more handshakes in a minute than `firewall.handshakes_per_client_per_minute`. A client
-    /// that reconnects should wait a little longer each time.
+    /// The client's address is not one that `firewall.allow` and `firewall.deny` let in. If it should be, write its network into
+    /// `allow`: the longest network that matches counts, and a tie is denied.
+    AddressDenied "address_denied" "Address Denied" "connections from this address are not allowed"
+        http[403] close[] level Warn fault Client retry Never;
+
+    /// The client's address lies in a network that an operator has banned; live connections of it ended with the ban. Lift it
+    /// there, or wait until it ends.
+    AddressBanned "address_banned" "Address Banned" "this address may not connect for now"
+        http[403] close[POLICY_VIOLATION] level Warn fault Client retry Never;
+
+    /// The client's address made more handshakes in a minute than `firewall.handshakes_per_client_per_minute`, or its IPv6 /48
+    /// more than `firewall.handshakes_per_v6_48_per_minute`. A client that reconnects should wait a little longer each time.
     HandshakeRateExceeded "handshake_rate_exceeded" "Handshake Rate Exceeded" "too many handshakes from this address"
         http[429] close[] level Warn fault Client retry AfterSeconds(10);
 
-    /// The client's address has as many connections as `firewall.connections_per_client_max` allows. If many users share
-    /// one address, raise it.
+    /// The client's address has as many connections as `firewall.connections_per_client_max` allows, or its IPv6 /48 as many as
+    /// `firewall.connections_per_v6_48_max`; the record's `limit` says which. If many users share one address, raise it.
     ClientConnectionsExceeded "client_connections_exceeded" "Client Connections Exceeded"
         "too many connections from this address"
         http[429] close[] level Warn fault Client retry AfterSeconds(30);
 
-    /// The gateway has as many connections as it takes. Add capacity, or find out who holds them.
+    /// The gateway has as many connections as it takes: `server.connections_max`, or as there are descriptors for. Add capacity, or find out who holds them.
     ServerFull "server_full" "Server Full" "the server has no room for more connections"
         http[503] close[TRY_AGAIN_LATER] level Error fault Gateway retry AfterSeconds(10);
 
@@ -153,7 +163,7 @@ row::reasons! {
 
     // Authentication.
 
-    /// As many connections as allowed have yet to send their first message. Either an attack, or clients that connect
+    /// As many connections as `server.unauthenticated_max` allows have yet to send their first message. Either an attack, or clients that connect
     /// long before they authenticate.
     UnauthenticatedFull "unauthenticated_full" "Unauthenticated Full" "too many connections wait to authenticate"
         http[503] close[TRY_AGAIN_LATER] level Warn fault Gateway retry AfterSeconds(5);
@@ -185,6 +195,13 @@ row::reasons! {
     /// is in the log only; `drawgate token inspect` explains a token.
     TokenInvalid "token_invalid" "Token Invalid" "the token is not valid"
         http[401] close[UNAUTHORIZED] level Warn fault Client retry WithNewCredential;
+
+    /// The client's address showed credentials that are not good more often than `failures_per_client_per_minute` of the route's auth
+    /// allows. Nothing that it shows is looked at until it has waited. Find out who guesses, or which program goes on with a token
+    /// that was refused; if many users share one address, raise it.
+    AuthenticationRateExceeded "authentication_rate_exceeded" "Authentication Rate Exceeded"
+        "too many failed attempts to authenticate from this address"
+        http[429] close[POLICY_VIOLATION] level Warn fault Client retry AfterSeconds(30);
 
     /// The token was good and its `exp` has passed, leeway included. Get a new one and connect again.
     TokenExpired "token_expired" "Token Expired" "the token has expired"

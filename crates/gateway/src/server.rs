@@ -4,6 +4,7 @@
 //! becomes a task that lives one connection. It decides nothing about connections but whether there is room for them.
 
 mod accept;
+mod bans;
 mod builder;
 mod certificates;
 mod operator;
@@ -25,13 +26,14 @@ use crate::clock::Instant;
 use crate::config::Config;
 use crate::connection::{self, Arrival, Door, Gate, NoRoom};
 use crate::control::Control;
-use crate::firewall::{Admission, Firewall};
+use crate::firewall::Admission;
 use crate::observe::Observer;
 use crate::principal::{ClientAddr, PeerAddr};
 use crate::pulse::Signal;
 use crate::reason::Reason;
 use crate::session::Sessions;
 
+pub use bans::{AddressBanError, AddressBans};
 pub use builder::Builder;
 use operator::Admin;
 pub use route::{Access, Route};
@@ -41,7 +43,6 @@ pub use start::{BindError, StartError};
 #[derive(Debug)]
 pub struct Server {
     gate: Arc<Gate>,
-    firewall: Arc<Firewall>,
     control: Control,
     bound: Vec<Bound>,
     skipped: Vec<BindError>,
@@ -62,7 +63,6 @@ struct Bound {
 #[derive(Clone, Debug)]
 pub struct Entry {
     gate: Arc<Gate>,
-    firewall: Arc<Firewall>,
     door: Arc<Door>,
 }
 
@@ -85,10 +85,10 @@ impl Entry {
     fn admit(&self, client: ClientAddr, now: Instant) -> Result<Admission, NoRoom> {
         let full = |_| {
             let limit = u64::try_from(self.gate.places_max).unwrap_or(u64::MAX);
-            NoRoom { reason: Reason::ServerFull, limit }
+            NoRoom { reason: Reason::ServerFull, limit: Some(limit) }
         };
         let place = self.gate.places.try_acquire().map_err(full)?;
-        let admission = self.firewall.admit(client, now).map_err(NoRoom::from)?;
+        let admission = self.gate.firewall.admit(client, now).map_err(NoRoom::from)?;
         // The connection gives it back with its admission; a permit of its own would be another 16 bytes in each.
         place.forget();
         Ok(admission)
@@ -145,11 +145,7 @@ impl Server {
     #[must_use]
     pub fn entry(&self, listener: &str) -> Option<Entry> {
         let bound = self.bound.iter().find(|bound| bound.name == listener)?;
-        Some(Entry {
-            gate: Arc::clone(&self.gate),
-            firewall: Arc::clone(&self.firewall),
-            door: Arc::clone(&bound.door),
-        })
+        Some(Entry { gate: Arc::clone(&self.gate), door: Arc::clone(&bound.door) })
     }
 
     /// What logs and counts; for those who want its metrics without an admin listener.
@@ -171,6 +167,12 @@ impl Server {
         self.control.clone()
     }
 
+    /// The bans of addresses: to list and lift them, and to keep networks out.
+    #[must_use]
+    pub fn firewall(&self) -> AddressBans {
+        AddressBans { gate: Arc::clone(&self.gate), control: self.control.clone() }
+    }
+
     /// Serves until `shutdown` is ready, then drains: accepts no more, lets each connection finish what has come, closes
     /// it with 1012, and cuts what is left when the drain's time is up. Dropping the future cuts all at once.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Drained {
@@ -185,7 +187,7 @@ impl Server {
         });
         tasks.spawn(upkeep::shed_load(Arc::clone(&gate)));
         tasks.spawn(upkeep::report_suppressed(gate.observer.clone()));
-        tasks.spawn(upkeep::forget_in_memory(self.control.clone()));
+        tasks.spawn(upkeep::forget_in_memory(Arc::clone(&gate), self.control.clone()));
         tasks.spawn(upkeep::forget_on_disk(self.control));
         let encrypted = self.bound.iter().filter_map(|bound| bound.door.encryption.as_ref());
         let admin_encrypted = self.admin.iter().filter_map(|admin| admin.state.encryption());
@@ -199,8 +201,7 @@ impl Server {
         }
         let mut accepting = JoinSet::new();
         for bound in self.bound {
-            let entry =
-                Entry { gate: Arc::clone(&gate), firewall: Arc::clone(&self.firewall), door: bound.door };
+            let entry = Entry { gate: Arc::clone(&gate), door: bound.door };
             accepting.spawn(accept::accept(entry, bound.listener));
         }
 

@@ -76,6 +76,7 @@ audience = "any"
 token_lifetime_max = "unlimited"
 leeway = "0s"
 refresh = "on"
+failures_per_client_per_minute = "unlimited"
 
 [firewall]
 handshakes_per_client_per_minute = "unlimited"

@@ -76,6 +76,22 @@ fn r10_without_even_the_reserve_clients_wait_and_nothing_spins() {
     assert!(program.metric("drawgate_descriptors_exhausted_total") > 0);
 }
 
+#[test]
+fn r10_connections_are_bounded_by_the_configuration_and_by_descriptors_whichever_are_fewer() {
+    let program = Program::start(&echo("", "[server]\nconnections_max = 2"));
+    let _live = [program.open(), program.open()];
+    let mut refused = Client::connect(program.address);
+    refused.request_upgrade();
+    let head = refused.read_head();
+    assert!(head.starts_with("HTTP/1.1 503 "), "{head}");
+    let warning = "fewer descriptors than server.connections_max";
+    assert!(!program.log().contains(warning), "{}", program.log());
+
+    let program = Program::start(&echo("", "[server]\nconnections_max = 1073741824"));
+    program.open().echo(b"hello");
+    assert!(program.log().contains(warning), "{}", program.log());
+}
+
 /// Uses less than a tenth of one processor, though clients wait.
 fn spends_little(program: &Program) {
     let before = program.processor_ticks();

@@ -68,6 +68,7 @@ fn authenticator(context: &mut Context<'_>, value: &Value<'_>) -> Option<Config>
     let first_message_timeout = table.deadline(context, &defaults::FIRST_MESSAGE_TIMEOUT);
     let token_lifetime_max = table.patience(context, &defaults::TOKEN_LIFETIME_MAX);
     let leeway = table.deadline(context, &defaults::LEEWAY);
+    let failures_per_client_per_minute = table.count(context, &defaults::FAILURES_PER_CLIENT_PER_MINUTE);
     let sessions = sessions(context, &mut table);
     table.finish(context);
     Some(Config {
@@ -80,6 +81,7 @@ fn authenticator(context: &mut Context<'_>, value: &Value<'_>) -> Option<Config>
         first_message_timeout,
         token_lifetime_max,
         leeway,
+        failures_per_client_per_minute,
         sessions,
     })
 }
@@ -121,6 +123,8 @@ fn certificates_alone(
         first_message_timeout: Duration::ZERO,
         token_lifetime_max: None,
         leeway,
+        // Nobody guesses a certificate, and whoever shows one has been verified.
+        failures_per_client_per_minute: None,
         sessions,
     }
 }

@@ -16,8 +16,10 @@ pub(super) struct Amount {
     pub(super) key: &'static str,
     /// What it counts.
     pub(super) unit: Unit,
-    /// What it is where it is not written; `None` is unlimited, or left to the machine.
+    /// What it is where it is not written; `None` is unlimited, or what `derived` says.
     pub(super) default: Option<u64>,
+    /// What it depends on where it is not written, and there is no one number for that.
+    pub(super) derived: Option<&'static str>,
     /// The least that may be written.
     pub(super) least: u64,
     /// The most that may be written.
@@ -32,13 +34,25 @@ impl Amount {
     /// A setting with these bounds, never unlimited.
     const fn new(key: &'static str, unit: Unit, default: u64, range: [u64; 2], reason: &'static str) -> Self {
         let [least, most] = range;
-        Self { key, unit, default: Some(default), least, most, unlimited_allowed: false, reason }
+        let default = Some(default);
+        Self { key, unit, default, derived: None, least, most, unlimited_allowed: false, reason }
     }
 
     /// A setting that is unlimited where it is not written.
     const fn unlimited(key: &'static str, unit: Unit, range: [u64; 2], reason: &'static str) -> Self {
         let [least, most] = range;
-        Self { key, unit, default: None, least, most, unlimited_allowed: true, reason }
+        Self { key, unit, default: None, derived: None, least, most, unlimited_allowed: true, reason }
+    }
+
+    /// A count that is what `derived` says where it is not written, never unlimited.
+    const fn derived(
+        key: &'static str,
+        derived: &'static str,
+        range: [u64; 2],
+        reason: &'static str,
+    ) -> Self {
+        let ([least, most], unit, derived) = (range, Unit::Count, Some(derived));
+        Self { key, unit, default: None, derived, least, most, unlimited_allowed: false, reason }
     }
 
     /// The same, and `"unlimited"` may be written.
@@ -53,10 +67,10 @@ impl Amount {
 
     /// The default as docs/defaults.md and a configuration say it.
     pub(super) fn default_text(&self) -> String {
-        match self.default {
-            Some(default) => self.render(default),
-            None if self.unlimited_allowed => "\"unlimited\"".to_owned(),
-            None => WORKERS_DEFAULT.to_owned(),
+        match (self.default, self.derived) {
+            (Some(default), _) => self.render(default),
+            (None, Some(derived)) => derived.to_owned(),
+            (None, None) => "\"unlimited\"".to_owned(),
         }
     }
 
@@ -118,9 +132,6 @@ fn last_segment(key: &'static str) -> &'static str {
 /// The folder of what outlives the process.
 pub(super) const STATE_DIRECTORY_DEFAULT: &str = "drawgate-data";
 
-/// What stands for a number that depends on the machine.
-const WORKERS_DEFAULT: &str = "one a core";
-
 const SECOND: u64 = 1000;
 const HOUR: u64 = 3600 * SECOND;
 const DAY: u64 = 24 * HOUR;
@@ -133,15 +144,25 @@ const PATIENCE: [u64; 2] = [10, 7 * DAY];
 /// Bounds of deadlines that hold a connection which is nobody's, or is over: always bounded.
 const DEADLINE: [u64; 2] = [10, HOUR];
 
-pub(super) static WORKERS: Amount = Amount {
-    key: "server.workers",
-    unit: Unit::Count,
-    default: None,
-    least: 1,
-    most: 1024,
-    unlimited_allowed: false,
-    reason: "The work is nearly all system calls; more threads than cores only switch.",
-};
+pub(super) static WORKERS: Amount = Amount::derived(
+    "server.workers",
+    "one a core",
+    [1, 1024],
+    "The work is nearly all system calls; more threads than cores only switch.",
+);
+pub(super) static CONNECTIONS_MAX: Amount = Amount::derived(
+    "server.connections_max",
+    "as many as there are descriptors, less a few",
+    [1, 1 << 30],
+    "Each takes a descriptor and a kibibyte; who is told `server_full` at this number is not cut later for want of memory.",
+);
+pub(super) static UNAUTHENTICATED_MAX: Amount = Amount::new(
+    "server.unauthenticated_max",
+    Unit::Count,
+    10_000,
+    [1, 1 << 30],
+    "Each waits for its first message for five seconds at most; 2,000 a second may come and be slow.",
+);
 pub(super) static DRAIN_TIMEOUT: Amount = Amount::new(
     "server.drain_timeout",
     Unit::Milliseconds,
@@ -281,6 +302,14 @@ pub(super) static LEEWAY: Amount = Amount::new(
     [0, 30 * SECOND],
     "Clocks kept by NTP differ by far less; every second of leeway is a second that an expired token lives on.",
 );
+pub(super) static FAILURES_PER_CLIENT_PER_MINUTE: Amount = Amount::new(
+    "auth.*.failures_per_client_per_minute",
+    Unit::Count,
+    30,
+    [1, 1 << 30],
+    "A client with a bad token that tries again every two seconds is a fault; one that does so faster guesses.",
+)
+.or_unlimited();
 pub(super) static SESSIONS_PER_SUBJECT_MAX: Amount = Amount::unlimited(
     "auth.*.sessions_per_subject_max",
     Unit::Count,
@@ -301,6 +330,20 @@ pub(super) static CONNECTIONS_PER_CLIENT_MAX: Amount = Amount::new(
     1000,
     [1, 1 << 30],
     "An office behind one address fits; one machine cannot take all sockets.",
+)
+.or_unlimited();
+pub(super) static CONNECTIONS_PER_V6_48_MAX: Amount = Amount::derived(
+    "firewall.connections_per_v6_48_max",
+    "four times `connections_per_client_max`",
+    [1, 1 << 30],
+    "A subscriber may be given an IPv6 /48, which holds 65,536 of what counts as one client; a campus may share one.",
+)
+.or_unlimited();
+pub(super) static HANDSHAKES_PER_V6_48_PER_MINUTE: Amount = Amount::derived(
+    "firewall.handshakes_per_v6_48_per_minute",
+    "four times `handshakes_per_client_per_minute`",
+    [1, 1 << 30],
+    "As above; a tenth of the rate in one burst.",
 )
 .or_unlimited();
 pub(super) static HANDSHAKES_PER_CLIENT_PER_MINUTE: Amount = Amount::new(
@@ -327,9 +370,11 @@ pub(super) static ERROR_FILE_FILES_MAX: Amount = Amount::new(
 );
 
 /// Every [`Amount`], in the order of docs/defaults.md.
-pub(super) static AMOUNTS: [&Amount; 26] = [
+pub(super) static AMOUNTS: [&Amount; 31] = [
     &WORKERS,
     &DRAIN_TIMEOUT,
+    &CONNECTIONS_MAX,
+    &UNAUTHENTICATED_MAX,
     &BUFFERS_BYTES_MAX,
     &COMPRESSION_BYTES_MAX,
     &TLS_HANDSHAKES_MAX,
@@ -348,10 +393,13 @@ pub(super) static AMOUNTS: [&Amount; 26] = [
     &FIRST_MESSAGE_TIMEOUT,
     &TOKEN_LIFETIME_MAX,
     &LEEWAY,
+    &FAILURES_PER_CLIENT_PER_MINUTE,
     &SESSIONS_PER_SUBJECT_MAX,
     &EXPIRY_WARNING,
     &CONNECTIONS_PER_CLIENT_MAX,
+    &CONNECTIONS_PER_V6_48_MAX,
     &HANDSHAKES_PER_CLIENT_PER_MINUTE,
+    &HANDSHAKES_PER_V6_48_PER_MINUTE,
     &ERROR_FILE_BYTES_MAX,
     &ERROR_FILE_FILES_MAX,
 ];
@@ -422,6 +470,18 @@ pub(super) static REFRESH: Word = Word {
     allowed: "\"off\", \"on\"",
     reason: "Without it every text is the application's; with it one that begins `drawgate.refresh ` is ours.",
 };
+pub(super) static ALLOW: Word = Word {
+    key: "firewall.allow",
+    default: "every address",
+    allowed: "a list of networks, `[\"192.0.2.0/24\", \"2001:db8::/32\"]`",
+    reason: "Who is not known cannot be listed; where all clients are, a list keeps out everybody else.",
+};
+pub(super) static DENY: Word = Word {
+    key: "firewall.deny",
+    default: "no address",
+    allowed: "a list of networks; the longest that matches counts, and deny on a tie",
+    reason: "Nobody is kept out unless somebody said so.",
+};
 pub(super) static LOG_LEVEL: Word = Word {
     key: "log.level",
     default: "\"info\"",
@@ -453,7 +513,7 @@ pub(super) static STATE_DIRECTORY: Word = Word {
     reason: "Beside the configuration it is found again. It is made where it is missing, for this user alone.",
 };
 /// Every [`Word`], in the order of docs/defaults.md.
-pub(super) static WORDS: [&Word; 20] = [
+pub(super) static WORDS: [&Word; 22] = [
     &LISTENER_REQUIRED,
     &CLIENT_CA_FILE,
     &CLIENT_AUTH,
@@ -465,6 +525,8 @@ pub(super) static WORDS: [&Word; 20] = [
     &SUBJECT_CLAIMS,
     &SESSIONS_AT_LIMIT,
     &REFRESH,
+    &ALLOW,
+    &DENY,
     &LOG_LEVEL,
     &LOG_FORMAT,
     &ERROR_FILE,

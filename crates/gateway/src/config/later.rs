@@ -28,9 +28,6 @@ const KEYS: &[(&str, &str)] = &[
     ("auth.*.keys.jwks_url", "write secret_file and algorithms = [\"HS256\"]"),
     ("auth.*.keys.jwks_file", "write secret_file and algorithms = [\"HS256\"]"),
     ("auth.*.keys.public_key_file", "write secret_file and algorithms = [\"HS256\"]"),
-    ("auth.*.failures_per_client_per_minute", "leave it out: failures are not counted by client"),
-    ("firewall.allow", "leave it out: every address may connect"),
-    ("firewall.deny", "leave it out, and deny addresses in front of Drawgate"),
     ("firewall.trusted_proxies", "leave it out: no proxy is trusted"),
 ];
 
@@ -44,6 +41,6 @@ mod tests {
         assert_eq!(advice("routes.*.origins"), None);
         assert_eq!(names_in("").count(), 0);
         assert_eq!(names_in("state.store").collect::<Vec<_>>(), ["redis_url"]);
-        assert_eq!(names_in("firewall").collect::<Vec<_>>(), ["allow", "deny", "trusted_proxies"]);
+        assert_eq!(names_in("firewall").collect::<Vec<_>>(), ["trusted_proxies"]);
     }
 }

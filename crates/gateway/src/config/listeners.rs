@@ -14,6 +14,10 @@ pub struct ServerConfig {
     pub workers: Option<usize>,
     /// How long connections may take to end when the process is told to.
     pub drain_timeout: Duration,
+    /// The most connections at a time; `None` is as many as there are descriptors for.
+    pub connections_max: Option<usize>,
+    /// The most connections that may wait for their first message at a time.
+    pub unauthenticated_max: usize,
 }
 
 /// One `[listeners.NAME]` table.
@@ -59,10 +63,12 @@ pub(super) fn server(context: &mut Context<'_>, value: Option<&Value<'_>>) -> (S
     let empty = toml::de::DeTable::default();
     let table = value.and_then(|value| value.table(context));
     let mut table = table.unwrap_or_else(|| Table::root(&empty));
-    let workers = table.amount(context, &defaults::WORKERS);
+    let count = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
     let server = ServerConfig {
-        workers: workers.and_then(|workers| usize::try_from(workers).ok()),
+        workers: table.amount(context, &defaults::WORKERS).map(count),
         drain_timeout: table.deadline(context, &defaults::DRAIN_TIMEOUT),
+        connections_max: table.amount(context, &defaults::CONNECTIONS_MAX).map(count),
+        unauthenticated_max: count(table.bounded(context, &defaults::UNAUTHENTICATED_MAX)),
     };
     let buffers_bytes_max = table.bounded(context, &defaults::BUFFERS_BYTES_MAX);
     let compression_bytes_max = table.bounded(context, &defaults::COMPRESSION_BYTES_MAX);

@@ -4,8 +4,10 @@ use std::path::PathBuf;
 
 use toml::de::DeValue;
 
-use super::defaults;
+use super::defaults::{self, Amount};
 use super::read::{Context, Table, Value};
+use crate::firewall::{AddressLists, CLIENTS_PER_V6_48};
+use crate::network::{Network, NetworkError};
 use crate::observe::{ErrorFile, LogFormat, LogLevel};
 use crate::{firewall, observe, state};
 
@@ -14,12 +16,74 @@ pub(super) fn firewall(context: &mut Context<'_>, value: Option<&Value<'_>>) -> 
     let empty = toml::de::DeTable::default();
     let table = value.and_then(|value| value.table(context));
     let mut table = table.unwrap_or_else(|| Table::root(&empty));
+    let allow = table.take(defaults::ALLOW.name());
+    let deny = table.take(defaults::DENY.name());
+    let connections_per_client_max = table.count(context, &defaults::CONNECTIONS_PER_CLIENT_MAX);
+    let handshakes_per_client_per_minute = table.count(context, &defaults::HANDSHAKES_PER_CLIENT_PER_MINUTE);
     let config = firewall::Config {
-        connections_per_client_max: table.count(context, &defaults::CONNECTIONS_PER_CLIENT_MAX),
-        handshakes_per_client_per_minute: table.count(context, &defaults::HANDSHAKES_PER_CLIENT_PER_MINUTE),
+        addresses: AddressLists {
+            allow: allow.map(|value| networks(context, &value)),
+            deny: deny.map(|value| networks(context, &value)).unwrap_or_default(),
+        },
+        connections_per_client_max,
+        connections_per_v6_48_max: per_v6_48(
+            context,
+            &mut table,
+            &defaults::CONNECTIONS_PER_V6_48_MAX,
+            connections_per_client_max,
+        ),
+        handshakes_per_client_per_minute,
+        handshakes_per_v6_48_per_minute: per_v6_48(
+            context,
+            &mut table,
+            &defaults::HANDSHAKES_PER_V6_48_PER_MINUTE,
+            handshakes_per_client_per_minute,
+        ),
     };
     table.finish(context);
     config
+}
+
+/// What the clients of an IPv6 /48 may have together; by default a multiple of what one may have.
+fn per_v6_48(
+    context: &mut Context<'_>,
+    table: &mut Table<'_>,
+    setting: &Amount,
+    per_client: Option<u32>,
+) -> Option<u32> {
+    if table.contains(setting.name()) {
+        return table.count(context, setting);
+    }
+    per_client.map(|limit| limit.saturating_mul(CLIENTS_PER_V6_48))
+}
+
+/// Reads a list of networks; each is what its text says and nothing near it.
+fn networks(context: &mut Context<'_>, value: &Value<'_>) -> Vec<Network> {
+    let what = "a list of networks such as [\"192.0.2.0/24\", \"2001:db8::/32\"]";
+    let read = value.list_of(context, what, network).unwrap_or_default();
+    read.into_iter().map(|(network, _)| network).collect()
+}
+
+fn network(context: &mut Context<'_>, value: &Value<'_>) -> Option<Network> {
+    let text = value.text(context)?;
+    text.parse::<Network>()
+        .map_err(|error| {
+            let advice = match error {
+                NetworkError::NoAddress => {
+                    "write four decimal numbers without leading zeros, or an IPv6 address; names are not resolved".to_owned()
+                }
+                NetworkError::PrefixMalformed => "write / and a number of bits, such as 192.0.2.0/24".to_owned(),
+                NetworkError::PrefixTooLong { bits_max } => format!("write / and at most {bits_max}"),
+                NetworkError::PartlyMapped => {
+                    "write \"::/0\" for all of IPv6, or networks that hold none of ::ffff:0:0/96".to_owned()
+                }
+                NetworkError::HostBitsSet { network } => {
+                    format!("write \"{network}\" for the whole network, or leave the prefix out for one address")
+                }
+            };
+            value.not_allowed(context, &error.to_string(), &advice);
+        })
+        .ok()
 }
 
 /// Reads `[log]`; a table that is not there is one that is empty.

@@ -18,9 +18,9 @@ pub fn defaults_page() -> String {
 }
 
 fn amount_row(amount: &Amount) -> String {
-    let default = match amount.default {
-        None if !amount.unlimited_allowed => amount.default_text(),
-        Some(_) | None => format!("`{}`", amount.default_text()),
+    let default = match amount.derived {
+        Some(derived) => derived.to_owned(),
+        None => format!("`{}`", amount.default_text()),
     };
     let unlimited = if amount.unlimited_allowed { ", or `\"unlimited\"`" } else { "" };
     let (least, most) = (amount.render(amount.least), amount.render(amount.most));

@@ -109,7 +109,15 @@ fn auth_with(find: &str, replacement: &str) -> String {
 #[test]
 fn what_is_left_out_has_its_default() {
     let config = read_with_secret(&with_auth(AUTH), SECRET).unwrap();
-    assert_eq!(config.server, ServerConfig { workers: None, drain_timeout: Duration::from_secs(10) });
+    assert_eq!(
+        config.server,
+        ServerConfig {
+            workers: None,
+            drain_timeout: Duration::from_secs(10),
+            connections_max: None,
+            unauthenticated_max: 10_000,
+        }
+    );
     assert_eq!(config.buffers_bytes_max, 256 * 1024 * 1024);
     assert_eq!(config.compression_bytes_max, 256 * 1024 * 1024);
     let [listener] = &config.listeners[..] else { panic!("one listener") };
@@ -123,6 +131,8 @@ fn what_is_left_out_has_its_default() {
     assert_eq!(auth.first_message_timeout, Duration::from_secs(5));
     assert_eq!(auth.token_lifetime_max, Some(Duration::from_secs(86_400)));
     assert_eq!(auth.leeway, Duration::from_secs(30));
+    assert_eq!(auth.failures_per_client_per_minute, Some(30));
+    assert_eq!(config.firewall, firewall::Config::default(), "the library's defaults are the table's");
     assert_eq!(config.firewall.connections_per_client_max, Some(1000));
     assert_eq!(config.firewall.handshakes_per_client_per_minute, Some(3000));
     assert_eq!(
@@ -133,11 +143,25 @@ fn what_is_left_out_has_its_default() {
     assert_eq!(config.warnings, Vec::<String>::new());
 }
 
+#[test]
+fn r03_what_a_48_may_have_follows_what_a_client_may_unless_it_is_written() {
+    for (lines, expected) in [
+        ("connections_per_client_max = 7", Some(28)),
+        ("connections_per_client_max = \"unlimited\"", None),
+        ("connections_per_client_max = \"unlimited\"\nconnections_per_v6_48_max = 5", Some(5)),
+        ("connections_per_v6_48_max = \"unlimited\"", None),
+        ("connections_per_client_max = 1073741824", Some(u32::MAX)),
+    ] {
+        let config = read(&format!("{LEAST}\n[firewall]\n{lines}")).unwrap();
+        assert_eq!(config.firewall.connections_per_v6_48_max, expected, "{lines}");
+    }
+}
+
 /// A configuration that writes out every supported key, mostly with other values than the defaults.
 fn everything() -> String {
     format!(
         r#"
-        server = {{ workers = 3, drain_timeout = "250ms", buffers_bytes_max = "1GiB", compression_bytes_max = "0B", tls_handshakes_max = 9 }}
+        server = {{ workers = 3, drain_timeout = "250ms", connections_max = 5000, unauthenticated_max = 50, buffers_bytes_max = "1GiB", compression_bytes_max = "0B", tls_handshakes_max = 9 }}
         [listeners.a]
         address = "127.0.0.1:0"
         tls = {{ certificates = [{{ certificate_file = "cert.pem", private_key_file = "key.pem" }}], client_ca_file = "cert.pem", client_auth = "optional" }}
@@ -170,12 +194,16 @@ fn everything() -> String {
         first_message_timeout = "50ms"
         token_lifetime_max = "unlimited"
         leeway = "0s"
+        failures_per_client_per_minute = 7
         sessions_per_subject_max = 5
         sessions_at_limit = "end_oldest"
         refresh = "on"
         expiry_warning = "unlimited"
         [firewall]
+        allow = ["0.0.0.0/0", "2001:db8::/32"]
+        deny = ["192.0.2.7", "::ffff:198.51.100.0/120"]
         connections_per_client_max = "unlimited"
+        connections_per_v6_48_max = 9000
         handshakes_per_client_per_minute = 60
         [log]
         level = "debug"
@@ -194,7 +222,15 @@ fn everything() -> String {
 fn everything_that_is_supported_is_read() {
     let folder = secret_folder(&format!("{SECRET}\n"));
     let config = Config::from_toml(&everything(), folder.path(), &no_environment).unwrap();
-    assert_eq!(config.server, ServerConfig { workers: Some(3), drain_timeout: Duration::from_millis(250) });
+    assert_eq!(
+        config.server,
+        ServerConfig {
+            workers: Some(3),
+            drain_timeout: Duration::from_millis(250),
+            connections_max: Some(5000),
+            unauthenticated_max: 50,
+        }
+    );
     assert_eq!((config.buffers_bytes_max, config.compression_bytes_max), (1 << 30, 0));
     let listener = &config.listeners[0];
     assert!(!listener.required);
@@ -238,8 +274,15 @@ fn everything_that_is_supported_is_read() {
         expiry_warning: None,
     };
     assert_eq!(auth.sessions, sessions);
+    let networks =
+        |texts: [&str; 2]| texts.map(|text| text.parse::<crate::network::Network>().unwrap()).to_vec();
+    assert_eq!(config.firewall.addresses.allow, Some(networks(["0.0.0.0/0", "2001:db8::/32"])));
+    assert_eq!(config.firewall.addresses.deny, networks(["192.0.2.7", "198.51.100.0/24"]));
+    assert_eq!(auth.failures_per_client_per_minute, Some(7));
     assert_eq!(config.firewall.connections_per_client_max, None);
+    assert_eq!(config.firewall.connections_per_v6_48_max, Some(9000));
     assert_eq!(config.firewall.handshakes_per_client_per_minute, Some(60));
+    assert_eq!(config.firewall.handshakes_per_v6_48_per_minute, Some(240), "four times what one client may");
     let path = folder.path().join("logs/errors.log");
     assert_eq!(config.log.error_file, Some(ErrorFile { path, bytes_max: 65_536, files_max: 2 }));
     assert_eq!((config.log.level, config.log.format), (LogLevel::Debug, LogFormat::Text));
@@ -434,7 +477,6 @@ fn every_key_of_the_example_is_supported_or_refused_as_not_supported_yet() {
         "routes.chat.limits.messages_per_second",
         "auth.users.algorithms[0]",
         "auth.users.keys.jwks_url",
-        "auth.users.failures_per_client_per_minute",
         "firewall.trusted_proxies",
         "state.store.redis_url",
     ] {

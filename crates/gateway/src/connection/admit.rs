@@ -14,13 +14,14 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{timeout, timeout_at};
 
+use super::attempt::attempt;
 use super::ending::{Ending, millis};
 use super::relay::{Application, Outcome, Relay, Unauthenticated};
 use super::secure::{Secured, secure};
 use super::{Door, Gate, NoRoom, Phase, Record, Route, WayIn};
 use crate::auth::certificate::{self, CertificateError};
 use crate::auth::credential::{self, Credential, Fault, Shown};
-use crate::auth::{Authenticator, CredentialSource, TokenError};
+use crate::auth::{Authenticator, CredentialSource};
 use crate::backend::Backend;
 use crate::backend::echo::Echoing;
 use crate::backend::handler::{Handling, Session};
@@ -120,6 +121,10 @@ fn judge(
     record: &mut Record,
     pulse: &Arc<Pulse>,
 ) -> Result<Accepted, Refused> {
+    // Once more: whoever was banned since the accept is among the live ones by now, and is told in one way or the other.
+    if gate.firewall.is_banned(record.client, gate.facilities.clock.now()) {
+        return Err(Refused::because(Reason::AddressBanned));
+    }
     let request = head.request()?;
     check_host(&request, peer)?;
     let entrance = door.entrances.find(&request)?;
@@ -147,10 +152,28 @@ fn identify(
     record: &mut Record,
     pulse: &Arc<Pulse>,
 ) -> Result<Standing, Refused> {
+    let Some(authenticator) = &entrance.route.authenticator else { return Ok(Standing::Known) };
+    match credential::find(request, &authenticator.config().credentials) {
+        Ok(None) => recognize(gate, entrance, None, request, peer, record, pulse),
+        found => attempt(gate, &entrance.route, record.client, || {
+            recognize(gate, entrance, found?, request, peer, record, pulse)
+        }),
+    }
+}
+
+/// Who speaks, according to the credential that was `found` in the request, or to the certificate.
+fn recognize(
+    gate: &Arc<Gate>,
+    entrance: &Entrance<Arc<Route>>,
+    found: Option<Credential<'_>>,
+    request: &Request<'_>,
+    peer: &Peer,
+    record: &mut Record,
+    pulse: &Arc<Pulse>,
+) -> Result<Standing, Refused> {
     let route = &entrance.route;
     let Some(authenticator) = &route.authenticator else { return Ok(Standing::Known) };
     let sources = &authenticator.config().credentials;
-    let found = credential::find(request, sources)?;
     let unix_now = gate.facilities.clock.unix_now();
     if let Some(principal) = certificate::principal(peer.certificate.as_ref(), sources, unix_now)? {
         if found.is_some() {
@@ -168,7 +191,10 @@ fn identify(
             return Err(Refused::because(Reason::TokenMissing));
         }
         let place = Arc::clone(&gate.unauthenticated).try_acquire_owned();
-        return place.map(Standing::Unknown).map_err(|_| Refused::because(Reason::UnauthenticatedFull));
+        return place.map(Standing::Unknown).map_err(|_| Refused {
+            limit: u64::try_from(gate.unauthenticated_max).ok(),
+            ..Refused::because(Reason::UnauthenticatedFull)
+        });
     };
     if is_ambient {
         entrance.check_origin_of_ambient(request, peer)?;
@@ -217,11 +243,6 @@ fn shown_by_message<'m>(message: &'m str, sources: &[CredentialSource]) -> Shown
 }
 
 impl Refused {
-    fn by_token(error: &TokenError) -> Self {
-        let reason = if error.is_expired() { Reason::TokenExpired } else { Reason::TokenInvalid };
-        Self::detailed(reason, error)
-    }
-
     /// Whether the client can hear of it by a Close, behind a `101`.
     fn can_close(&self) -> bool {
         self.reason.row().close.is_some()
@@ -314,7 +335,7 @@ where
     let text = std::str::from_utf8(message.as_bytes()).unwrap_or_default();
     let shown = shown_by_message(text, &authenticator.config().credentials);
     let leeway = leeway_of(&shown, authenticator);
-    let begun = verify(gate, authenticator, route, shown)
+    let begun = attempt(gate, route, record.client, || verify(gate, authenticator, route, shown))
         .and_then(|principal| record.begin_session(gate, route, principal, leeway, pulse));
     match begun {
         Ok(()) => {
@@ -406,7 +427,7 @@ async fn turn_away<S: AsyncRead + AsyncWrite + Unpin>(
         Ok(_place) if door.encryption.is_none() => refuse(socket, Refused::because(reason)).await,
         Ok(_) | Err(_) => Ending::by_gate(reason),
     };
-    Ending { limit: Some(limit), ..ending }
+    Ending { limit, ..ending }
 }
 
 /// Answers a request that is not accepted. An answer that cannot be delivered changes nothing.

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::attempt::attempt;
 use super::ending::Ending;
 use super::relay::Relay;
 use super::{Facilities, Gate, Record, Route};
@@ -115,9 +116,12 @@ fn try_refresh(
     let (Some(route), Some(live)) = (&record.route, record.session()) else { return Ok(None) };
     let Some(authenticator) = &route.authenticator else { return Ok(None) };
     let config = authenticator.config();
-    let principal = authenticator
-        .verify(token, clock.unix_now())
-        .map_err(|error| refresh_refused(Reason::RefreshRefused, &error))?;
+    let verify = || authenticator.verify(token, clock.unix_now()).map_err(|error| Refused::by_token(&error));
+    let principal = attempt(gate, route, record.client, verify).map_err(|refused| {
+        let is_guess_refused = refused.reason == Reason::AuthenticationRateExceeded;
+        let reason = if is_guess_refused { refused.reason } else { Reason::RefreshRefused };
+        Ending { limit: refused.limit, detail: refused.detail, ..Ending::by_gate(reason) }
+    })?;
     let principal = Arc::new(principal);
     let term = Term::new(&principal, config.leeway, config.sessions.expiry_warning, &gate.facilities);
     match live.refresh(Arc::clone(&principal), clock.unix_now()) {

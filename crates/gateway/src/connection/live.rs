@@ -1,4 +1,4 @@
-//! The connections that live: counted, and told together that the gateway drains or sheds load.
+//! The connections that live: counted, and told together that the gateway drains or sheds load, or that a network is banned.
 //!
 //! A connection has its place from its accept to its end. Nothing is decided here but who is shed first.
 
@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
+use crate::network::Network;
 use crate::pulse::{Pulse, Signal};
 
 /// The connections that live: to be told that the gateway drains or sheds load, and counted.
@@ -45,6 +46,14 @@ impl Live {
     /// Those that live now.
     pub(crate) fn pulses(&self) -> Vec<Arc<Pulse>> {
         self.locked().pulses.iter().flatten().cloned().collect()
+    }
+
+    /// Ends the connections of `network`; how many. Looks at all of them, under the lock, and wakes those outside it.
+    pub(crate) fn ban(&self, network: Network) -> usize {
+        let is_of = |pulse: &&Arc<Pulse>| network.contains(pulse.client_address());
+        let banned: Vec<_> = self.locked().pulses.iter().flatten().filter(is_of).cloned().collect();
+        banned.iter().for_each(|pulse| pulse.signal(Signal::Banned));
+        banned.len()
     }
 
     /// Waits until none lives.

@@ -517,6 +517,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
         if signals.contains(Signal::Session) {
             self.heed_session(now);
         }
+        if signals.contains(Signal::Banned) {
+            self.end_session(Ending::by_operator(Reason::AddressBanned), now);
+        }
         if signals.contains(Signal::Shed) && self.output.blocked_since().is_some() {
             self.give_up_output(Ending::by_gate(Reason::Overloaded), now);
         }

@@ -39,6 +39,8 @@ pub(super) struct Metrics {
     pub(super) sessions_refreshed: Counter,
     pub(super) state_written: Counter,
     pub(super) state_not_written: Counter,
+    pub(super) address_bans: Gauge,
+    pub(super) address_bans_refused: Counter,
     pub(super) descriptors_exhausted: Counter,
     pub(super) records_suppressed: Counter,
     pub(super) records_lost: Lost,
@@ -119,6 +121,18 @@ impl Metrics {
             ),
             state_written: state_writes.get_or_create_owned(&ResultLabels { result: "ok" }),
             state_not_written: state_writes.get_or_create_owned(&ResultLabels { result: "failed" }),
+            address_bans: register(
+                &mut registry,
+                "address_bans",
+                "Bans of addresses that are kept; one that is over goes within a minute",
+                Gauge::default(),
+            ),
+            address_bans_refused: register(
+                &mut registry,
+                "address_bans_refused",
+                "Bans of addresses that were not taken because there are as many as are kept",
+                Counter::default(),
+            ),
             descriptors_exhausted: register(
                 &mut registry,
                 "descriptors_exhausted",

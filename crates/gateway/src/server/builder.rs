@@ -12,10 +12,11 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
 use super::operator::Admin;
-use super::route::{self, Prepared, Route};
+use super::route::{self, Prepared, Route, SharedFailures};
 use super::start::{BindError, StartError};
 use super::{Bound, Server, certificates};
 use crate::admin;
+use crate::auth;
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::compression;
@@ -57,10 +58,7 @@ impl Default for Builder {
             listeners: Vec::new(),
             routes: Vec::new(),
             drain_timeout: Duration::from_secs(10),
-            firewall: firewall::Config {
-                connections_per_client_max: Some(1000),
-                handshakes_per_client_per_minute: Some(3000),
-            },
+            firewall: firewall::Config::default(),
             error_file: None,
             admin: None,
             buffers_bytes_max: 256 * 1024 * 1024,
@@ -97,6 +95,8 @@ impl Builder {
             listeners,
             routes: routes.into_iter().map(|route| Route::from_config(route, &auth)).collect(),
             drain_timeout: server.drain_timeout,
+            connections_max: server.connections_max.unwrap_or(usize::MAX),
+            unauthenticated_max: server.unauthenticated_max,
             firewall,
             error_file: log.error_file,
             admin,
@@ -135,8 +135,8 @@ impl Builder {
         self
     }
 
-    /// Counts connections and handshakes by client as `config` says; by default 1,000 connections and 3,000 handshakes a
-    /// minute.
+    /// Lets addresses in, and counts connections and handshakes by client, as `config` says; by default any address, with 1,000
+    /// connections and 3,000 handshakes a minute.
     #[must_use]
     pub fn firewall(mut self, config: firewall::Config) -> Self {
         self.firewall = config;
@@ -230,17 +230,17 @@ impl Builder {
         let observer = self.observer()?;
         let sessions = Arc::new(Sessions::new(chance.clone(), route::token_time_max(&self.routes)));
         // Before the first accept: whoever was kept out is kept out from the beginning.
-        let store = self.load(&sessions)?;
+        let facilities = self.facilities(&observer);
+        let firewall = Firewall::new(&self.firewall, facilities.started_at);
+        let store = self.load(&sessions, &firewall)?;
         let control = Control::new(Arc::clone(&sessions), store, self.clock.clone(), observer.clone());
         let takes_tickets = route::takes_tickets(&self.routes);
-        let routes = std::mem::take(&mut self.routes).into_iter().map(|route| route.prepare(&observer));
-        let routes = routes.collect::<Result<Vec<_>, _>>().map_err(StartError::Auth)?;
+        let routes = self.prepare_routes(&observer).map_err(StartError::Auth)?;
         let (bound, skipped) = self.listen_everywhere(&routes, &observer)?;
         let (draining, drain_begun) = watch::channel(false);
-        let facilities = self.facilities(&observer);
         let places = |count: usize| Semaphore::new(count.min(Semaphore::MAX_PERMITS));
-        let firewall = Arc::new(Firewall::new(&self.firewall, facilities.started_at));
         let gate = Arc::new(Gate {
+            firewall,
             facilities,
             observer,
             chance,
@@ -248,6 +248,7 @@ impl Builder {
             places_max: self.connections_max,
             places: Arc::new(places(self.connections_max)),
             unauthenticated: Arc::new(places(self.unauthenticated_max)),
+            unauthenticated_max: self.unauthenticated_max,
             tls_handshakes: places(self.tls_handshakes_max),
             tls_handshakes_max: self.tls_handshakes_max,
             turned_away: Semaphore::new(TURNED_AWAY_MAX),
@@ -257,7 +258,6 @@ impl Builder {
         });
         let admin = self.admin.map(|config| Admin::bind(config, &gate, &control, takes_tickets));
         Ok(Server {
-            firewall,
             gate,
             control,
             bound,
@@ -269,14 +269,25 @@ impl Builder {
     }
 
     /// Opens the state, if there is one, and puts what is in it in force.
-    fn load(&self, sessions: &Sessions) -> Result<Option<Store>, StartError> {
+    fn load(&self, sessions: &Sessions, firewall: &Firewall) -> Result<Option<Store>, StartError> {
         let Some(config) = &self.state else { return Ok(None) };
         let now = self.clock.unix_now();
         let (store, loaded) = Store::open(&config.directory, now).map_err(StartError::State)?;
-        // Nothing bans addresses yet.
-        let Loaded { revocations, bans, address_bans: _ } = loaded;
+        let Loaded { revocations, bans, address_bans } = loaded;
         sessions.load(&revocations, &bans, now).map_err(StartError::Kept)?;
+        super::bans::load(firewall, &address_bans, self.clock.now(), now).map_err(|detail| {
+            StartError::State(state::StateError::Damaged {
+                file: config.directory.display().to_string(),
+                detail,
+            })
+        })?;
         Ok(Some(store))
+    }
+
+    fn prepare_routes(&mut self, observer: &Observer) -> Result<Vec<Prepared>, auth::ConfigError> {
+        let (mut failures, now) = (SharedFailures::new(), self.clock.now());
+        let routes = std::mem::take(&mut self.routes).into_iter();
+        routes.map(|route| route.prepare(observer, &mut failures, now)).collect()
     }
 
     fn observer(&self) -> Result<Observer, StartError> {

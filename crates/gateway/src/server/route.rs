@@ -5,9 +5,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::auth::failures::Failures;
 use crate::auth::{self, Authenticator, CredentialSource};
 use crate::backend::Backend;
 use crate::backend::handler::{Erased, Handler};
+use crate::clock::Instant;
 use crate::config::RouteConfig;
 use crate::connection::{self, Terms};
 use crate::limits::Limits;
@@ -26,6 +28,8 @@ pub struct Route {
     hosts: Vec<String>,
     origins: Origins,
     access: Access,
+    /// The name of the configuration's table that `access` is, if it is one.
+    auth_name: Option<String>,
     notice: Notice,
     refuse: RefuseBy,
     limits: Limits,
@@ -61,6 +65,7 @@ impl Route {
             hosts: Vec::new(),
             origins,
             access,
+            auth_name: None,
             notice: Notice::default(),
             refuse: RefuseBy::default(),
             limits: Limits { message_bytes_max: Some(WHOLE_MESSAGE_BYTES_MAX), ..Limits::default() },
@@ -117,17 +122,34 @@ impl Route {
             backend,
         } = config;
         // A configuration's references have been checked; were one wrong, nobody must get in for it.
-        let access = match auth_name.map(|auth_name| auth.get(&auth_name).cloned()) {
+        let access = match auth_name.as_ref().map(|auth_name| auth.get(auth_name).cloned()) {
             None => Access::Open,
             Some(found) => {
                 Access::Token(found.expect("a configuration names only authenticators that it has"))
             }
         };
         let backend = Backend::Echo(Arc::new(backend));
-        Self { name, listeners, path, hosts, origins, access, notice, refuse, limits, backend }
+        Self { name, listeners, path, hosts, origins, access, auth_name, notice, refuse, limits, backend }
     }
 
-    pub(super) fn prepare(self, observer: &Observer) -> Result<Prepared, auth::ConfigError> {
+    /// What counts the failures of this route's clients: its own, or the one in `shared` that routes with the same
+    /// authenticator have.
+    fn failures(&self, shared: &mut SharedFailures, now: Instant) -> Option<Arc<Failures>> {
+        let limit = self.auth()?.failures_per_client_per_minute?;
+        let new = || Arc::new(Failures::new(limit, now));
+        Some(match &self.auth_name {
+            None => new(),
+            Some(auth_name) => Arc::clone(shared.entry(auth_name.clone()).or_insert_with(new)),
+        })
+    }
+
+    pub(super) fn prepare(
+        self,
+        observer: &Observer,
+        shared: &mut SharedFailures,
+        now: Instant,
+    ) -> Result<Prepared, auth::ConfigError> {
+        let failures = self.failures(shared, now);
         let authenticator = match self.access {
             Access::Open => None,
             Access::Token(config) => Some(Authenticator::new(config)?),
@@ -137,6 +159,7 @@ impl Route {
         let route = connection::Route {
             name: self.name.into(),
             authenticator,
+            failures,
             refuse: self.refuse,
             backend: self.backend,
             terms: Arc::new(terms),
@@ -156,6 +179,9 @@ impl fmt::Debug for Route {
         f.debug_struct("Route").field("name", &self.name).field("path", &self.path).finish_non_exhaustive()
     }
 }
+
+/// What counts failed attempts to authenticate, by the name of the `[auth.NAME]` table.
+pub(super) type SharedFailures = BTreeMap<String, Arc<Failures>>;
 
 /// A route that is ready, and where it can be entered.
 pub(super) struct Prepared {

@@ -36,10 +36,12 @@ pub(super) async fn report_suppressed(observer: Observer) {
 }
 
 /// Gives back the memory of revocations and bans whose time is over.
-pub(super) async fn forget_in_memory(control: Control) {
+pub(super) async fn forget_in_memory(gate: Arc<Gate>, control: Control) {
     loop {
         sleep(FORGET_INTERVAL).await;
         control.forget_in_memory();
+        gate.firewall.forget(gate.facilities.clock.now());
+        gate.observer.address_bans(gate.firewall.bans_count());
     }
 }
 

@@ -14,6 +14,7 @@
 mod compression;
 mod credentials;
 mod exchange;
+mod firewall;
 mod framing;
 mod handshake;
 mod operations;

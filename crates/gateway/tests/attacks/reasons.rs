@@ -86,6 +86,11 @@ async fn provoke(reason: Reason) {
         Reason::TlsTimeout => elsewhere("tests/attacks/tls/refusals.rs", "fn h11_"),
         Reason::TlsFull => elsewhere("tests/attacks/tls/refusals.rs", "fn r22_"),
         Reason::HostMisdirected => elsewhere("tests/attacks/tls.rs", "fn h13_"),
+        Reason::AddressDenied => {
+            let toml = echo("", "[firewall]\nallow = [\"127.0.0.1\", \"10.0.0.0/8\"]");
+            crate::firewall::turned_away(reason, &toml).await;
+        }
+        Reason::AddressBanned => crate::firewall::banned(reason).await,
         Reason::HandshakeRateExceeded => {
             refused(reason, "[firewall]\nhandshakes_per_client_per_minute = 1", b"").await;
         }
@@ -118,6 +123,10 @@ async fn provoke(reason: Reason) {
             refused_with(reason, builder, sent.as_bytes()).await;
         }
         Reason::TokenInvalid => closed(reason, "/token", &token_route(), &frame(0x81, b"no token")).await,
+        Reason::AuthenticationRateExceeded => {
+            let route = format!("{}\nfailures_per_client_per_minute = 1", token_route());
+            crate::firewall::guessed(reason, &echo("", &route)).await;
+        }
         Reason::TokenExpired => {
             let claims = serde_json::json!({ "sub": "alice", "exp": 1_000_000 });
             let token = sign_hs256(&Secret::new(KEY.as_bytes()), claims.as_object().unwrap());

@@ -5,13 +5,15 @@ use std::path::Path;
 use drawgate::Server;
 use drawgate::clock::Clock;
 use drawgate::config::Config;
+use drawgate::firewall::AddressBan;
+use drawgate::reason::Reason;
 use drawgate::server::{Builder, StartError};
 use drawgate::session::revocation::{SubjectBan, Target};
 use drawgate::state::StateError;
 use serde_json::json;
 
 use crate::sessions::{open, show, token, with_sessions};
-use crate::support::Case;
+use crate::support::{Case, Raw};
 
 const STATE: &str = "[state]\nstore = \"embedded\"";
 
@@ -97,4 +99,24 @@ async fn o11_a_gateway_does_not_start_over_a_state_that_is_damaged_or_another_s(
     assert!(matches!(error, StartError::State(StateError::Damaged { .. })), "{error}");
     assert!(error.to_string().contains("drawgate-data/state.redb is damaged"), "{error}");
     assert_eq!(std::fs::read(&file).unwrap(), b"");
+}
+
+#[tokio::test]
+async fn o10_a_ban_of_addresses_outlives_the_process_until_it_is_lifted() {
+    let folder = tempfile::tempdir().unwrap();
+    let network = "127.0.0.2".parse().unwrap();
+    let mut case = Case::start_with(gateway(folder.path(), STATE)).await;
+    let ban = AddressBan { network, until: None, reason: "it guesses".to_owned() };
+    case.bans.ban_address(ban.clone()).await.unwrap();
+    for _ in 0..2 {
+        Raw::connect_from(2, case.address).await.expect_refusal(Reason::AddressBanned).await;
+        case.stop().await;
+        case = Case::start_with(gateway(folder.path(), STATE)).await;
+        assert_eq!(case.bans.address_bans(), [ban.clone()]);
+    }
+    assert!(case.bans.unban_address(network).await.unwrap());
+    case.stop().await;
+    let case = Case::start_with(gateway(folder.path(), STATE)).await;
+    assert_eq!(case.bans.address_bans(), []);
+    case.stop().await;
 }

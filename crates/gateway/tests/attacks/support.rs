@@ -10,7 +10,7 @@ use drawgate::config::Config;
 use drawgate::control::Control;
 use drawgate::observe::Observer;
 use drawgate::reason::Reason;
-use drawgate::server::{Builder, Drained, Entry};
+use drawgate::server::{AddressBans, Builder, Drained, Entry};
 use drawgate::session::Sessions;
 use drawgate::{CloseCode, Server};
 use serde_json::Value;
@@ -29,6 +29,7 @@ pub(crate) struct Case {
     pub(crate) observer: Observer,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) control: Control,
+    pub(crate) bans: AddressBans,
     pub(crate) admin: Option<SocketAddr>,
     /// The first listener's way in for sockets from elsewhere, and the last one's.
     pub(crate) entry: Entry,
@@ -91,7 +92,7 @@ impl Case {
         let server = builder.bind().unwrap_or_else(|error| panic!("{error}"));
         let addresses = server.addresses().map(|(_, address)| address).collect();
         let (address, admin, observer) = (server.address(), server.admin_address(), server.observer());
-        let (sessions, control) = (server.sessions(), server.control());
+        let (sessions, control, bans) = (server.sessions(), server.control(), server.firewall());
         let listener = server.addresses().next().map(|(name, _)| name.to_owned()).unwrap();
         let entry = server.entry(&listener).unwrap();
         let last = server.addresses().last().map(|(name, _)| name.to_owned()).unwrap();
@@ -108,6 +109,7 @@ impl Case {
             observer,
             sessions,
             control,
+            bans,
             admin,
             entry,
             last_entry,

@@ -32,6 +32,7 @@ pub(crate) fn config() -> Config {
         first_message_timeout: Duration::from_secs(5),
         token_lifetime_max: Some(Duration::from_hours(24)),
         leeway: Duration::from_secs(30),
+        failures_per_client_per_minute: None,
         sessions: drawgate::session::Config::default(),
     }
 }

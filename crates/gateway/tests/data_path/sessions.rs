@@ -43,6 +43,7 @@ fn gateway(wall: &Arc<AtomicU64>, answer: Duration, limits: Limits) -> Gateway {
         first_message_timeout: Duration::from_secs(5),
         token_lifetime_max: None,
         leeway: LEEWAY,
+        failures_per_client_per_minute: None,
         sessions: session::Config { refresh: true, ..session::Config::default() },
     };
     let route = Route::new("route", "/*", Origins::Any, Access::Token(config), Answer(answer)).unwrap();

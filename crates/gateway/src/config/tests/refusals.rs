@@ -81,6 +81,35 @@ fn values_that_are_not_allowed_are_refused() {
 }
 
 #[test]
+fn r24_a_network_that_could_be_read_in_two_ways_is_refused_with_what_to_write() {
+    for (text, wrong, advice) in [
+        ("010.0.0.1", "is no address", "without leading zeros"),
+        ("1.2.3", "is no address", "four decimal numbers"),
+        ("localhost", "is no address", "names are not resolved"),
+        ("1.2.3.4/33", "has a prefix longer than the 32 bits of its address", "write / and at most 32"),
+        ("1.2.3.0/255.255.255.0", "has a prefix that is no number", "such as 192.0.2.0/24"),
+        ("::ffff:1.2.3.4/96", "has bits set beyond its prefix", "write \"0.0.0.0/0\" for the whole network"),
+        ("::/80", "holds addresses of IPv4 among those of IPv6", "write \"::/0\" for all of IPv6"),
+        ("1.2.3.4/24", "has bits set beyond its prefix", "write \"1.2.3.0/24\" for the whole network"),
+    ] {
+        for list in ["allow", "deny"] {
+            let problem = problem(&format!("{LEAST}\n[firewall]\n{list} = [\"192.0.2.0/24\", \"{text}\"]"));
+            assert_eq!(problem.kind, ProblemKind::NotAllowed, "{problem}");
+            assert_eq!((problem.key, &*problem.wrong), (format!("firewall.{list}[1]"), wrong), "{text}");
+            assert!(problem.advice.contains(advice), "{text}: {}", problem.advice);
+        }
+    }
+    let list = |list: &str| problem(&format!("{LEAST}\n[firewall]\ndeny = {list}")).kind;
+    assert_eq!(list("[]"), ProblemKind::NotAllowed, "an empty list says nothing");
+    assert_eq!(list("\"192.0.2.0/24\""), ProblemKind::WrongType);
+    assert_eq!(
+        list("[\"192.0.2.0/24\", \"::ffff:192.0.2.0/120\"]"),
+        ProblemKind::Duplicate,
+        "the same network"
+    );
+}
+
+#[test]
 fn what_is_found_is_shown_without_moving_the_terminal() {
     let problem = problem(&with("\"/chat\"", "\"/\u{202e}\u{200b}\tx\""));
     assert_eq!(problem.found.as_deref(), Some("\"/\\u{202e}\\u{200b} x\""));
