@@ -26,6 +26,7 @@ TARGETS = {
     "connection": (160, 12),
     "deflate": (4096, 3),
     "handshake": (4096, 1),
+    "key_set": (4096, 1),
     "receiver": (4096, 8),
     "sender": (1024, 1),
     "ticket": (512, 1),

@@ -51,7 +51,7 @@ pub(crate) fn demo(args: &Args) -> Result<Outcome, Failure> {
     let config = Config::from_toml(&text(args.tls), folder, &|_| None)
         .map_err(|problems| Failure(format!("the demo's configuration has {problems}")))?;
     let log = Log::to_file(&config.log, &folder.join(LOG_FILE))?;
-    let key = config.auth.values().next().map(|auth| auth.key.clone());
+    let key = config.auth.values().next().and_then(|auth| auth.keys.secret().cloned());
     let key = key.ok_or_else(|| Failure("the demo has no key".to_owned()))?;
     let now = Clock::system().unix_now();
     let claims = json!({

@@ -118,6 +118,11 @@ fn token_command(args: &token::Args) -> Result<Outcome, Failure> {
         Ok(config) => Ok(config.auth),
         Err(Failure(text)) => Err(text),
     };
+    let fetch_keys = |keys: &drawgate::auth::RemoteKeys| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| error.to_string())?;
+        runtime.block_on(drawgate::server::fetch_keys(keys)).map_err(|error| error.to_string())
+    };
     let mut world = token::World {
         stdin: &mut io::stdin(),
         stdin_is_terminal: io::stdin().is_terminal(),
@@ -125,6 +130,7 @@ fn token_command(args: &token::Args) -> Result<Outcome, Failure> {
         stderr: &mut io::stderr(),
         now: Clock::system().unix_now(),
         read_config: &read_config,
+        fetch_keys: &fetch_keys,
     };
     match token::run(args, &mut world) {
         Ok(token::Outcome::Done) => Ok(Outcome::Done),

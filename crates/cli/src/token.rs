@@ -7,13 +7,14 @@
 mod inspect;
 mod issue;
 mod secret_file;
+mod signing;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use drawgate::auth::{self, Authenticator};
+use drawgate::auth::{self, Authenticator, KeySet, RemoteKeys};
 use drawgate::clock::UnixTime;
 use drawgate::config::{Config, Problems, demo_text};
 
@@ -58,7 +59,11 @@ pub(crate) struct World<'a> {
     pub(crate) stderr: &'a mut dyn Write,
     pub(crate) now: UnixTime,
     pub(crate) read_config: &'a ReadConfig<'a>,
+    pub(crate) fetch_keys: &'a FetchKeys<'a>,
 }
+
+/// Fetches the keys that a configuration gives the address of, or says what is in the way.
+pub(crate) type FetchKeys<'a> = dyn Fn(&RemoteKeys) -> Result<KeySet, String> + 'a;
 
 /// Reads a configuration file and gives its `[auth.NAME]` tables, or what is wrong with it.
 pub(crate) type ReadConfig<'a> = dyn Fn(&Path) -> Result<BTreeMap<String, auth::Config>, String> + 'a;
@@ -87,6 +92,14 @@ pub(crate) enum Error {
     AuthUnclear(Option<String>, Vec<String>),
     /// The rules or the key cannot be used.
     Auth(auth::ConfigError, PathBuf),
+    /// The keys that the configuration gives the address of cannot be fetched.
+    Keys(String),
+    /// The configuration verifies with public keys, and no private one is given to sign with.
+    NoSigningKey,
+    /// The file with the private key has none that can be used.
+    PrivateKey(PathBuf, auth::PemError),
+    /// The token cannot be signed with that key and algorithm.
+    Sign(auth::SignError),
     /// The token would expire before 1970, or after what a clock can show.
     ExpiryOutOfRange,
     /// Standard input or output failed.
@@ -194,6 +207,15 @@ impl std::fmt::Display for Error {
             Self::Auth(problem, path) => {
                 write!(f, "the key or the rules of {} cannot be used: {problem}", path.display())
             }
+            Self::Keys(problem) => write!(f, "the keys to verify with cannot be fetched: {problem}"),
+            Self::NoSigningKey => f.write_str(
+                "the configuration has public keys alone, which sign nothing: name the private one with \
+                 `--private-key-file FILE`",
+            ),
+            Self::PrivateKey(path, error) => {
+                write!(f, "the private key at {} cannot be used: {error}", path.display())
+            }
+            Self::Sign(error) => write!(f, "the token cannot be signed: {error}"),
             Self::ExpiryOutOfRange => f.write_str(
                 "that is further from now than a clock can show: give `--expires-in` a shorter time, such as 1h",
             ),

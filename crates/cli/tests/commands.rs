@@ -239,6 +239,28 @@ fn tokens_are_issued_and_explained() {
 }
 
 #[test]
+fn tokens_are_issued_with_a_private_key_for_the_public_one_of_the_configuration() {
+    let folder = folder();
+    let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+    let private = folder.path().join("issuer.private.pem");
+    fs::write(&private, pair.serialize_pem()).unwrap();
+    fs::set_permissions(&private, fs::Permissions::from_mode(0o600)).unwrap();
+    fs::write(folder.path().join("issuer.pem"), pair.public_key_pem()).unwrap();
+    let text = "[listeners.public]\naddress = \"127.0.0.1:8080\"\ntls = \"none\"\n\
+                [routes.chat]\nlisteners = [\"public\"]\npath = \"/\"\norigins = \"any\"\nauth = \"users\"\nbackend = \"echo\"\n\
+                [auth.users]\ncredentials = [\"first_message\"]\nissuer = \"any\"\naudience = \"any\"\n\
+                algorithms = [\"EdDSA\"]\nkeys = { public_key_file = \"issuer.pem\" }\n";
+    fs::write(folder.path().join("gate.toml"), text).unwrap();
+    let words = ["token", "issue", "--config", "gate.toml", "--subject", "alice"];
+    let token =
+        drawgate(&folder, &[&words[..], &["--private-key-file", "issuer.private.pem"]].concat()).fine();
+    let said = drawgate_with_stdin(&folder, &["token", "inspect", "--config", "gate.toml"], &token).fine();
+    assert!(said.starts_with("This token is valid for another ") && said.contains("\"EdDSA\""), "{said}");
+    let error = drawgate(&folder, &words).failed();
+    assert!(error.contains("--private-key-file FILE"), "{error}");
+}
+
+#[test]
 fn tokens_that_cannot_be_issued_are_said_why() {
     let folder = folder_with_key();
     for (words, complaint) in [

@@ -1,21 +1,35 @@
 //! Credentials to a [`Principal`]: what an authenticator is told, and what it refuses.
 //!
 //! A JSON Web Token is verified in one order, each step trusting only the ones before it: its size and shape
-//! (`token.rs`), what its header says (`jose.rs`), its signature (`keys.rs`), then its claims (`claims.rs`). Comes after
-//! the upgrade or the first message and before the session. Never logs, waits, fetches or reads time: `now` is an
-//! argument, and the same token, key and moment always give the same answer.
+//! (`token.rs`), what its header says (`jose.rs`), its signature (`keyset.rs`, `keys.rs`), then its claims (`claims.rs`).
+//! Comes after the upgrade or the first message and before the session. Never logs, waits, fetches or reads time: `now` is
+//! an argument, and the same token, keys and moment always give the same answer.
 
+mod algorithm;
 pub mod certificate;
 mod claims;
 pub(crate) mod credential;
 pub(crate) mod failures;
 mod jose;
+pub mod jwks;
 mod keys;
+mod keyset;
+mod pem;
+mod remote;
+mod sign;
 pub mod token;
 
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+pub use self::algorithm::{Algorithm, KeyKind};
 pub use self::claims::numeric_date;
+pub use self::keys::{KeyError, RSA_BITS_MAX, RSA_BITS_MIN, VerifyingKey};
+pub use self::keyset::{KEYS_MAX, KEYS_TRIED_MAX, KeySet, KeySetError};
+pub use self::pem::{PEM_BYTES_MAX, PemError};
+pub use self::remote::{Issuer, KeyLocation, RemoteKeys};
+pub use self::sign::{SignError, SigningKey};
 pub use self::token::TokenError;
 use self::token::{Compact, Part};
 use crate::clock::UnixTime;
@@ -27,7 +41,8 @@ use crate::session;
 #[derive(Debug)]
 pub struct Authenticator {
     config: Config,
-    key: keys::VerifyingKey,
+    /// What tokens are verified with now; the lock is held only to take or to change it.
+    keys: RwLock<Arc<KeySet>>,
 }
 
 impl Authenticator {
@@ -39,8 +54,24 @@ impl Authenticator {
         if let Some(problem) = config.problems().first() {
             return Err(*problem);
         }
-        let key = keys::VerifyingKey::hmac(&config.key);
-        Ok(Self { config, key })
+        let keys = RwLock::new(config.keys.set());
+        Ok(Self { config, keys })
+    }
+
+    /// Verifies with `keys` from now on. Sessions that have begun go on.
+    pub fn set_keys(&self, keys: KeySet) {
+        self.share_keys(Arc::new(keys));
+    }
+
+    /// Verifies with `keys` from now on, as others do.
+    pub(crate) fn share_keys(&self, keys: Arc<KeySet>) {
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
+    }
+
+    /// What it verifies with now.
+    #[must_use]
+    pub fn keys(&self) -> Arc<KeySet> {
+        Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Who speaks, according to `token`, a JSON Web Token in compact form with nothing around it.
@@ -49,15 +80,21 @@ impl Authenticator {
     /// When the token is refused. [`TokenError::Expired`] is said only of a token whose signature and other claims are
     /// right.
     pub fn verify(&self, token: &[u8], now: UnixTime) -> Result<Principal, TokenError> {
+        self.verify_with(&self.keys(), token, now)
+    }
+
+    /// Who speaks, according to `token`, where `keys` are in the place of its own.
+    ///
+    /// # Errors
+    /// As [`Self::verify`].
+    pub fn verify_with(&self, keys: &KeySet, token: &[u8], now: UnixTime) -> Result<Principal, TokenError> {
         let compact = Compact::split(token)?;
         let header = token::object(compact.header, Part::Header)?;
-        let algorithm = jose::algorithm(&header, &self.config.algorithms)?;
+        let named = jose::read(&header, &self.config.algorithms)?;
         let signature = token::decode(compact.signature, Part::Signature)?;
-        if !self.key.verifies(algorithm, compact.signed, &signature) {
-            return Err(TokenError::SignatureRefused);
-        }
+        let key = keys.verify(named, compact.signed, &signature)?;
         let claims = token::object(compact.claims, Part::Claims)?;
-        claims::principal(claims, &self.config, now)
+        claims::principal(claims, key, &self.config, now)
     }
 
     /// What it was told.
@@ -72,10 +109,10 @@ impl Authenticator {
 pub struct Config {
     /// Where a credential may come from, in the order of preference.
     pub credentials: Vec<CredentialSource>,
-    /// The algorithms that tokens may be signed with; the key decides, the token's header only has to agree.
+    /// The algorithms that tokens may be signed with. The key decides which of them; the token's header only has to agree.
     pub algorithms: Vec<Algorithm>,
-    /// The key for the HMAC algorithms.
-    pub key: Secret,
+    /// What tokens are verified with.
+    pub keys: Keys,
     /// What `iss` must be.
     pub issuer: Expected,
     /// What `aud` must be or contain.
@@ -104,14 +141,84 @@ impl Config {
     /// Everything in it that must not be, in the order of its fields.
     #[must_use]
     pub fn problems(&self) -> Vec<ConfigError> {
-        let found = [
-            (self.credentials.is_empty(), ConfigError::NoCredentials),
-            (self.takes_tokens() && self.algorithms.is_empty(), ConfigError::NoAlgorithm),
-            (self.takes_tokens() && self.key.expose().len() < HMAC_KEY_BYTES_MIN, ConfigError::KeyTooShort),
-            (self.subject_claims.is_empty(), ConfigError::NoSubjectClaim),
-            (self.leeway > LEEWAY_MAX, ConfigError::LeewayTooLong),
-        ];
-        found.into_iter().filter_map(|(is_wrong, problem)| is_wrong.then_some(problem)).collect()
+        let mut problems = Vec::new();
+        if self.credentials.is_empty() {
+            problems.push(ConfigError::NoCredentials);
+        }
+        if self.takes_tokens() {
+            problems.extend(self.problems_with_algorithms());
+        }
+        if self.subject_claims.is_empty() {
+            problems.push(ConfigError::NoSubjectClaim);
+        }
+        if self.leeway > LEEWAY_MAX {
+            problems.push(ConfigError::LeewayTooLong);
+        }
+        problems
+    }
+
+    /// Each algorithm that the keys can be no use for, or that they are no use for any.
+    fn problems_with_algorithms(&self) -> Vec<ConfigError> {
+        if self.algorithms.is_empty() {
+            return vec![ConfigError::NoAlgorithm];
+        }
+        let misfit = |algorithm: &Algorithm| match &self.keys {
+            Keys::Secret(_) if algorithm.key_kind() != KeyKind::Secret => {
+                Some(ConfigError::AlgorithmUnfit(*algorithm))
+            }
+            Keys::Secret(secret) if secret.expose().len() < algorithm.secret_bytes_min() => {
+                Some(ConfigError::KeyTooShort(*algorithm))
+            }
+            // A public key must never come to be taken for a secret.
+            Keys::Set(_) | Keys::File(..) | Keys::Remote(_) if algorithm.key_kind() == KeyKind::Secret => {
+                Some(ConfigError::AlgorithmUnfit(*algorithm))
+            }
+            Keys::None | Keys::Secret(_) | Keys::Set(_) | Keys::File(..) | Keys::Remote(_) => None,
+        };
+        let misfits: Vec<ConfigError> = self.algorithms.iter().filter_map(misfit).collect();
+        if matches!(self.keys, Keys::Remote(_)) {
+            return misfits;
+        }
+        let keys = self.keys.set();
+        if misfits.is_empty() && !self.algorithms.iter().any(|algorithm| keys.has_key_for(*algorithm)) {
+            return vec![ConfigError::NoKey];
+        }
+        misfits
+    }
+}
+
+/// Where the keys come from that tokens are verified with.
+#[derive(Clone, Debug)]
+pub enum Keys {
+    /// There are none, since tokens are no credential.
+    None,
+    /// One secret, for the HMAC algorithms.
+    Secret(Secret),
+    /// Public keys, for all other algorithms.
+    Set(Arc<KeySet>),
+    /// The public keys of the key set in this file, as it was read, and as it will be whenever it changes.
+    File(PathBuf, Arc<KeySet>),
+    /// Public keys that are fetched. Until they have been, nothing verifies.
+    Remote(RemoteKeys),
+}
+
+impl Keys {
+    /// The secret, where they are one.
+    #[must_use]
+    pub fn secret(&self) -> Option<&Secret> {
+        match self {
+            Self::Secret(secret) => Some(secret),
+            Self::None | Self::Set(_) | Self::File(..) | Self::Remote(_) => None,
+        }
+    }
+
+    /// What an authenticator begins with.
+    fn set(&self) -> Arc<KeySet> {
+        match self {
+            Self::None | Self::Remote(_) => Arc::new(KeySet::empty()),
+            Self::Secret(secret) => Arc::new(KeySet::of_secret(secret)),
+            Self::Set(set) | Self::File(_, set) => Arc::clone(set),
+        }
     }
 }
 
@@ -125,8 +232,14 @@ pub enum ConfigError {
     #[error("no algorithm is named")]
     NoAlgorithm,
     /// RFC 7518 §3.2: an HMAC key must be at least as long as the hash.
-    #[error("the secret is shorter than {HMAC_KEY_BYTES_MIN} bytes")]
-    KeyTooShort,
+    #[error("the secret is shorter than the {} bytes that {algorithm} needs", .0.secret_bytes_min(), algorithm = .0)]
+    KeyTooShort(Algorithm),
+    /// A secret with an algorithm for public keys, or the other way round.
+    #[error("the keys can never be for {0}")]
+    AlgorithmUnfit(Algorithm),
+    /// No key is for any of the algorithms: no token would verify.
+    #[error("no key is for any of the algorithms")]
+    NoKey,
     /// No claim may name the subject.
     #[error("no claim is named that says who the subject is")]
     NoSubjectClaim,
@@ -163,23 +276,6 @@ impl CredentialSource {
     }
 }
 
-/// A signature algorithm (RFC 7518 §3.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Algorithm {
-    /// HMAC with SHA-256.
-    Hs256,
-}
-
-impl Algorithm {
-    /// Its name in tokens and in the configuration.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Hs256 => "HS256",
-        }
-    }
-}
-
 /// What a claim must say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Expected {
@@ -188,9 +284,6 @@ pub enum Expected {
     /// Exactly this.
     Exactly(String),
 }
-
-/// The shortest HMAC key: as long as what SHA-256 gives.
-pub const HMAC_KEY_BYTES_MIN: usize = 32;
 
 /// The longest leeway.
 pub const LEEWAY_MAX: Duration = Duration::from_secs(30);

@@ -19,6 +19,7 @@ mod amount;
 mod auth;
 mod check;
 mod defaults;
+mod keys;
 mod later;
 mod listeners;
 mod operations;

@@ -12,6 +12,7 @@ mod live;
 mod output;
 mod relay;
 mod secure;
+mod verify;
 mod worker;
 
 use std::future::poll_fn;
@@ -26,13 +27,14 @@ use drawgate_protocol::handshake::Extension;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Semaphore, watch};
 
-use crate::auth::Authenticator;
 use crate::auth::failures::Failures;
+use crate::auth::{Authenticator, KeySet};
 use crate::backend::Backend;
 use crate::chance::Chance;
 use crate::clock::{Clock, Instant, Moment};
 use crate::compression::{self, Compression, Declined};
 use crate::firewall::{Admission, Denied, Firewall};
+use crate::jwks::Source;
 use crate::limits::Limits;
 use crate::observe::{Ended, Observer, Phase, RouteMetrics, TlsMetrics};
 use crate::principal::{ClientAddr, ConnectionId};
@@ -143,6 +145,8 @@ pub(crate) struct Route {
     pub(crate) authenticator: Option<Authenticator>,
     /// What counts failed attempts to authenticate, if anything; routes with the same authenticator share it.
     pub(crate) failures: Option<Arc<Failures>>,
+    /// What tokens are verified with, where that is fetched.
+    pub(crate) keys: Option<Arc<Source<KeySet>>>,
     pub(crate) refuse: RefuseBy,
     pub(crate) backend: Backend,
     pub(crate) terms: Arc<Terms>,
@@ -242,14 +246,13 @@ where
             Ok(Err(ending)) | Err(ending) => return life.end(&ending),
         };
         let ending = loop {
-            match caught(poll_fn(|cx| relay.poll(cx))).await {
-                // Borrowed anew: what is held across the poll is held by every idle connection.
-                Ok(Outcome::Token(token)) => {
-                    identity::refresh(&life.gate, &mut life.record, &mut relay, &token);
-                }
+            // What is held across a poll is held by every idle connection: nothing of what came is, and all is borrowed anew.
+            let token = match caught(poll_fn(|cx| relay.poll(cx))).await {
+                Ok(Outcome::Token(token)) => token,
                 Ok(outcome) => break end(*relay, outcome),
                 Err(ending) => break ending,
-            }
+            };
+            Box::pin(identity::refresh(&life.gate, &mut life.record, &mut relay, token)).await;
         };
         life.end(&ending);
     }

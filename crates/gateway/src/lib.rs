@@ -10,6 +10,7 @@
 //! 3. [`firewall`] admits the client, or not
 //! 4. [`tls`] makes the handshake, where the listener encrypts; `upgrade` reads the request and finds the route
 //! 5. [`auth`] turns a credential into a [`Principal`](principal::Principal)
+//!    (`jwks` fetches the keys to verify with, where they lie elsewhere)
 //! 6. [`session`] is the life that this begins: limited, refreshed, revoked
 //! 7. [`backend`] answers: the built-in echo, or a [`Handler`]
 //! 8. `compression` stands between the answers and the frames, where a route has it on
@@ -51,6 +52,7 @@ mod connection;
 pub mod control;
 pub mod firewall;
 pub mod json;
+mod jwks;
 pub mod limits;
 pub mod network;
 pub mod observe;
@@ -67,6 +69,7 @@ pub mod ticket;
 mod timers;
 pub mod tls;
 mod upgrade;
+pub mod url;
 
 pub use backend::handler::{Handler, Session, SessionEnded};
 pub use drawgate_protocol::{CloseCode, Message};

@@ -5,6 +5,7 @@
 //! connection; after it are the operator's log, `websocket_errors.log` and `/metrics`.
 
 mod encode;
+mod keys;
 mod log;
 mod metrics;
 mod operated;
@@ -15,6 +16,7 @@ mod traffic;
 mod writer;
 
 pub use encode::{ENCODED_BYTES_MAX, Encoded};
+pub(crate) use keys::KeyMetrics;
 pub use metrics::{CONTENT_TYPE, RouteMetrics};
 pub(crate) use operated::{Action, Operated};
 pub use rotate::RotatingFile;
@@ -162,6 +164,11 @@ impl Observer {
     /// The counters of the TLS listener `name`, to be made once for each in the configuration.
     pub(crate) fn tls_metrics(&self, name: &str) -> Arc<TlsMetrics> {
         Arc::new(self.0.metrics.tls.listener(name))
+    }
+
+    /// The counters of the keys that come from `name`, to be made once for each such place in the configuration.
+    pub(crate) fn key_metrics(&self, name: &dyn Display) -> KeyMetrics {
+        self.0.metrics.keys.source(name)
     }
 
     /// The gauge of output that waits for slow clients, for those who queue it to add to and subtract from.

@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use crate::clock::UnixTime;
@@ -131,8 +132,22 @@ pub struct Principal {
     pub issued_at: Option<UnixTime>,
     /// When the credential ends; leeway is not included.
     pub expires_at: UnixTime,
+    /// The public key that the credential was verified with, where that was one.
+    pub key: Option<KeyPrint>,
     /// Every claim, as the token had them.
     pub claims: Arc<serde_json::Map<String, serde_json::Value>>,
+}
+
+/// Tells a public key from others: 64 bits of a hash of it. Whoever chooses the keys is trusted, so that no more are needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyPrint(NonZeroU64);
+
+impl KeyPrint {
+    /// The one with these bits; two of all values are one.
+    #[must_use]
+    pub const fn new(bits: [u8; 8]) -> Self {
+        Self(NonZeroU64::MIN.saturating_add(u64::from_be_bytes(bits)))
+    }
 }
 
 /// A client's certificate, which has been verified (RFC 5280).

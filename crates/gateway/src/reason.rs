@@ -212,6 +212,11 @@ row::reasons! {
     TokenRevoked "token_revoked" "Token Revoked" "the token has been revoked"
         http[401] close[UNAUTHORIZED] level Info fault Client retry WithNewCredential;
 
+    /// There are no keys to verify tokens with: they have never been fetched, or too long ago (`stale_max`). The log says what
+    /// is in the way. Clients should come back later; their tokens may be good.
+    KeysUnavailable "keys_unavailable" "Keys Unavailable" "tokens cannot be verified now, please try again later"
+        http[503] close[TRY_AGAIN_LATER] level Error fault Operator retry AfterSeconds(30);
+
     // Sessions.
 
     /// The subject is banned, whatever token it shows. `drawgate unban` lets it in again.

@@ -7,6 +7,7 @@ mod accept;
 mod bans;
 mod builder;
 mod certificates;
+mod keys;
 mod operator;
 mod route;
 mod start;
@@ -33,8 +34,11 @@ use crate::pulse::Signal;
 use crate::reason::Reason;
 use crate::session::Sessions;
 
+use keys::KeyPlaces;
+
 pub use bans::{AddressBanError, AddressBans};
 pub use builder::Builder;
+pub use keys::{KeysNotFetched, fetch_keys};
 use operator::Admin;
 pub use route::{Access, Route};
 pub use start::{BindError, StartError};
@@ -44,6 +48,7 @@ pub use start::{BindError, StartError};
 pub struct Server {
     gate: Arc<Gate>,
     control: Control,
+    keys: KeyPlaces,
     bound: Vec<Bound>,
     skipped: Vec<BindError>,
     admin: Option<Admin>,
@@ -194,6 +199,7 @@ impl Server {
         for encryption in encrypted.chain(admin_encrypted).cloned() {
             tasks.spawn(certificates::keep(encryption, gate.facilities.clock.clone()));
         }
+        self.keys.keep(&gate, &mut tasks);
         let (stop_admin, stopped) = watch::channel(false);
         let mut admin_tasks = JoinSet::new();
         if let Some(admin) = self.admin {

@@ -99,6 +99,7 @@ impl Tickets {
         drop(tickets);
         let Held { grant, issued_at, until } = held;
         (now < until && *grant.route == *route).then(|| Principal {
+            key: None,
             subject: grant.subject,
             token_id: None,
             issued_at: Some(issued_at),

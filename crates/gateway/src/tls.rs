@@ -20,12 +20,13 @@ use rustls::server::ProducesTickets;
 
 use crate::clock::UnixTime;
 use crate::principal::ClientCertificate;
-use watch::{Outlook, Watch};
 
 pub use files::{FileError, WhichFile};
 
 pub(crate) use files::{ClientAuthorities, Identity};
 pub(crate) use handshake::{Established, Failure, FailureKind};
+pub(crate) use settings::provider;
+pub(crate) use watch::{Outlook, Watch};
 pub(crate) use wire::Wire;
 
 /// A listener's `tls` table.
@@ -35,6 +36,17 @@ pub struct Config {
     pub certificates: Vec<CertificateFiles>,
     /// Whether clients show certificates, too.
     pub clients: ClientCertificates,
+}
+
+impl Config {
+    /// Every file that it names.
+    fn files(&self) -> Vec<PathBuf> {
+        let pairs = self.certificates.iter();
+        let mut files: Vec<PathBuf> =
+            pairs.flat_map(|pair| [pair.certificate_file.clone(), pair.private_key_file.clone()]).collect();
+        files.extend(self.clients.authorities_file().cloned());
+        files
+    }
 }
 
 /// Where one certificate lies.
@@ -102,7 +114,7 @@ impl Tls {
     pub(crate) fn load(config: Config, now: UnixTime) -> Result<Self, FileError> {
         let tickets = settings::tickets();
         // Before the files are read, so that no change is missed.
-        let watch = Mutex::new(Watch::new(&config));
+        let watch = Mutex::new(Watch::new(config.files()));
         let current = RwLock::new(Arc::new(Current::read(&config, &tickets, now)?));
         Ok(Self { config, tickets, current, watch })
     }

@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The modules from the ground up, a floor a line; each may use what stands before it in this list.
-const MODULES: [&str; 27] = [
+const MODULES: [&str; 29] = [
     // Words that all others use.
     "clock",
     "chance",
@@ -22,6 +22,7 @@ const MODULES: [&str; 27] = [
     "pulse",
     "json",
     "rate",
+    "url",
     // Decide, with `now` as an argument.
     "firewall",
     "session",
@@ -33,6 +34,7 @@ const MODULES: [&str; 27] = [
     "state",
     "observe",
     "tls",
+    "jwks",
     "backend",
     "upgrade",
     "connection",

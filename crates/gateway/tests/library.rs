@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use drawgate::auth::token::sign_hs256;
-use drawgate::auth::{self, Algorithm, CredentialSource, Expected};
+use drawgate::auth::{self, Algorithm, CredentialSource, Expected, Keys};
 use drawgate::clock::Clock;
 use drawgate::limits::Limits;
 use drawgate::reason::Reason;
@@ -88,7 +88,7 @@ fn a_handler_behind_a_token_sees_who_speaks_and_nobody_before() {
     let config = auth::Config {
         credentials: vec![CredentialSource::FirstMessage],
         algorithms: vec![Algorithm::Hs256],
-        key: key.clone(),
+        keys: Keys::Secret(key.clone()),
         issuer: Expected::Any,
         audience: Expected::Any,
         subject_claims: vec!["sub".to_owned()],

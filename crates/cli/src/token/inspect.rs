@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::time::Duration;
 
-use drawgate::auth::{Authenticator, TokenError, numeric_date, token};
+use drawgate::auth::{Authenticator, Keys, TokenError, numeric_date, token};
 use drawgate::clock::UnixTime;
 use serde_json::{Map, Value};
 
@@ -41,6 +41,9 @@ pub(super) fn run(args: &Args, world: &mut World<'_>) -> Result<Outcome, Error> 
     };
     // A file or a paste often ends in a line break; a gateway would refuse it there.
     let token = token.trim_ascii();
+    if let Keys::Remote(remote) = &authenticator.config().keys {
+        authenticator.set_keys((world.fetch_keys)(remote).map_err(Error::Keys)?);
+    }
     let verdict = authenticator.verify(token, world.now).map(|principal| principal.expires_at);
     let now = world.now;
     print(world.stdout, |out| explain(out, token, &verdict, &authenticator, now))?;
@@ -165,6 +168,7 @@ fn is_said_after_the_signature(error: TokenError) -> bool {
         | TokenError::HeaderMemberRefused(_)
         | TokenError::TypeRefused
         | TokenError::KeyIdRefused
+        | TokenError::KeyUnknown
         | TokenError::AlgorithmRefused
         | TokenError::SignatureRefused => false,
         TokenError::NotBase64(part)

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use drawgate::auth::{Algorithm, Config, Expected, token};
+use drawgate::auth::{Config, Expected, Keys};
 use drawgate::clock::UnixTime;
 use drawgate::json;
 use serde_json::{Map, Value};
 
+use super::signing::SigningArgs;
 use super::{Error, KeyArgs, World, print};
 
 /// `drawgate token issue …`
@@ -22,6 +23,8 @@ pub(super) struct Args {
     #[arg(long = "claim", value_name = "NAME=VALUE", value_parser = claim)]
     claims: Vec<(String, Value)>,
     #[command(flatten)]
+    signing: SigningArgs,
+    #[command(flatten)]
     key: KeyArgs,
 }
 
@@ -36,10 +39,13 @@ pub(super) fn run(args: &Args, world: &mut World<'_>) -> Result<(), Error> {
     let authenticator = args.key.authenticator(world)?;
     let config = authenticator.config();
     let claims = claims(args, config, world.now)?;
-    let token = match config.algorithms.first() {
-        Some(Algorithm::Hs256) | None => token::sign_hs256(&config.key, &claims),
-    };
+    let (key, algorithm) = args.signing.choose(config, world)?;
+    let token = key.token(algorithm, args.signing.key_id(), &claims).map_err(Error::Sign)?;
     print(world.stdout, |out| Ok(writeln!(out, "{token}")?))?;
+    // Whether the issuer publishes the key is not asked: whoever tries a gateway out may do that later.
+    if matches!(config.keys, Keys::Remote(_)) {
+        return Ok(());
+    }
     match authenticator.verify(token.as_bytes(), world.now) {
         // Whoever asks for an expired token knows that it is.
         Err(error) if !error.is_expired() => {

@@ -13,6 +13,8 @@ use serde_json::{Value, json};
 use super::secret_file::SecretFile;
 use super::*;
 
+mod signing;
+
 #[derive(clap::Parser)]
 struct Program {
     #[command(flatten)]
@@ -46,6 +48,7 @@ fn run_with(words: &[&str], folder: Option<&Path>, stdin: &str, tables: &[(&str,
         read_config: &|_| {
             Ok(tables.iter().map(|(name, config)| ((*name).to_owned(), config.clone())).collect())
         },
+        fetch_keys: &|_| Err("it is down".to_owned()),
     };
     let result = run(&program.args, &mut world);
     let text = |bytes| String::from_utf8(bytes).unwrap();
@@ -153,7 +156,7 @@ fn an_expiry_before_1970_is_refused() {
 #[test]
 fn inspecting_says_what_each_claim_means() {
     let folder = data_folder();
-    let secret = demo_config(folder.path()).unwrap().auth["users"].key.clone();
+    let secret = demo_config(folder.path()).unwrap().auth["users"].keys.secret().unwrap().clone();
     let claims = object(&json!({
         "user_id": "bob", "iat": NOW_SECONDS - 300, "nbf": NOW_SECONDS - 60, "exp": NOW_SECONDS + 720, "jti": "t-1",
         "role": "admin"
@@ -181,7 +184,7 @@ Claims
 #[test]
 fn distances_in_time_are_said_in_words() {
     let folder = data_folder();
-    let secret = demo_config(folder.path()).unwrap().auth["users"].key.clone();
+    let secret = demo_config(folder.path()).unwrap().auth["users"].keys.secret().unwrap().clone();
     for (seconds_ago, words) in [
         (0, "now"),
         (1, "1 second ago"),
@@ -400,4 +403,24 @@ fn arguments_that_contradict_each_other_are_refused() {
         let line = ["token"].iter().chain(words);
         assert!(Program::try_parse_from(line).is_err(), "{words:?}");
     }
+}
+
+#[test]
+fn where_keys_cannot_be_fetched_nothing_is_said_of_a_token() {
+    let folder = data_folder();
+    let token = issue(folder.path(), &[]).stdout;
+    let users = auth::Config {
+        algorithms: vec![auth::Algorithm::Es256],
+        keys: auth::Keys::Remote(RemoteKeys {
+            location: auth::KeyLocation::Url("https://issuer.example/jwks".parse().unwrap()),
+            authorities_file: None,
+            refresh_interval: std::time::Duration::from_mins(5),
+            stale_max: std::time::Duration::from_hours(1),
+        }),
+        ..choose(demo_config(folder.path()).unwrap().auth, None).unwrap()
+    };
+    let inspected = run_with(&["inspect", "--config", "gate.toml"], None, &token, &[("users", users)]);
+    let error = inspected.result.unwrap_err().to_string();
+    assert_eq!(error, "the keys to verify with cannot be fetched: it is down");
+    assert_eq!(inspected.stdout, "");
 }

@@ -74,6 +74,7 @@ pub fn principal(
     }
     let subject = wanted.of(certificate).ok_or(CertificateError::NameMissing(wanted))?;
     Ok(Some(Principal {
+        key: None,
         subject: subject.as_str().into(),
         token_id: None,
         issued_at: Some(certificate.begins_at),

@@ -11,11 +11,12 @@ use serde_json::{Map, Value};
 
 use super::{Config, Expected, TokenError};
 use crate::clock::UnixTime;
-use crate::principal::Principal;
+use crate::principal::{KeyPrint, Principal};
 
-/// Who speaks, according to verified `claims`.
+/// Who speaks, according to `claims` that have been verified with `key`.
 pub(super) fn principal(
     claims: Map<String, Value>,
+    key: Option<KeyPrint>,
     config: &Config,
     now: UnixTime,
 ) -> Result<Principal, TokenError> {
@@ -42,7 +43,7 @@ pub(super) fn principal(
     if now >= expires_at.plus(config.leeway) {
         return Err(TokenError::Expired);
     }
-    Ok(Principal { subject, token_id, issued_at, expires_at, claims: Arc::new(claims) })
+    Ok(Principal { subject, token_id, issued_at, expires_at, key, claims: Arc::new(claims) })
 }
 
 fn moment(claims: &Map<String, Value>, name: &'static str) -> Result<Option<UnixTime>, TokenError> {

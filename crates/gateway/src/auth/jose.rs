@@ -7,22 +7,31 @@ use serde_json::{Map, Value};
 
 use super::{Algorithm, TokenError};
 
-/// The algorithm that `header` names, which is one of `allowed`.
-pub(super) fn algorithm(header: &Map<String, Value>, allowed: &[Algorithm]) -> Result<Algorithm, TokenError> {
+/// What a header says of how its token is signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Named<'header> {
+    pub(super) algorithm: Algorithm,
+    /// The name of the key; chooses among our keys, and means nothing else.
+    pub(super) key_id: Option<&'header str>,
+}
+
+/// What `header` names; the algorithm is one of `allowed`.
+pub(super) fn read<'header>(
+    header: &'header Map<String, Value>,
+    allowed: &[Algorithm],
+) -> Result<Named<'header>, TokenError> {
     for name in MEMBERS_REFUSED {
         if header.contains_key(name) {
             return Err(TokenError::HeaderMemberRefused(name));
         }
     }
     check_type(header.get("typ"))?;
-    check_key_id(header.get("kid"))?;
-    // RFC 7515 §4.1.1: names are compared as they are, case included.
-    let named = header.get("alg").and_then(Value::as_str);
-    allowed
-        .iter()
-        .copied()
-        .find(|algorithm| named == Some(algorithm.name()))
-        .ok_or(TokenError::AlgorithmRefused)
+    let key_id = key_id(header.get("kid"))?;
+    let algorithm = header.get("alg").and_then(Value::as_str).and_then(Algorithm::named);
+    match algorithm.filter(|algorithm| allowed.contains(algorithm)) {
+        Some(algorithm) => Ok(Named { algorithm, key_id }),
+        None => Err(TokenError::AlgorithmRefused),
+    }
 }
 
 /// RFC 8725 §3.11: a token made for another use, such as an ID token that says so, is no access token. RFC 7515 §4.1.9:
@@ -36,10 +45,10 @@ fn check_type(media_type: Option<&Value>) -> Result<(), TokenError> {
     }
 }
 
-fn check_key_id(key_id: Option<&Value>) -> Result<(), TokenError> {
+fn key_id(key_id: Option<&Value>) -> Result<Option<&str>, TokenError> {
     match key_id {
-        None => Ok(()),
-        Some(Value::String(key_id)) if key_id.len() <= KEY_ID_BYTES_MAX => Ok(()),
+        None => Ok(None),
+        Some(Value::String(key_id)) if key_id.len() <= KEY_ID_BYTES_MAX => Ok(Some(key_id)),
         Some(_) => Err(TokenError::KeyIdRefused),
     }
 }
@@ -51,4 +60,4 @@ const MEMBERS_REFUSED: [&str; 11] =
     ["crit", "b64", "jwk", "jku", "x5c", "x5u", "enc", "zip", "epk", "p2c", "p2s"];
 
 /// The longest `kid`. Key sets are looked up by it and by nothing else.
-const KEY_ID_BYTES_MAX: usize = 128;
+pub(super) const KEY_ID_BYTES_MAX: usize = 128;

@@ -1,14 +1,13 @@
-//! Tokens in their compact form (RFC 7515 §7.1): taken apart strictly, and made.
+//! Tokens in their compact form (RFC 7515 §7.1), taken apart strictly.
 //!
 //! Never trusts what it takes apart: `keys.rs` says who made it. Comes first; `jose.rs`, `keys.rs` and `claims.rs` follow.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
-use super::keys;
+pub use super::sign::sign_hs256;
 use crate::json;
-use crate::secret::Secret;
 
 /// Why a token is refused. The client is told no more than whether it expired; the rest is for the log.
 ///
@@ -42,6 +41,9 @@ pub enum TokenError {
     /// `kid` is no string, or too long.
     #[error("the header's kid is no short string")]
     KeyIdRefused,
+    /// `kid` names none of our keys.
+    #[error("the header's kid names no key that is known")]
+    KeyUnknown,
     /// `alg` is missing, is `none`, or is not what the key is for.
     #[error("the header's alg is not what the key is for")]
     AlgorithmRefused,
@@ -128,18 +130,6 @@ pub fn read_unverified(token: &[u8]) -> Result<Unverified, TokenError> {
         header: object(compact.header, Part::Header)?,
         claims: object(compact.claims, Part::Claims)?,
     })
-}
-
-/// Makes a token that says `claims`, signed with HMAC-SHA-256.
-///
-/// Says nothing of its own: `exp`, `iat` and the subject are the caller's to put in.
-#[must_use]
-pub fn sign_hs256(secret: &Secret, claims: &Map<String, Value>) -> String {
-    let write = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-    let header = json!({ "alg": "HS256", "typ": "JWT" });
-    let signed = format!("{}.{}", write(&header), write(&Value::Object(claims.clone())));
-    let signature = keys::hmac_sha256(secret, signed.as_bytes());
-    format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
 }
 
 /// A token taken apart; nothing is decoded yet.

@@ -4,8 +4,8 @@
 
 use std::net::SocketAddr;
 
-use super::auth::secret_file;
 use super::defaults;
+use super::keys::secret_file;
 use super::listeners::address;
 use super::problem::ProblemKind;
 use super::read::{Context, Place, Value};

@@ -1,23 +1,16 @@
-//! Reads `[auth.NAME]`, and the secret that it names. Verifies nothing: the authenticator does.
-//!
-//! Never prints a key: a problem with one names its file, and what a file's content should have been.
+//! Reads `[auth.NAME]`. Verifies nothing: the authenticator does. The keys that it names are read by `keys.rs`.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read as _;
-use std::path::Path;
 use std::time::Duration;
 
 use toml::de::DeValue;
-use zeroize::Zeroizing;
 
-use super::defaults;
 use super::problem::ProblemKind;
 use super::read::{Context, Place, Table, Value};
 use super::routes::NO_AUTH;
+use super::{defaults, keys};
 use crate::auth::certificate::Name;
-use crate::auth::{Algorithm, Config, CredentialSource, Expected};
-use crate::secret::Secret;
+use crate::auth::{Algorithm, Config, CredentialSource, Expected, Keys};
 use crate::session::{self, AtLimit};
 
 /// The authenticators by name, each as far as it could be read.
@@ -56,8 +49,10 @@ fn authenticator(context: &mut Context<'_>, value: &Value<'_>) -> Option<Config>
     let algorithms = table
         .required(context, "algorithms")
         .and_then(|value| value.list_of(context, "a list of algorithms such as [\"HS256\"]", algorithm));
-    let key = table.required(context, "keys").and_then(|value| key(context, &value));
     let issuer = table.required(context, "issuer").and_then(|value| expected(context, &value));
+    let keys = table.required(context, "keys");
+    let keys = keys.and_then(|value| keys::read(context, &value, issuer.as_ref()));
+    let keys = keys.and_then(|keys| keys.fitting(context, algorithms.as_deref()?));
     let audience = table.required(context, "audience").and_then(|value| expected(context, &value));
     let subject_claims = match table.take(defaults::SUBJECT_CLAIMS.name()) {
         None => Some(vec![DEFAULT_SUBJECT_CLAIM.to_owned()]),
@@ -74,7 +69,7 @@ fn authenticator(context: &mut Context<'_>, value: &Value<'_>) -> Option<Config>
     Some(Config {
         credentials: credentials?.into_iter().map(|(source, _)| source).collect(),
         algorithms: algorithms?.into_iter().map(|(algorithm, _)| algorithm).collect(),
-        key: key?,
+        keys: keys?,
         issuer: issuer?,
         audience: audience?,
         subject_claims: subject_claims?,
@@ -116,7 +111,7 @@ fn certificates_alone(
     Config {
         credentials,
         algorithms: Vec::new(),
-        key: Secret::new(&[]),
+        keys: Keys::None,
         issuer: Expected::Any,
         audience: Expected::Any,
         subject_claims: vec![DEFAULT_SUBJECT_CLAIM.to_owned()],
@@ -191,101 +186,7 @@ fn client_certificate(context: &mut Context<'_>, value: &Value<'_>) -> Option<Cr
 }
 
 fn algorithm(context: &mut Context<'_>, value: &Value<'_>) -> Option<Algorithm> {
-    let later = [
-        "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512",
-        "EdDSA",
-    ];
-    value.choice(context, &[("HS256", Algorithm::Hs256)], &later)
-}
-
-/// Reads `keys = { secret_file = "…" }`.
-fn key(context: &mut Context<'_>, value: &Value<'_>) -> Option<Secret> {
-    let mut table = value.table(context)?;
-    let file = table.take("secret_file");
-    let key = match &file {
-        Some(value) => secret_file(context, value),
-        None => None,
-    };
-    if file.is_none() && !table.has_later_key() {
-        context.report_unseen(
-            &value.place,
-            ProblemKind::Missing,
-            "names no key",
-            "write { secret_file = \"…\" }; a key itself never stands in a configuration",
-        );
-    }
-    table.finish(context);
-    key
-}
-
-pub(super) fn secret_file(context: &mut Context<'_>, value: &Value<'_>) -> Option<Secret> {
-    let text = not_empty(context, value)?;
-    let path = context.resolve(&text);
-    let secret = match read_secret(&path) {
-        Ok(secret) => secret,
-        Err(wrong) => {
-            let advice = format!(
-                "write the name of a file of {SECRET_BYTES_MIN} to {SECRET_FILE_BYTES_MAX} bytes, relative to the \
-                 configuration's folder; `openssl rand -hex 32` makes its content"
-            );
-            if could_be_a_key(&text, &path) {
-                context.report_unseen(&value.place, ProblemKind::File, &wrong, &advice);
-            } else {
-                context.report(&value.place, ProblemKind::File, &wrong, &advice);
-            }
-            return None;
-        }
-    };
-    let key = &value.place.key;
-    if secret.expose().last().is_some_and(u8::is_ascii_whitespace) {
-        context
-            .warnings
-            .push(format!("{key}: the file ends in white space, which is taken as part of the key"));
-    }
-    if readable_by_others(&path) {
-        context
-            .warnings
-            .push(format!("{key}: others than its owner may read the file; `chmod 600` keeps it secret"));
-    }
-    Some(secret)
-}
-
-/// Whether `text` looks less like a file's name than like a key that was written in its place.
-fn could_be_a_key(text: &str, path: &Path) -> bool {
-    text.len() >= SECRET_BYTES_MIN && !text.starts_with('/') && !text.contains('.') && !path.exists()
-}
-
-/// The secret in the file at `path`, or what is wrong with it.
-fn read_secret(path: &Path) -> Result<Secret, String> {
-    let unreadable = |error: std::io::Error| format!("names a file that cannot be read ({})", error.kind());
-    // What is no plain file could make the reader wait forever.
-    if !path.metadata().map_err(unreadable)?.is_file() {
-        return Err("names what is no plain file".to_owned());
-    }
-    // Room for all of it from the start: a vector that grows leaves copies behind.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(SECRET_ROOM_BYTES));
-    let file = File::open(path).map_err(unreadable)?;
-    file.take(SECRET_FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > SECRET_FILE_BYTES_MAX {
-        return Err("names a file that is too long for a key".to_owned());
-    }
-    let secret = Secret::from_file_bytes(&bytes);
-    // RFC 7518 §3.2: a key of the size of the hash output or larger.
-    if secret.expose().len() < SECRET_BYTES_MIN {
-        return Err("names a file that is too short for a key, which could be guessed".to_owned());
-    }
-    Ok(secret)
-}
-
-#[cfg(unix)]
-pub(super) fn readable_by_others(path: &Path) -> bool {
-    use std::os::unix::fs::PermissionsExt as _;
-    path.metadata().is_ok_and(|metadata| metadata.permissions().mode() & 0o077 != 0)
-}
-
-#[cfg(not(unix))]
-pub(super) fn readable_by_others(_path: &Path) -> bool {
-    false
+    value.choice(context, &Algorithm::ALL.map(|algorithm| (algorithm.name(), algorithm)), &["ES512"])
 }
 
 fn expected(context: &mut Context<'_>, value: &Value<'_>) -> Option<Expected> {
@@ -293,7 +194,7 @@ fn expected(context: &mut Context<'_>, value: &Value<'_>) -> Option<Expected> {
     Some(if text == "any" { Expected::Any } else { Expected::Exactly(text) })
 }
 
-fn not_empty(context: &mut Context<'_>, value: &Value<'_>) -> Option<String> {
+pub(super) fn not_empty(context: &mut Context<'_>, value: &Value<'_>) -> Option<String> {
     let text = value.text(context)?;
     if text.is_empty() {
         value.not_allowed(context, "is empty", "write at least one character");
@@ -306,9 +207,3 @@ fn not_empty(context: &mut Context<'_>, value: &Value<'_>) -> Option<String> {
 const DEFAULT_SUBJECT_CLAIM: &str = "sub";
 /// The most bytes of a cookie's or a parameter's name.
 const SOURCE_NAME_BYTES_MAX: usize = 64;
-/// The least bytes of an HMAC key: 256 bits.
-const SECRET_BYTES_MIN: usize = 32;
-/// The most bytes of a file with a secret.
-const SECRET_FILE_BYTES_MAX: u64 = 4096;
-/// Enough for one byte more than that, and for the reader to see that there is no other.
-const SECRET_ROOM_BYTES: usize = 4096 + 64;

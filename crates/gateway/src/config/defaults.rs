@@ -310,6 +310,21 @@ pub(super) static FAILURES_PER_CLIENT_PER_MINUTE: Amount = Amount::new(
     "A client with a bad token that tries again every two seconds is a fault; one that does so faster guesses.",
 )
 .or_unlimited();
+pub(super) static KEYS_REFRESH_INTERVAL: Amount = Amount::new(
+    "auth.*.keys.refresh_interval",
+    Unit::Milliseconds,
+    300 * SECOND,
+    [SECOND, DAY],
+    "A key that an issuer withdraws is out of use within minutes; one request in that time is nothing to any issuer.",
+);
+pub(super) static KEYS_STALE_MAX: Amount = Amount::new(
+    "auth.*.keys.stale_max",
+    Unit::Milliseconds,
+    HOUR,
+    [2 * SECOND, 30 * DAY],
+    "An issuer may be away for a while without anybody noticing; whoever cuts it off does not keep a withdrawn key in use for \
+     longer.",
+);
 pub(super) static SESSIONS_PER_SUBJECT_MAX: Amount = Amount::unlimited(
     "auth.*.sessions_per_subject_max",
     Unit::Count,
@@ -370,7 +385,7 @@ pub(super) static ERROR_FILE_FILES_MAX: Amount = Amount::new(
 );
 
 /// Every [`Amount`], in the order of docs/defaults.md.
-pub(super) static AMOUNTS: [&Amount; 31] = [
+pub(super) static AMOUNTS: [&Amount; 33] = [
     &WORKERS,
     &DRAIN_TIMEOUT,
     &CONNECTIONS_MAX,
@@ -394,6 +409,8 @@ pub(super) static AMOUNTS: [&Amount; 31] = [
     &TOKEN_LIFETIME_MAX,
     &LEEWAY,
     &FAILURES_PER_CLIENT_PER_MINUTE,
+    &KEYS_REFRESH_INTERVAL,
+    &KEYS_STALE_MAX,
     &SESSIONS_PER_SUBJECT_MAX,
     &EXPIRY_WARNING,
     &CONNECTIONS_PER_CLIENT_MAX,
@@ -602,12 +619,14 @@ pub(super) static REQUIRED: [Required; 21] = [
     },
     Required {
         key: "auth.*.algorithms",
-        allowed: "[\"HS256\"]",
+        allowed: "a list such as [\"ES256\"]: HS256, HS384, HS512 with a secret; RS256, RS384, RS512, PS256, PS384, PS512, \
+                  ES256, ES384, EdDSA with public keys",
         reason: "A token's own header must not choose how it is checked.",
     },
     Required {
         key: "auth.*.keys",
-        allowed: "{ secret_file = \"…\" }",
+        allowed: "one of { secret_file = \"…\" }, { public_key_file = \"…\" }, { jwks_file = \"…\" }, { jwks_url = \"…\" } and \
+                  { issuer_discovery = true }",
         reason: "There is no built-in key anywhere.",
     },
     Required {

@@ -25,9 +25,6 @@ const KEYS: &[(&str, &str)] = &[
     ("routes.*.inspect_replies", "leave it out: messages are not inspected"),
     ("routes.*.limits.messages_per_second", "leave it out: messages are not counted over time"),
     ("routes.*.limits.bytes_per_second", "leave it out: bytes are not counted over time"),
-    ("auth.*.keys.jwks_url", "write secret_file and algorithms = [\"HS256\"]"),
-    ("auth.*.keys.jwks_file", "write secret_file and algorithms = [\"HS256\"]"),
-    ("auth.*.keys.public_key_file", "write secret_file and algorithms = [\"HS256\"]"),
     ("firewall.trusted_proxies", "leave it out: no proxy is trusted"),
 ];
 

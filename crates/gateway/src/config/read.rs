@@ -231,6 +231,18 @@ impl<'t> Table<'t> {
         later::names_in(&self.place.shape).any(|name| self.entries.contains_key(name))
     }
 
+    /// The value of `name`; not the same as asking for it.
+    pub(super) fn peek(&self, name: &'static str) -> Option<Value<'t>> {
+        let (_, value) = self.entries.get_key_value(name)?;
+        let place = self.place.child(name, name, Some(value.span()));
+        Some(Value { place, value: value.get_ref() })
+    }
+
+    /// Where it is.
+    pub(super) fn place(&self) -> &Place {
+        &self.place
+    }
+
     /// Whether `name` is there; not the same as asking for it.
     pub(super) fn contains(&self, name: &str) -> bool {
         self.entries.contains_key(name)

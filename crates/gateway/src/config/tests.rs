@@ -15,6 +15,7 @@ use crate::observe::{ErrorFile, LogFormat, LogLevel};
 use crate::route::{Echo, Notice, Origins, PathPattern};
 use crate::session::{self, AtLimit};
 
+mod keys;
 mod refusals;
 mod state;
 mod tls;
@@ -261,7 +262,7 @@ fn everything_that_is_supported_is_read() {
     };
     assert_eq!(route.limits, limits);
     let auth = &config.auth["users"];
-    assert_eq!(auth.key.expose(), SECRET.as_bytes(), "less one newline");
+    assert_eq!(auth.keys.secret().unwrap().expose(), SECRET.as_bytes(), "less one newline");
     assert_eq!(auth.credentials, [CredentialSource::FirstMessage]);
     assert_eq!(auth.algorithms, [Algorithm::Hs256]);
     assert_eq!((&auth.issuer, &auth.audience), (&Expected::Any, &Expected::Exactly("chat".to_owned())));
@@ -384,6 +385,12 @@ fn set(shape: &str, value: &str) -> String {
     if shape.starts_with("log.error_file") {
         table.insert("log".to_owned(), "error_file.path = \"e.log\"".parse::<toml::Table>().unwrap().into());
     }
+    if shape.starts_with("auth.*.keys.") {
+        let keys = "{ jwks_url = \"https://a.example\", refresh_interval = \"1s\", stale_max = \"30d\" }";
+        let auth =
+            with_auth(AUTH).replace("{ secret_file = \"token.secret\" }", keys).replace("HS256", "ES256");
+        table = auth.parse().unwrap();
+    }
     if shape.contains(".tls.") {
         table = tls::encrypted(&with_auth(AUTH)).parse().unwrap();
     }
@@ -475,8 +482,6 @@ fn every_key_of_the_example_is_supported_or_refused_as_not_supported_yet() {
         "routes.chat.inspect",
         "routes.chat.inspect_replies",
         "routes.chat.limits.messages_per_second",
-        "auth.users.algorithms[0]",
-        "auth.users.keys.jwks_url",
         "firewall.trusted_proxies",
         "state.store.redis_url",
     ] {

@@ -125,7 +125,7 @@ fn warn(
             "{key}: the certificate in {file} names no host (subjectAltName); clients that connect by name refuse it"
         ));
     }
-    if super::auth::readable_by_others(&files.private_key_file) {
+    if super::keys::readable_by_others(&files.private_key_file) {
         context.warnings.push(format!(
             "{key}.private_key_file: others than its owner may read the file; `chmod 600` keeps it secret"
         ));

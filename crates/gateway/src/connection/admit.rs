@@ -18,7 +18,7 @@ use super::attempt::attempt;
 use super::ending::{Ending, millis};
 use super::relay::{Application, Outcome, Relay, Unauthenticated};
 use super::secure::{Secured, secure};
-use super::{Door, Gate, NoRoom, Phase, Record, Route, WayIn};
+use super::{Door, Gate, NoRoom, Phase, Record, Route, WayIn, verify};
 use crate::auth::certificate::{self, CertificateError};
 use crate::auth::credential::{self, Credential, Fault, Shown};
 use crate::auth::{Authenticator, CredentialSource};
@@ -60,7 +60,7 @@ where
         }
     };
     let Accepted { route, answer, compression, standing } =
-        match judge(gate, &door, &head, &peer, record, &pulse) {
+        match judge(gate, &door, &head, &peer, record, &pulse).await {
             Ok(accepted) => accepted,
             Err(refused) => return Err(refuse(socket, refused).await),
         };
@@ -113,7 +113,7 @@ enum Standing {
 }
 
 /// Judges the request: which route it leads to, whether that route takes it, and who speaks.
-fn judge(
+async fn judge(
     gate: &Arc<Gate>,
     door: &Door,
     head: &Head,
@@ -132,7 +132,7 @@ fn judge(
     // Known also where the route does not take the request.
     record.route = Some(Arc::clone(route));
     entrance.check_origin(&request, peer)?;
-    let standing = match identify(gate, entrance, &request, peer, record, pulse) {
+    let standing = match identify(gate, entrance, &request, peer, record, pulse).await {
         Err(refused) if route.refuse == RefuseBy::Close && refused.can_close() => {
             Standing::Unwelcome(refused)
         }
@@ -144,7 +144,7 @@ fn judge(
 }
 
 /// Who speaks, as far as the request says.
-fn identify(
+async fn identify(
     gate: &Arc<Gate>,
     entrance: &Entrance<Arc<Route>>,
     request: &Request<'_>,
@@ -154,15 +154,17 @@ fn identify(
 ) -> Result<Standing, Refused> {
     let Some(authenticator) = &entrance.route.authenticator else { return Ok(Standing::Known) };
     match credential::find(request, &authenticator.config().credentials) {
-        Ok(None) => recognize(gate, entrance, None, request, peer, record, pulse),
-        found => attempt(gate, &entrance.route, record.client, || {
-            recognize(gate, entrance, found?, request, peer, record, pulse)
-        }),
+        Ok(None) => recognize(gate, entrance, None, request, peer, record, pulse).await,
+        found => {
+            let client = record.client;
+            let recognized = async { recognize(gate, entrance, found?, request, peer, record, pulse).await };
+            attempt(gate, &entrance.route, client, recognized).await
+        }
     }
 }
 
 /// Who speaks, according to the credential that was `found` in the request, or to the certificate.
-fn recognize(
+async fn recognize(
     gate: &Arc<Gate>,
     entrance: &Entrance<Arc<Route>>,
     found: Option<Credential<'_>>,
@@ -200,13 +202,13 @@ fn recognize(
         entrance.check_origin_of_ambient(request, peer)?;
     }
     let leeway = leeway_of(&shown, authenticator);
-    let principal = verify(gate, authenticator, route, shown)?;
+    let principal = verify(gate, authenticator, route, shown).await?;
     record.begin_session(gate, route, principal, leeway, pulse)?;
     Ok(Standing::Known)
 }
 
 /// Who shows this.
-fn verify(
+async fn verify(
     gate: &Gate,
     authenticator: &Authenticator,
     route: &Route,
@@ -214,9 +216,9 @@ fn verify(
 ) -> Result<Principal, Refused> {
     let clock = &gate.facilities.clock;
     match shown {
-        Shown::Token(token) => authenticator
-            .verify(token.as_bytes(), clock.unix_now())
-            .map_err(|error| Refused::by_token(&error)),
+        Shown::Token(token) => verify::verify(route, authenticator, token.as_bytes(), clock)
+            .await
+            .map_err(|error| Refused::detailed(error.reason(), &error)),
         Shown::Ticket(ticket) => gate
             .tickets
             .take(ticket, &route.name, clock.now(), clock.unix_now())
@@ -335,7 +337,9 @@ where
     let text = std::str::from_utf8(message.as_bytes()).unwrap_or_default();
     let shown = shown_by_message(text, &authenticator.config().credentials);
     let leeway = leeway_of(&shown, authenticator);
-    let begun = attempt(gate, route, record.client, || verify(gate, authenticator, route, shown))
+    let verified = verify(gate, authenticator, route, shown);
+    let begun = attempt(gate, route, record.client, verified)
+        .await
         .and_then(|principal| record.begin_session(gate, route, principal, leeway, pulse));
     match begun {
         Ok(()) => {

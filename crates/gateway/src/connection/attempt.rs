@@ -3,23 +3,22 @@
 //! Stands around every place that verifies a credential: of the request, of a first message, and of a refresh.
 
 use super::{Gate, Route};
-use crate::auth::TokenError;
 use crate::auth::failures::TooManyFailures;
 use crate::principal::ClientAddr;
 use crate::reason::Reason;
 use crate::upgrade::Refused;
 
 /// Lets `client` try, by what `verify` verifies, if it may.
-pub(super) fn attempt<T>(
+pub(super) async fn attempt<T>(
     gate: &Gate,
     route: &Route,
     client: ClientAddr,
-    verify: impl FnOnce() -> Result<T, Refused>,
+    verify: impl Future<Output = Result<T, Refused>>,
 ) -> Result<T, Refused> {
-    let Some(failures) = &route.failures else { return verify() };
+    let Some(failures) = &route.failures else { return verify.await };
     let now = gate.facilities.clock.now();
     failures.may_try(client, now)?;
-    let verified = verify();
+    let verified = verify.await;
     // What has expired or was revoked was good once: whoever shows it has guessed nothing.
     if verified.as_ref().is_err_and(|refused| refused.reason == Reason::TokenInvalid) {
         failures.note(client, now);
@@ -30,12 +29,5 @@ pub(super) fn attempt<T>(
 impl From<TooManyFailures> for Refused {
     fn from(TooManyFailures { limit }: TooManyFailures) -> Self {
         Self { limit: Some(limit.into()), ..Self::because(Reason::AuthenticationRateExceeded) }
-    }
-}
-
-impl Refused {
-    pub(super) fn by_token(error: &TokenError) -> Self {
-        let reason = if error.is_expired() { Reason::TokenExpired } else { Reason::TokenInvalid };
-        Self::detailed(reason, error)
     }
 }

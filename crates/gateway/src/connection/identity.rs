@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::attempt::attempt;
 use super::ending::Ending;
 use super::relay::Relay;
+use super::verify::{is_withdrawn, verify};
 use super::{Facilities, Gate, Record, Route};
 use crate::clock::Moment;
 use crate::principal::Principal;
@@ -77,7 +78,11 @@ impl Record {
             session: None,
         }));
         let opening = Opening { route: &route.name, client: self.client, connection: self.connection, pulse };
+        let key = principal.key;
         let guard = gate.sessions.open(principal, &opening, config, clock.unix_now())?;
+        if is_withdrawn(route, key) {
+            return Err(Refused::detailed(Reason::TokenRevoked, &"its key has just been withdrawn"));
+        }
         route.terms.metrics.session_began();
         identity.session = Some(guard);
         Ok(())
@@ -95,11 +100,11 @@ impl Record {
 }
 
 /// The client sent another token over its connection: the session goes on with it, or ends.
-pub(super) fn refresh<S>(gate: &Gate, record: &mut Record, relay: &mut Relay<S>, token: &[u8])
+pub(super) async fn refresh<S>(gate: &Gate, record: &mut Record, relay: &mut Relay<S>, token: Vec<u8>)
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + 'static,
 {
-    match try_refresh(gate, record, token) {
+    match try_refresh(gate, record, &token).await {
         Ok(Some((principal, term))) => relay.refreshed(&principal, term),
         // It has been told to end, which the relay is about to see.
         Ok(None) => {}
@@ -107,7 +112,7 @@ where
     }
 }
 
-fn try_refresh(
+async fn try_refresh(
     gate: &Gate,
     record: &mut Record,
     token: &[u8],
@@ -116,10 +121,17 @@ fn try_refresh(
     let (Some(route), Some(live)) = (&record.route, record.session()) else { return Ok(None) };
     let Some(authenticator) = &route.authenticator else { return Ok(None) };
     let config = authenticator.config();
-    let verify = || authenticator.verify(token, clock.unix_now()).map_err(|error| Refused::by_token(&error));
-    let principal = attempt(gate, route, record.client, verify).map_err(|refused| {
-        let is_guess_refused = refused.reason == Reason::AuthenticationRateExceeded;
-        let reason = if is_guess_refused { refused.reason } else { Reason::RefreshRefused };
+    let verified = async {
+        verify(route, authenticator, token, clock)
+            .await
+            .map_err(|error| Refused::detailed(error.reason(), &error))
+    };
+    let verified = attempt(gate, route, record.client, verified).await;
+    let principal = verified.map_err(|refused| {
+        let reason = match refused.reason {
+            Reason::AuthenticationRateExceeded | Reason::KeysUnavailable => refused.reason,
+            _ => Reason::RefreshRefused,
+        };
         Ending { limit: refused.limit, detail: refused.detail, ..Ending::by_gate(reason) }
     })?;
     let principal = Arc::new(principal);
@@ -131,6 +143,9 @@ fn try_refresh(
         Err(error @ RefreshError::SubjectDiffers) => {
             return Err(refresh_refused(Reason::RefreshRefused, &error));
         }
+    }
+    if is_withdrawn(route, principal.key) {
+        return Err(refresh_refused(Reason::TokenRevoked, &"its key has just been withdrawn"));
     }
     gate.observer.session_refreshed();
     if let Some(identity) = &mut record.identity {

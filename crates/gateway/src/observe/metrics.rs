@@ -14,6 +14,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Metric, Registry, Unit};
 
+use super::keys::KeyFamilies;
 use super::tls::TlsFamilies;
 use super::traffic::{Count, Direction, FrameKind, TrafficDelta};
 use super::writer::Lost;
@@ -30,6 +31,7 @@ pub(super) struct Metrics {
     failed: Counter,
     ends: Family<EndLabels, Counter>,
     pub(super) tls: TlsFamilies,
+    pub(super) keys: KeyFamilies,
     handshake_duration: Histogram,
     connection_duration: Histogram,
     pub(super) buffered_bytes: Gauge,
@@ -77,6 +79,7 @@ impl Metrics {
             failed: handshakes.get_or_create_owned(&ResultLabels { result: "failed" }),
             ends,
             tls: TlsFamilies::register(&mut registry),
+            keys: KeyFamilies::register(&mut registry),
             handshake_duration: register_seconds(
                 &mut registry,
                 "handshake_duration",

@@ -352,6 +352,7 @@ fn metrics_page() -> String {
         observer.connection_ended(&Ended { ended_by, session, ..ended(Reason::TokenInvalid) });
     }
     observer.tls_metrics("public").certificate_expires(&"cert.pem", 30.0);
+    let _ = observer.key_metrics(&"jwks.json");
     let rendered = observer.render();
     let mut page = METRICS_INTRODUCTION.to_owned();
     for help in rendered.lines().filter_map(|line| line.strip_prefix("# HELP ")) {
@@ -380,6 +381,7 @@ fn labels(rendered: &str, family: &str) -> String {
         "route" => "`route`: a route's name, or `none`".to_owned(),
         "listener" => "`listener`: a listener's name".to_owned(),
         "certificate" => "`certificate`: a certificate_file".to_owned(),
+        "source" => "`source`: a jwks_url without its query, an issuer's document, or a jwks_file".to_owned(),
         "reason" => "`reason`: a label of [errors.md](errors.md)".to_owned(),
         _ => format!("`{name}`: {}", values.into_iter().collect::<Vec<_>>().join(", ")),
     };

@@ -11,6 +11,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
+use super::keys::KeyPlaces;
 use super::operator::Admin;
 use super::route::{self, Prepared, Route, SharedFailures};
 use super::start::{BindError, StartError};
@@ -235,7 +236,8 @@ impl Builder {
         let store = self.load(&sessions, &firewall)?;
         let control = Control::new(Arc::clone(&sessions), store, self.clock.clone(), observer.clone());
         let takes_tickets = route::takes_tickets(&self.routes);
-        let routes = self.prepare_routes(&observer).map_err(StartError::Auth)?;
+        let mut keys = KeyPlaces::default();
+        let routes = self.prepare_routes(&observer, &mut keys).map_err(StartError::Auth)?;
         let (bound, skipped) = self.listen_everywhere(&routes, &observer)?;
         let (draining, drain_begun) = watch::channel(false);
         let places = |count: usize| Semaphore::new(count.min(Semaphore::MAX_PERMITS));
@@ -260,6 +262,7 @@ impl Builder {
         Ok(Server {
             gate,
             control,
+            keys,
             bound,
             skipped,
             admin: admin.transpose()?,
@@ -284,10 +287,14 @@ impl Builder {
         Ok(Some(store))
     }
 
-    fn prepare_routes(&mut self, observer: &Observer) -> Result<Vec<Prepared>, auth::ConfigError> {
-        let (mut failures, now) = (SharedFailures::new(), self.clock.now());
+    fn prepare_routes(
+        &mut self,
+        observer: &Observer,
+        keys: &mut KeyPlaces,
+    ) -> Result<Vec<Prepared>, auth::ConfigError> {
+        let mut failures = SharedFailures::new();
         let routes = std::mem::take(&mut self.routes).into_iter();
-        routes.map(|route| route.prepare(observer, &mut failures, now)).collect()
+        routes.map(|route| route.prepare(observer, keys, &mut failures, &self.clock)).collect()
     }
 
     fn observer(&self) -> Result<Observer, StartError> {

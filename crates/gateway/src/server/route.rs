@@ -5,11 +5,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::keys::KeyPlaces;
 use crate::auth::failures::Failures;
 use crate::auth::{self, Authenticator, CredentialSource};
 use crate::backend::Backend;
 use crate::backend::handler::{Erased, Handler};
-use crate::clock::Instant;
+use crate::clock::{Clock, Instant};
 use crate::config::RouteConfig;
 use crate::connection::{self, Terms};
 use crate::limits::Limits;
@@ -146,10 +147,13 @@ impl Route {
     pub(super) fn prepare(
         self,
         observer: &Observer,
+        places: &mut KeyPlaces,
         shared: &mut SharedFailures,
-        now: Instant,
+        clock: &Clock,
     ) -> Result<Prepared, auth::ConfigError> {
-        let failures = self.failures(shared, now);
+        let failures = self.failures(shared, clock.now());
+        let name: Arc<str> = self.name.as_str().into();
+        let keys = places.source_for(self.auth(), &name, observer, clock);
         let authenticator = match self.access {
             Access::Open => None,
             Access::Token(config) => Some(Authenticator::new(config)?),
@@ -157,19 +161,22 @@ impl Route {
         let terms =
             Terms { limits: self.limits, notice: self.notice, metrics: observer.route_metrics(&self.name) };
         let route = connection::Route {
-            name: self.name.into(),
+            name,
             authenticator,
             failures,
+            keys,
             refuse: self.refuse,
             backend: self.backend,
             terms: Arc::new(terms),
         };
+        let route = Arc::new(route);
+        places.watch_for(&route, observer, clock);
         Ok(Prepared {
             listeners: self.listeners,
             path: self.path,
             hosts: self.hosts,
             origins: self.origins,
-            route: Arc::new(route),
+            route,
         })
     }
 }

@@ -297,6 +297,7 @@ mod tests {
 
     fn principal(subject: &str, issued_at: Option<u64>, claims: &serde_json::Value) -> Principal {
         Principal {
+            key: None,
             subject: subject.into(),
             token_id: claims.get("jti").and_then(|id| id.as_str()).map(Arc::from),
             issued_at: issued_at.map(at),

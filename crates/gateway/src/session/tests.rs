@@ -22,6 +22,7 @@ const NOW: UnixTime = at(1_000_000);
 fn principal(subject: &str, claims: &Value) -> Arc<Principal> {
     let text = |name: &str| claims.get(name).and_then(Value::as_str).map(Arc::from);
     Arc::new(Principal {
+        key: None,
         subject: subject.into(),
         token_id: text("jti"),
         issued_at: claims.get("iat").and_then(Value::as_u64).map(at),

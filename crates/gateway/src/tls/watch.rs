@@ -1,4 +1,4 @@
-//! Whether the files of a listener have changed.
+//! Whether files have changed.
 //!
 //! By looking at them every second or so, not by notifications of the system: those are not made on network and overlay
 //! file systems, are limited in number, and are easily lost where a file is replaced by way of links, as Kubernetes does.
@@ -8,11 +8,9 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 
-use super::Config;
-
 /// What has been seen of the files.
 #[derive(Debug)]
-pub(super) struct Watch {
+pub(crate) struct Watch {
     files: Vec<PathBuf>,
     /// As they were when they were last read.
     read: Look,
@@ -22,7 +20,7 @@ pub(super) struct Watch {
 
 /// What a look says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Outlook {
+pub(crate) enum Outlook {
     /// Nothing to do.
     Unchanged,
     /// They are being changed, or have been since the last look.
@@ -46,18 +44,15 @@ struct Fingerprint {
 }
 
 impl Watch {
-    pub(super) fn new(config: &Config) -> Self {
-        let pairs = config.certificates.iter();
-        let mut files: Vec<PathBuf> =
-            pairs.flat_map(|pair| [pair.certificate_file.clone(), pair.private_key_file.clone()]).collect();
-        files.extend(config.clients.authorities_file().cloned());
+    /// Watches `files` from now on.
+    pub(crate) fn new(files: Vec<PathBuf>) -> Self {
         let look = look(&files);
         Self { files, read: look.clone(), seen: look }
     }
 
     /// Looks again. A certificate and its key are two files: only when both have stood still from one look to the next
     /// are they read.
-    pub(super) fn look(&mut self) -> Outlook {
+    pub(crate) fn look(&mut self) -> Outlook {
         let now = look(&self.files);
         let is_still = now == self.seen;
         self.seen = now;
@@ -94,15 +89,10 @@ mod tests {
     use std::os::unix::fs::symlink;
     use std::path::Path;
 
-    use super::super::{CertificateFiles, ClientCertificates};
     use super::*;
 
     fn watch(folder: &Path) -> Watch {
-        let [certificate_file, private_key_file] = ["cert.pem", "key.pem"].map(|name| folder.join(name));
-        Watch::new(&Config {
-            certificates: vec![CertificateFiles { certificate_file, private_key_file }],
-            clients: ClientCertificates::NotAsked,
-        })
+        Watch::new(["cert.pem", "key.pem"].map(|name| folder.join(name)).to_vec())
     }
 
     #[test]

@@ -14,9 +14,11 @@
 mod compression;
 mod credentials;
 mod exchange;
+mod fetched;
 mod firewall;
 mod framing;
 mod handshake;
+mod keys;
 mod operations;
 mod pipelined;
 mod reasons;

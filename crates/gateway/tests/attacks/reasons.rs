@@ -132,6 +132,7 @@ async fn provoke(reason: Reason) {
             let token = sign_hs256(&Secret::new(KEY.as_bytes()), claims.as_object().unwrap());
             closed(reason, "/token", &token_route(), &frame(0x81, token.as_bytes())).await;
         }
+        Reason::KeysUnavailable => crate::fetched::provoke().await,
         Reason::TokenRevoked
         | Reason::SubjectBanned
         | Reason::SessionsExceeded

@@ -4,7 +4,7 @@
 mod clients;
 mod refusals;
 mod reload;
-mod support;
+pub(crate) mod support;
 
 use std::sync::Arc;
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use drawgate::auth::token::{Part, sign_hs256};
-use drawgate::auth::{Authenticator, Config, ConfigError, Expected, TokenError};
+use drawgate::auth::{Algorithm, Authenticator, Config, ConfigError, Expected, Keys, TokenError};
 use drawgate::clock::UnixTime;
 use drawgate::secret::Secret;
 use serde_json::{Value, json};
@@ -137,9 +137,11 @@ fn a13_issuer_and_audience_are_checked_where_they_are_expected() {
 
 #[test]
 fn a15_a_short_hmac_key_refuses_to_start() {
-    let with_key = |key: &[u8]| Authenticator::new(Config { key: Secret::new(key), ..config() }).map(|_| ());
-    assert_eq!(with_key(&KEY[..31]), Err(ConfigError::KeyTooShort));
-    assert_eq!(with_key(b""), Err(ConfigError::KeyTooShort));
+    let with_key = |key: &[u8]| {
+        Authenticator::new(Config { keys: Keys::Secret(Secret::new(key)), ..config() }).map(|_| ())
+    };
+    assert_eq!(with_key(&KEY[..31]), Err(ConfigError::KeyTooShort(Algorithm::Hs256)));
+    assert_eq!(with_key(b""), Err(ConfigError::KeyTooShort(Algorithm::Hs256)));
     assert_eq!(with_key(&KEY[..32]), Ok(()));
 }
 
@@ -148,7 +150,7 @@ fn every_problem_of_a_configuration_is_named_at_once() {
     let broken = Config {
         credentials: vec![],
         algorithms: vec![],
-        key: Secret::new(b""),
+        keys: Keys::Secret(Secret::new(b"")),
         subject_claims: vec![],
         leeway: Duration::MAX,
         ..config()
@@ -158,7 +160,6 @@ fn every_problem_of_a_configuration_is_named_at_once() {
         [
             ConfigError::NoCredentials,
             ConfigError::NoAlgorithm,
-            ConfigError::KeyTooShort,
             ConfigError::NoSubjectClaim,
             ConfigError::LeewayTooLong
         ]

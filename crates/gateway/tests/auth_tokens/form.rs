@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::{URL_SAFE, URL_SAFE_NO_PAD};
 use drawgate::auth::token::{Part, TOKEN_BYTES_MAX, read_unverified, sign_hs256};
-use drawgate::auth::{Authenticator, Config, Expected, TokenError};
+use drawgate::auth::{Authenticator, Config, Expected, Keys, TokenError};
 use drawgate::clock::UnixTime;
 use drawgate::json::Rule;
 use drawgate::principal::Principal;
@@ -21,7 +21,7 @@ fn the_example_of_rfc_7515_a_1_verifies() {
                  eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ.\
                  dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
     let config = Config {
-        key: Secret::new(&URL_SAFE_NO_PAD.decode(key).unwrap()),
+        keys: Keys::Secret(Secret::new(&URL_SAFE_NO_PAD.decode(key).unwrap())),
         subject_claims: vec!["iss".to_owned()],
         issuer: Expected::Exactly("joe".to_owned()),
         ..config()

@@ -5,7 +5,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use drawgate::auth::token::sign_hs256;
-use drawgate::auth::{Algorithm, Authenticator, Config, CredentialSource, Expected, TokenError};
+use drawgate::auth::{Algorithm, Authenticator, Config, CredentialSource, Expected, Keys, TokenError};
 use drawgate::clock::UnixTime;
 use drawgate::principal::Principal;
 use drawgate::secret::Secret;
@@ -25,7 +25,7 @@ pub(crate) fn config() -> Config {
     Config {
         credentials: vec![CredentialSource::FirstMessage],
         algorithms: vec![Algorithm::Hs256],
-        key: Secret::new(KEY),
+        keys: Keys::Secret(Secret::new(KEY)),
         issuer: Expected::Any,
         audience: Expected::Any,
         subject_claims: vec!["sub".to_owned(), "user_id".to_owned()],

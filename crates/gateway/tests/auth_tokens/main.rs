@@ -5,7 +5,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot set itself up fails")]
 
+mod algorithms;
 mod arbitrary;
 mod claims;
+mod forged;
 mod form;
+mod key_sets;
 mod made;
+mod pairs;
+mod wycheproof;

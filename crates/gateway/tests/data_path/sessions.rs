@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use drawgate::auth::token::sign_hs256;
-use drawgate::auth::{self, Algorithm, CredentialSource, Expected};
+use drawgate::auth::{self, Algorithm, CredentialSource, Expected, Keys};
 use drawgate::chance::Chance;
 use drawgate::clock::Clock;
 use drawgate::limits::Limits;
@@ -36,7 +36,7 @@ fn gateway(wall: &Arc<AtomicU64>, answer: Duration, limits: Limits) -> Gateway {
     let config = auth::Config {
         credentials: vec![CredentialSource::FirstMessage],
         algorithms: vec![Algorithm::Hs256],
-        key: Secret::new(KEY),
+        keys: Keys::Secret(Secret::new(KEY)),
         issuer: Expected::Any,
         audience: Expected::Any,
         subject_claims: vec!["sub".to_owned()],

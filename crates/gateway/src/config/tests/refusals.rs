@@ -282,10 +282,10 @@ fn authentication_that_cannot_be_done_is_refused() {
         ("[\"first_message\"]", "[{ cookie = \"session\" }]", ProblemKind::NotAllowed),
         ("[\"first_message\"]", "[\"first_message\", \"first_message\"]", ProblemKind::Duplicate),
         ("[\"HS256\"]", "[\"none\"]", ProblemKind::NotAllowed),
-        ("[\"HS256\"]", "[\"RS256\"]", ProblemKind::NotSupportedYet),
+        ("[\"HS256\"]", "[\"ES512\"]", ProblemKind::NotSupportedYet),
         ("[\"HS256\"]", "\"HS256\"", ProblemKind::WrongType),
         ("{ secret_file = \"token.secret\" }", "{}", ProblemKind::Missing),
-        ("{ secret_file = \"token.secret\" }", "{ public_key_file = \"x\" }", ProblemKind::NotSupportedYet),
+        ("{ secret_file = \"token.secret\" }", "{ jwks_url = \"x\" }", ProblemKind::NotAllowed),
         ("\"chat\"", "\"\"", ProblemKind::NotAllowed),
         ("issuer =", "subject_claims = []\nissuer =", ProblemKind::NotAllowed),
     ] {
