@@ -487,7 +487,7 @@ async fn h28_the_answer_to_head_has_the_headers_of_a_refusal_and_no_body() {
 async fn h28_nothing_of_admin_is_on_a_public_listener() {
     let admin = "[admin]\naddress = \"127.0.0.1:0\"\n";
     let toml = echo("", admin).replace("path = \"/*\"", "path = \"/\"");
-    for path in ["/metrics", "/healthz", "/readyz", "/sessions", "/admin"] {
+    for path in ["/metrics", "/healthz", "/readyz", "/v1/sessions", "/v1/openapi.json", "/admin"] {
         let mut case = Case::start(&toml).await;
         assert!(case.admin.is_some_and(|admin| admin != case.address));
         answers(&mut case, request(path, "").as_bytes(), Reason::RouteNotFound).await;
