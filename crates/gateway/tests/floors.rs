@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The modules from the ground up, a floor a line; each may use what stands before it in this list.
-const MODULES: [&str; 24] = [
+const MODULES: [&str; 25] = [
     // Words that all others use.
     "clock",
     "chance",
@@ -22,6 +22,7 @@ const MODULES: [&str; 24] = [
     "json",
     "rate",
     // Decide, with `now` as an argument.
+    "address",
     "firewall",
     "session",
     "compression",
