@@ -12,8 +12,9 @@ use std::path::Path;
 
 use toml::de::{DeTable, DeValue};
 
-use crate::{admin, auth as auth_stage, firewall, observe};
+use crate::{address, admin, auth as auth_stage, firewall, observe};
 
+mod addresses;
 mod amount;
 mod auth;
 mod check;
@@ -51,6 +52,8 @@ pub struct Config {
     pub auth: BTreeMap<String, auth_stage::Config>,
     /// Who is admitted.
     pub firewall: firewall::Config,
+    /// Which proxies are trusted, and in which header they name their clients.
+    pub addresses: address::Config,
     /// What is recorded, and where.
     pub log: observe::Config,
     /// The admin listener, if there is one; loopback only.
@@ -136,7 +139,7 @@ fn read_document(context: &mut Context<'_>, document: &DeTable<'_>) -> Option<Co
     let routes_value = root.required(context, "routes");
     let routes = routes_value.as_ref().map_or_else(Vec::new, |value| routes::routes(context, value));
     let authenticators = auth::authenticators(context, root.take("auth").as_ref());
-    let firewall = operations::firewall(context, root.take("firewall").as_ref());
+    let (firewall, proxies) = operations::firewall(context, root.take("firewall").as_ref());
     let log = operations::log(context, root.take("log").as_ref());
     let admin = root.take("admin").and_then(|value| operations::admin(context, &value));
     root.finish(context);
@@ -148,10 +151,11 @@ fn read_document(context: &mut Context<'_>, document: &DeTable<'_>) -> Option<Co
     check::references(context, &listeners, &authenticators, &routes, all_routes_read);
     check::duplicate_routes(context, &routes);
     check::cookies_from_anywhere(context, &authenticators, &routes);
-    check::duplicate_addresses(context, &addresses(&listeners, admin.as_ref()));
+    check::duplicate_addresses(context, &listened(&listeners, admin.as_ref()));
     check::certificates_unasked(context, &listeners, &authenticators, &routes);
     check::tickets_unissued(context, &authenticators);
     check::exposure(context, &listeners);
+    addresses::check(context, &proxies, &listeners);
 
     Some(Config {
         server,
@@ -162,6 +166,7 @@ fn read_document(context: &mut Context<'_>, document: &DeTable<'_>) -> Option<Co
             .map(|(name, (_, config))| Some((name, config?)))
             .collect::<Option<_>>()?,
         firewall,
+        addresses: proxies.finish(),
         log,
         admin: admin.map(|(admin, _)| admin),
         buffers_bytes_max,
@@ -172,7 +177,7 @@ fn read_document(context: &mut Context<'_>, document: &DeTable<'_>) -> Option<Co
 }
 
 /// Every address that is listened on, in the order of the file, with the key of its table.
-fn addresses(
+fn listened(
     listeners: &[listeners::ListenerDraft],
     admin: Option<&(admin::Config, Place)>,
 ) -> Vec<(String, SocketAddr, Place)> {

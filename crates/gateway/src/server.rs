@@ -24,7 +24,7 @@ use crate::admin::{self, AdminState};
 use crate::clock::Instant;
 use crate::config::Config;
 use crate::connection::{self, Arrival, Door, Gate, NoRoom};
-use crate::firewall::{Admission, Firewall};
+use crate::firewall::Admission;
 use crate::observe::Observer;
 use crate::principal::{ClientAddr, PeerAddr};
 use crate::pulse::Signal;
@@ -39,7 +39,6 @@ pub use start::{BindError, StartError};
 #[derive(Debug)]
 pub struct Server {
     gate: Arc<Gate>,
-    firewall: Arc<Firewall>,
     bound: Vec<Bound>,
     skipped: Vec<BindError>,
     admin: Option<TcpListener>,
@@ -59,7 +58,6 @@ struct Bound {
 #[derive(Clone, Debug)]
 pub struct Entry {
     gate: Arc<Gate>,
-    firewall: Arc<Firewall>,
     door: Arc<Door>,
 }
 
@@ -72,20 +70,22 @@ impl Entry {
     {
         let accepted_at = self.gate.facilities.clock.now();
         let client = ClientAddr::from(PeerAddr(peer));
-        let admission = self.admit(client, accepted_at);
+        // Where somebody else speaks for the client, it is not known yet whom to count.
+        let is_known = self.door.proxy_protocol.is_none() && !self.gate.addresses.reads_header_of(client);
+        let admission = self.admit(is_known.then_some(client), accepted_at);
         let arrival = Arrival { socket, client, accepted_at, admission };
         connection::serve(self.gate, self.door, arrival)
     }
 }
 
 impl Entry {
-    fn admit(&self, client: ClientAddr, now: Instant) -> Result<Admission, NoRoom> {
+    fn admit(&self, client: Option<ClientAddr>, now: Instant) -> Result<Option<Admission>, NoRoom> {
         let full = |_| {
             let limit = u64::try_from(self.gate.places_max).unwrap_or(u64::MAX);
             NoRoom { reason: Reason::ServerFull, limit }
         };
         let place = self.gate.places.try_acquire().map_err(full)?;
-        let admission = self.firewall.admit(client, now).map_err(NoRoom::from)?;
+        let admission = client.map(|client| self.gate.firewall.admit(client, now)).transpose()?;
         // The connection gives it back with its admission; a permit of its own would be another 16 bytes in each.
         place.forget();
         Ok(admission)
@@ -142,11 +142,7 @@ impl Server {
     #[must_use]
     pub fn entry(&self, listener: &str) -> Option<Entry> {
         let bound = self.bound.iter().find(|bound| bound.name == listener)?;
-        Some(Entry {
-            gate: Arc::clone(&self.gate),
-            firewall: Arc::clone(&self.firewall),
-            door: Arc::clone(&bound.door),
-        })
+        Some(Entry { gate: Arc::clone(&self.gate), door: Arc::clone(&bound.door) })
     }
 
     /// What logs and counts; for those who want its metrics without an admin listener.
@@ -187,8 +183,7 @@ impl Server {
         }
         let mut accepting = JoinSet::new();
         for bound in self.bound {
-            let entry =
-                Entry { gate: Arc::clone(&gate), firewall: Arc::clone(&self.firewall), door: bound.door };
+            let entry = Entry { gate: Arc::clone(&gate), door: bound.door };
             accepting.spawn(accept::accept(entry, bound.listener));
         }
 

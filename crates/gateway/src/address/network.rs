@@ -31,6 +31,12 @@ impl Network {
             (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => false,
         }
     }
+
+    /// Whether it holds every address of its family.
+    #[must_use]
+    pub fn is_everybody(&self) -> bool {
+        self.prefix_bits == 0
+    }
 }
 
 impl FromStr for Network {

@@ -19,7 +19,6 @@ pub(super) fn names_in(table_shape: &str) -> impl Iterator<Item = &'static str> 
 /// Key shapes, and what to do meanwhile.
 const KEYS: &[(&str, &str)] = &[
     ("state", "leave it out: nothing is kept beyond the process"),
-    ("listeners.*.proxy_protocol", "leave it out: clients are told apart by the address that connects"),
     ("routes.*.backend.urls", "write \"echo\""),
     ("routes.*.inspect", "leave it out: messages are not inspected"),
     ("routes.*.inspect_replies", "leave it out: messages are not inspected"),
@@ -31,7 +30,6 @@ const KEYS: &[(&str, &str)] = &[
     ("auth.*.failures_per_client_per_minute", "leave it out: failures are not counted by client"),
     ("firewall.allow", "leave it out: every address may connect"),
     ("firewall.deny", "leave it out, and deny addresses in front of Drawgate"),
-    ("firewall.trusted_proxies", "leave it out: no proxy is trusted"),
     ("admin.tokens", "leave it out: the admin listener is open, and only on loopback"),
 ];
 
@@ -44,6 +42,6 @@ mod tests {
         assert!(advice("routes.*.inspect").is_some());
         assert_eq!(advice("routes.*.origins"), None);
         assert_eq!(names_in("").collect::<Vec<_>>(), ["state"]);
-        assert_eq!(names_in("firewall").collect::<Vec<_>>(), ["allow", "deny", "trusted_proxies"]);
+        assert_eq!(names_in("firewall").collect::<Vec<_>>(), ["allow", "deny"]);
     }
 }

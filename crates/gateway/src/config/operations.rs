@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use super::addresses::{AddressesDraft, addresses};
 use super::defaults;
 use super::listeners::address;
 use super::problem::ProblemKind;
@@ -9,8 +10,11 @@ use super::read::{Context, Place, Table, Value};
 use crate::observe::{ErrorFile, LogFormat, LogLevel};
 use crate::{admin, firewall, observe};
 
-/// Reads `[firewall]`; a table that is not there is one that is empty.
-pub(super) fn firewall(context: &mut Context<'_>, value: Option<&Value<'_>>) -> firewall::Config {
+/// Reads `[firewall]`, and what it says of proxies; a table that is not there is one that is empty.
+pub(super) fn firewall(
+    context: &mut Context<'_>,
+    value: Option<&Value<'_>>,
+) -> (firewall::Config, AddressesDraft) {
     let empty = toml::de::DeTable::default();
     let table = value.and_then(|value| value.table(context));
     let mut table = table.unwrap_or_else(|| Table::root(&empty));
@@ -18,8 +22,9 @@ pub(super) fn firewall(context: &mut Context<'_>, value: Option<&Value<'_>>) -> 
         connections_per_client_max: table.count(context, &defaults::CONNECTIONS_PER_CLIENT_MAX),
         handshakes_per_client_per_minute: table.count(context, &defaults::HANDSHAKES_PER_CLIENT_PER_MINUTE),
     };
+    let addresses = addresses(context, &mut table);
     table.finish(context);
-    config
+    (config, addresses)
 }
 
 /// Reads `[log]`; a table that is not there is one that is empty.

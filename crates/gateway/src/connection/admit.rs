@@ -14,10 +14,12 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{timeout, timeout_at};
 
+use super::announce::{Announced, announce};
 use super::ending::{Ending, millis};
 use super::relay::{Application, Outcome, Relay, Unauthenticated};
 use super::secure::{Secured, secure};
 use super::{Door, Gate, NoRoom, Phase, Record, Route, WayIn};
+use crate::address::forwarded;
 use crate::auth::certificate::{self, CertificateError};
 use crate::auth::credential::{self, Credential, Fault, Shown};
 use crate::auth::{Authenticator, CredentialSource, TokenError};
@@ -45,10 +47,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let WayIn { door, socket, pulse, no_room } = way_in;
-    if let Some(no_room) = no_room {
-        return Err(turn_away(gate, &door, socket, no_room).await);
-    }
-    let Secured { wire: mut socket, peer, since } = secure(gate, &door, socket, record).await?;
+    let Secured { wire: mut socket, mut peer, since } = enter(gate, &door, socket, no_room, record).await?;
     let head = match read_head(gate, &door, &mut socket, since).await {
         Ok(head) => head,
         Err(HeadError::Refused(refused)) => return Err(refuse(socket, refused).await),
@@ -59,7 +58,7 @@ where
         }
     };
     let Accepted { route, answer, compression, standing } =
-        match judge(gate, &door, &head, &peer, record, &pulse) {
+        match judge(gate, &door, &head, &mut peer, record, &pulse) {
             Ok(accepted) => accepted,
             Err(refused) => return Err(refuse(socket, refused).await),
         };
@@ -93,6 +92,29 @@ where
     }
 }
 
+/// What comes before the request: whether there is room, who the client is, and TLS.
+async fn enter<S: AsyncRead + AsyncWrite + Unpin>(
+    gate: &Gate,
+    door: &Door,
+    mut socket: S,
+    no_room: Option<NoRoom>,
+    record: &mut Record,
+) -> Result<Secured<S>, Ending> {
+    if let Some(no_room) = no_room {
+        return Err(turn_away(gate, door, socket, no_room).await);
+    }
+    let Announced { is_encrypted, since } = announce(gate, door, &mut socket, record).await?;
+    // Who is named in a header of the request is asked about there.
+    if !gate.addresses.reads_header_of(record.client)
+        && let Err(no_room) = record.admit(gate)
+    {
+        return Err(turn_away(gate, door, socket, no_room).await);
+    }
+    let mut secured = secure(gate, door, socket, since).await?;
+    secured.peer.is_encrypted = is_encrypted.unwrap_or(secured.peer.is_encrypted);
+    Ok(secured)
+}
+
 /// A request that gets its `101`.
 struct Accepted {
     route: Arc<Route>,
@@ -116,11 +138,13 @@ fn judge(
     gate: &Arc<Gate>,
     door: &Door,
     head: &Head,
-    peer: &Peer,
+    peer: &mut Peer,
     record: &mut Record,
     pulse: &Arc<Pulse>,
 ) -> Result<Accepted, Refused> {
     let request = head.request()?;
+    introduce(gate, &request, peer, record)?;
+    let peer = &*peer;
     check_host(&request, peer)?;
     let entrance = door.entrances.find(&request)?;
     let route = &entrance.route;
@@ -136,6 +160,27 @@ fn judge(
     let (compression, agreed) = negotiate_compression(gate, route, &request.extensions);
     let answer = switching_protocols(&request, agreed.as_deref())?;
     Ok(Accepted { route: Arc::clone(route), answer, compression, standing })
+}
+
+/// Who the client is, where a trusted proxy says so in the request; it is admitted, or not, as if it had connected itself.
+fn introduce(
+    gate: &Gate,
+    request: &Request<'_>,
+    peer: &mut Peer,
+    record: &mut Record,
+) -> Result<(), Refused> {
+    if !gate.addresses.reads_header_of(record.client) {
+        return Ok(());
+    }
+    let origin = forwarded::origin(&gate.addresses, |name| request.header(name))
+        .map_err(|fault| Refused::detailed(Reason::ForwardedInvalid, &fault))?;
+    if let Some(origin) = origin {
+        record.is_from(origin.client);
+        peer.is_encrypted = origin.is_encrypted.unwrap_or(peer.is_encrypted);
+    }
+    record
+        .admit(gate)
+        .map_err(|NoRoom { reason, limit }| Refused { limit: Some(limit), ..Refused::because(reason) })
 }
 
 /// Who speaks, as far as the request says.
@@ -383,6 +428,7 @@ fn opened(gate: &Gate, record: &Record, route: &Route) {
     gate.observer.connection_opened(&Opened {
         connection: record.connection,
         client: record.client,
+        via: record.via,
         route: &route.name,
         session: record.session().map(|session| session.id()),
         handshake_duration: gate.facilities.clock.now().saturating_duration_since(record.accepted_at),

@@ -19,6 +19,8 @@ pub(super) struct Record {
     connection: String,
     client: String,
     #[serde(skip_serializing_if = "Option::is_none")]
+    via: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     route: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     subject: Option<String>,
@@ -64,6 +66,7 @@ impl Record {
             message,
             connection: ended.connection.to_string(),
             client: ended.client.to_string(),
+            via: ended.via.map(|via| via.to_string()),
             route: ended.route.map(|route| encoded(&route)),
             subject: ended.subject.map(|subject| encoded(&subject)),
             session: ended.session.map(|session| session.to_string()),
@@ -99,6 +102,7 @@ impl Record {
                     tracing::Level::$level,
                     connection = self.connection,
                     client = self.client,
+                    via = self.via.as_deref(),
                     route = self.route.as_deref(),
                     subject = self.subject.as_deref(),
                     session = self.session.as_deref(),
@@ -142,6 +146,7 @@ pub(super) fn emit_opened(opened: &Opened<'_>, suppressed: u64) {
         target: TARGET,
         connection = %opened.connection,
         client = %opened.client,
+        via = opened.via.map(tracing::field::display),
         route = %Encoded(&opened.route),
         session = opened.session.map(tracing::field::display),
         handshake_ms = millis(opened.handshake_duration),

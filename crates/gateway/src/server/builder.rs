@@ -14,6 +14,7 @@ use tokio::sync::{Semaphore, watch};
 use super::route::{self, Prepared, Route};
 use super::start::{BindError, StartError};
 use super::{Bound, Server, certificates};
+use crate::address;
 use crate::admin;
 use crate::chance::Chance;
 use crate::clock::Clock;
@@ -35,6 +36,7 @@ pub struct Builder {
     routes: Vec<Route>,
     drain_timeout: Duration,
     firewall: firewall::Config,
+    addresses: address::Config,
     error_file: Option<ErrorFile>,
     admin: Option<admin::Config>,
     buffers_bytes_max: usize,
@@ -57,6 +59,7 @@ impl Default for Builder {
                 connections_per_client_max: Some(1000),
                 handshakes_per_client_per_minute: Some(3000),
             },
+            addresses: address::Config::default(),
             error_file: None,
             admin: None,
             buffers_bytes_max: 256 * 1024 * 1024,
@@ -80,6 +83,7 @@ impl Builder {
             routes,
             auth,
             firewall,
+            addresses,
             log,
             admin,
             buffers_bytes_max,
@@ -92,6 +96,7 @@ impl Builder {
             routes: routes.into_iter().map(|route| Route::from_config(route, &auth)).collect(),
             drain_timeout: server.drain_timeout,
             firewall,
+            addresses,
             error_file: log.error_file,
             admin,
             buffers_bytes_max: usize::try_from(buffers_bytes_max).unwrap_or(usize::MAX),
@@ -133,6 +138,13 @@ impl Builder {
     #[must_use]
     pub fn firewall(mut self, config: firewall::Config) -> Self {
         self.firewall = config;
+        self
+    }
+
+    /// Takes the word of these proxies about who their clients are; by default of none.
+    #[must_use]
+    pub fn addresses(mut self, config: address::Config) -> Self {
+        self.addresses = config;
         self
     }
 
@@ -226,8 +238,9 @@ impl Builder {
         let facilities = self.facilities(&observer);
         let places = |count: usize| Semaphore::new(count.min(Semaphore::MAX_PERMITS));
         Ok(Server {
-            firewall: Arc::new(Firewall::new(&self.firewall, facilities.started_at)),
             gate: Arc::new(Gate {
+                firewall: Arc::new(Firewall::new(&self.firewall, facilities.started_at)),
+                addresses: self.addresses,
                 facilities,
                 observer,
                 chance,
@@ -277,19 +290,24 @@ impl Builder {
         observer: &Observer,
     ) -> Result<(Vec<Bound>, Vec<BindError>), StartError> {
         let (mut bound, mut skipped) = (Vec::new(), Vec::new());
-        for ListenerConfig { name, address, tls, tls_timeout, head_timeout, required } in
-            std::mem::take(&mut self.listeners)
-        {
-            let encryption = tls
-                .map(|tls| certificates::encryption(tls, tls_timeout, observer, &name, &self.clock))
+        for config in std::mem::take(&mut self.listeners) {
+            let ListenerConfig { name, address, required, .. } = config;
+            let encryption = config
+                .tls
+                .map(|tls| certificates::encryption(tls, config.tls_timeout, observer, &name, &self.clock))
                 .transpose()
                 .map_err(StartError::Tls)?;
             match listen(address) {
                 Ok(listener) => {
                     let address = listener.local_addr().unwrap_or(address);
                     let entrances = routes.iter().filter_map(|route| route.entrance_for(&name)).collect();
-                    let door =
-                        Arc::new(Door { encryption, head_timeout, entrances: Entrances::new(entrances) });
+                    let door = Arc::new(Door {
+                        proxy_protocol: config.proxy_protocol,
+                        proxy_header_timeout: config.proxy_header_timeout,
+                        encryption,
+                        head_timeout: config.head_timeout,
+                        entrances: Entrances::new(entrances),
+                    });
                     bound.push(Bound { name, address, listener, door });
                 }
                 Err(source) => {
@@ -310,8 +328,16 @@ impl Builder {
 
 /// A listener that is set as by default.
 fn listener_at(address: SocketAddr, tls: Option<tls::Config>) -> ListenerConfig {
-    let (tls_timeout, head_timeout) = (Duration::from_secs(5), Duration::from_secs(5));
-    ListenerConfig { name: address.to_string(), address, tls, tls_timeout, head_timeout, required: true }
+    ListenerConfig {
+        name: address.to_string(),
+        address,
+        tls,
+        tls_timeout: Duration::from_secs(5),
+        head_timeout: Duration::from_secs(5),
+        proxy_protocol: None,
+        proxy_header_timeout: Duration::from_secs(3),
+        required: true,
+    }
 }
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
