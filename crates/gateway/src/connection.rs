@@ -197,14 +197,17 @@ struct WayIn<S> {
 struct Record {
     connection: ConnectionId,
     client: ClientAddr,
-    /// The proxy that speaks for the client, if one does.
-    via: Option<ClientAddr>,
+    /// The proxy that speaks for the client, if one does; in a box, so that others do not pay for it.
+    via: Option<Box<ClientAddr>>,
+    /// Whether it has one of the gate's places.
+    has_place: bool,
     /// The client's share of the firewall's limits.
     admission: Option<Admission>,
     accepted_at: Instant,
     route: Option<Arc<Route>>,
     identity: Option<Box<Identity>>,
     phase: Phase,
+    is_concluded: bool,
 }
 
 impl Record {
@@ -213,18 +216,20 @@ impl Record {
             connection: ConnectionId::new(gate.chance.bits()),
             client,
             via: None,
+            has_place: false,
             admission: None,
             accepted_at,
             route: None,
             identity: None,
             phase: Phase::Handshake,
+            is_concluded: false,
         }
     }
 
     /// Who was taken for the client speaks for this one.
     fn is_from(&mut self, client: ClientAddr) {
         // The proxy that connected is the one that operators look for; those before it are in its log.
-        self.via.get_or_insert(self.client);
+        self.via.get_or_insert(Box::new(self.client));
         self.client = client;
     }
 
@@ -256,8 +261,8 @@ where
         Err(no_room) => (false, None, Some(no_room)),
     };
     let pulse = Arc::new(Pulse::default());
-    let record = Record { admission, ..Record::new(&gate, client, accepted_at) };
-    let mut life = Life::begin(gate, &pulse, record, has_place);
+    let record = Record { has_place, admission, ..Record::new(&gate, client, accepted_at) };
+    let mut life = Life::begin(gate, &pulse, record);
     let way_in = Box::new(WayIn { door, socket, pulse, no_room });
     async move {
         let Life { gate, record, .. } = &mut life;
@@ -285,29 +290,26 @@ struct Life {
     record: Record,
     /// Its place among the live ones.
     place: usize,
-    /// Whether it has one of the gate's places.
-    has_place: bool,
-    is_concluded: bool,
 }
 
 impl Life {
-    fn begin(gate: Arc<Gate>, pulse: &Arc<Pulse>, record: Record, has_place: bool) -> Self {
+    fn begin(gate: Arc<Gate>, pulse: &Arc<Pulse>, record: Record) -> Self {
         let place = gate.live.enter(Arc::clone(pulse));
-        Self { gate, record, place, has_place, is_concluded: false }
+        Self { gate, record, place }
     }
 
     fn end(mut self, ending: &Ending) {
-        self.is_concluded = true;
+        self.record.is_concluded = true;
         conclude(&self.gate, &self.record, ending);
     }
 }
 
 impl Drop for Life {
     fn drop(&mut self) {
-        if !self.is_concluded {
+        if !self.record.is_concluded {
             conclude(&self.gate, &self.record, &Ending::cut());
         }
-        if self.has_place {
+        if self.record.has_place {
             self.gate.places.add_permits(1);
         }
         self.gate.live.leave(self.place);
@@ -346,7 +348,7 @@ fn conclude(gate: &Gate, record: &Record, ending: &Ending) {
     gate.observer.connection_ended(&Ended {
         connection: record.connection,
         client: record.client,
-        via: record.via,
+        via: record.via.as_deref().copied(),
         route: record.route.as_ref().map(|route| &*route.name),
         subject: record.principal().map(|principal| &*principal.subject),
         session: record.session().map(|session| session.id()),

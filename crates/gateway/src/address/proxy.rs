@@ -266,7 +266,7 @@ fn client(source: SocketAddr, destination: SocketAddr, is_encrypted: Option<bool
     Ok(Origin::Client { source, destination, is_encrypted })
 }
 
-/// CRC32c (RFC 9260 §A) of `header`, with zeros in place of the four bytes from `at` on. A header is too short for a table
+/// The `CRC32c` (RFC 9260 §A) of `header`, with zeros in place of the four bytes from `at` on. A header is too short for a table
 /// to be worth it.
 fn checksum(header: &[u8], at: usize) -> u32 {
     let bytes =

@@ -428,7 +428,7 @@ fn opened(gate: &Gate, record: &Record, route: &Route) {
     gate.observer.connection_opened(&Opened {
         connection: record.connection,
         client: record.client,
-        via: record.via,
+        via: record.via.as_deref().copied(),
         route: &route.name,
         session: record.session().map(|session| session.id()),
         handshake_duration: gate.facilities.clock.now().saturating_duration_since(record.accepted_at),
