@@ -4,10 +4,10 @@
 //! behind it decides, or nothing does; one line or several are the same; who is found is somebody; what was read, written
 //! again, is read the same.
 
-use drawgate::address::Network;
 use drawgate::address::forwarded::{
     Element, Fault, Origin, elements, forwarded, x_forwarded_for, x_forwarded_proto,
 };
+use drawgate::network::Network;
 use drawgate::principal::ClientAddr;
 
 use crate::Seed;

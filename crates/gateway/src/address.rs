@@ -5,12 +5,11 @@
 //! the TLS handshake and after the request head; what it finds is the [`ClientAddr`] that limits count by and records show.
 
 pub mod forwarded;
-pub mod network;
 pub mod proxy;
 
+use crate::network::Network;
 use crate::principal::ClientAddr;
 
-pub use network::{Network, NetworkError};
 pub use proxy::ProxyProtocol;
 
 /// What `[firewall]` says of proxies.

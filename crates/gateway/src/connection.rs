@@ -81,11 +81,10 @@ pub(crate) struct Gate {
     pub(crate) facilities: Arc<Facilities>,
     pub(crate) observer: Observer,
     pub(crate) chance: Chance,
-    pub(crate) live: Live,
-    /// Who is let in.
-    pub(crate) firewall: Arc<Firewall>,
+    pub(crate) firewall: Firewall,
     /// Whose word about clients counts.
     pub(crate) addresses: address::Config,
+    pub(crate) live: Live,
     /// Places for connections that are let in.
     pub(crate) places: Arc<Semaphore>,
     /// How many there are.

@@ -9,11 +9,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The modules from the ground up, a floor a line; each may use what stands before it in this list.
-const MODULES: [&str; 25] = [
+const MODULES: [&str; 26] = [
     // Words that all others use.
     "clock",
     "chance",
     "secret",
+    "network",
     "principal",
     "limits",
     "reason",

@@ -339,7 +339,7 @@ mod tests {
     use super::*;
 
     fn trusts(address: ClientAddr) -> bool {
-        "10.0.0.0/8".parse::<super::super::Network>().unwrap().contains(address.ip())
+        "10.0.0.0/8".parse::<crate::network::Network>().unwrap().contains(address.ip())
             || address.ip() == "2001:db8::10".parse::<IpAddr>().unwrap()
     }
 

@@ -9,7 +9,8 @@ use super::defaults;
 use super::listeners::ListenerDraft;
 use super::problem::ProblemKind;
 use super::read::{Context, Place, Table, Value};
-use crate::address::{ClientAddressHeader, Config, Network, NetworkError, ProxyProtocol};
+use crate::address::{ClientAddressHeader, Config, ProxyProtocol};
+use crate::network::{Network, NetworkError};
 
 /// What `[firewall]` says of proxies, and where.
 #[derive(Default)]
@@ -84,7 +85,7 @@ pub(super) fn check(context: &mut Context<'_>, draft: &AddressesDraft, listeners
              proxy_protocol in the listener that they connect to; or leave this out";
         context.report_unseen(place, ProblemKind::Unused, wrong, advice);
     }
-    for network in trusted.iter().filter(|network| network.is_everybody()) {
+    for network in trusted.iter().filter(|network| network.prefix_bits() == 0) {
         context.warnings.push(format!(
             "firewall.trusted_proxies: {network} trusts everybody; whoever connects can say to be any client"
         ));
@@ -112,17 +113,18 @@ fn network(context: &mut Context<'_>, value: &Value<'_>) -> Option<Network> {
         Err(error) => error,
     };
     let advice = match error {
-        NetworkError::NoAddress | NetworkError::PrefixInvalid { .. } => {
-            "write a network such as \"10.0.0.0/8\" or \"2001:db8::/32\"".to_owned()
+        NetworkError::NoAddress => {
+            "write four decimal numbers without leading zeros, or an IPv6 address; names are not resolved"
+                .to_owned()
         }
-        NetworkError::NoPrefix { address } => {
-            let bits = if address.is_ipv4() { 32 } else { 128 };
-            format!("write \"{address}/{bits}\" for this address alone")
+        NetworkError::PrefixMalformed => "write / and a number of bits, such as 192.0.2.0/24".to_owned(),
+        NetworkError::PrefixTooLong { bits_max } => format!("write / and at most {bits_max}"),
+        NetworkError::PartlyMapped => {
+            "write \"::/0\" for all of IPv6, or networks that hold none of ::ffff:0:0/96".to_owned()
         }
-        NetworkError::HostBits { network } => {
-            format!("write \"{network}\", if that network is meant, or a longer prefix")
+        NetworkError::HostBitsSet { network } => {
+            format!("write \"{network}\" for the whole network, or leave the prefix out for one address")
         }
-        NetworkError::PartlyMapped => "write the networks of IPv4 and of IPv6 apart".to_owned(),
     };
     value.not_allowed(context, &error.to_string(), &advice);
     None

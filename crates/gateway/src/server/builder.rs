@@ -239,7 +239,7 @@ impl Builder {
         let places = |count: usize| Semaphore::new(count.min(Semaphore::MAX_PERMITS));
         Ok(Server {
             gate: Arc::new(Gate {
-                firewall: Arc::new(Firewall::new(&self.firewall, facilities.started_at)),
+                firewall: Firewall::new(&self.firewall, facilities.started_at),
                 addresses: self.addresses,
                 facilities,
                 observer,

@@ -420,15 +420,14 @@ async fn h12_behind_a_proxy_the_same_origin_has_the_scheme_that_the_proxy_saw() 
 #[tokio::test]
 async fn r24_only_networks_that_have_one_reading_are_taken() {
     for (network, advice) in [
-        ("10.0.0.0", "write \"10.0.0.0/32\" for this address alone"),
-        ("10.0.0.1/8", "write \"10.0.0.0/8\", if that network is meant"),
-        ("010.0.0.0/8", "write a network such as"),
-        ("10/8", "write a network such as"),
-        ("10.0.0.0/08", "write a network such as"),
-        ("10.0.0.0/33", "write a network such as"),
-        ("10.0.0.0/255.0.0.0", "write a network such as"),
-        ("::/16", "write the networks of IPv4 and of IPv6 apart"),
-        ("proxy.example/32", "write a network such as"),
+        ("10.0.0.1/8", "write \"10.0.0.0/8\" for the whole network"),
+        ("010.0.0.0/8", "without leading zeros"),
+        ("10/8", "write four decimal numbers"),
+        ("10.0.0.0/08", "write / and a number of bits"),
+        ("10.0.0.0/33", "at most 32"),
+        ("10.0.0.0/255.0.0.0", "write / and a number of bits"),
+        ("::/16", "networks that hold none of ::ffff:0:0/96"),
+        ("proxy.example/32", "names are not resolved"),
     ] {
         let toml = behind("forwarded", "").replace("10.0.0.0/8", network);
         let problems = Config::from_toml(&toml, Path::new("."), &|_| None).unwrap_err();
