@@ -5,7 +5,7 @@
 //! again, is read the same.
 
 use drawgate::address::forwarded::{
-    Element, Fault, Origin, elements, forwarded, x_forwarded_for, x_forwarded_proto,
+    Element, Fault, Named, elements, forwarded, x_forwarded_for, x_forwarded_proto,
 };
 use drawgate::network::Network;
 use drawgate::principal::ClientAddr;
@@ -31,7 +31,7 @@ pub fn run(data: &[u8]) {
 
 fn check_forwarded(lines: &[&[u8]]) {
     let found = forwarded(lines, trusts);
-    if let Ok(Origin { client, is_encrypted: _ }) = found {
+    if let Ok(Named { client, is_encrypted: _ }) = found {
         assert!(!client.ip().is_unspecified());
         assert_eq!(forwarded(&[&lines.join(&b", "[..])], trusts), found, "one line is the same");
     }
@@ -39,7 +39,7 @@ fn check_forwarded(lines: &[&[u8]]) {
     let with_line = forwarded(&[lines, &[added]].concat(), trusts);
     let in_line = forwarded(&[&[lines, &[added]].concat().join(&b", "[..])], trusts);
     for decided in [with_line, in_line] {
-        let is_the_proxys = decided == Ok(Origin { client: client(), is_encrypted: None });
+        let is_the_proxys = decided == Ok(Named { client: client(), is_encrypted: None });
         assert!(is_the_proxys || decided == Err(Fault::Malformed { header: "Forwarded" }), "{decided:?}");
     }
     for elements in lines.iter().filter_map(|line| elements(line)) {

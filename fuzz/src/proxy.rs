@@ -7,7 +7,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use drawgate::address::ProxyProtocol;
-use drawgate::address::proxy::{BLOCK_BYTES_MAX, Header, LINE_BYTES_MAX, Origin, Parsed, parse};
+use drawgate::address::proxy::{BLOCK_BYTES_MAX, Behalf, Header, LINE_BYTES_MAX, Parsed, parse};
 
 use crate::Seed;
 
@@ -17,11 +17,11 @@ pub fn run(data: &[u8]) {
     let taken = [ProxyProtocol::Any, ProxyProtocol::V1, ProxyProtocol::V2][usize::from(taken % 3)];
     let verdict = parse(bytes, taken);
     let consumed = match verdict {
-        Ok(Parsed::Whole(Header { consumed, origin })) => {
+        Ok(Parsed::Whole(Header { consumed, behalf })) => {
             assert!(consumed <= bytes.len() && consumed <= BLOCK_BYTES_MAX);
             assert!(bytes[0] == b'\r' || consumed <= LINE_BYTES_MAX);
             assert_eq!(parse(&bytes[..consumed], taken), verdict, "what follows changes nothing");
-            written_again(origin);
+            written_again(behalf);
             consumed
         }
         Ok(Parsed::Incomplete { bytes_min }) => {
@@ -40,20 +40,20 @@ pub fn run(data: &[u8]) {
     }
 }
 
-/// Writes `origin` in both versions, as far as they can say it, and reads it back.
-fn written_again(origin: Origin) {
-    let Origin::Client { source, destination, is_encrypted } = origin else { return };
+/// Writes `behalf` in both versions, as far as they can say it, and reads it back.
+fn written_again(behalf: Behalf) {
+    let Behalf::Client { source, destination, is_encrypted } = behalf else { return };
     let client = ClientOf { source, destination };
     let extensions = match is_encrypted {
         Some(is_encrypted) => vec![0x20, 0, 5, u8::from(is_encrypted), 0, 0, 0, 0],
         None => Vec::new(),
     };
     let block = client.block(&extensions);
-    let expected = Header { consumed: block.len(), origin };
+    let expected = Header { consumed: block.len(), behalf };
     assert_eq!(parse(&block, ProxyProtocol::V2), Ok(Parsed::Whole(expected)));
     let line = client.line();
-    let origin = Origin::Client { source, destination, is_encrypted: None };
-    let expected = Header { consumed: line.len(), origin };
+    let behalf = Behalf::Client { source, destination, is_encrypted: None };
+    let expected = Header { consumed: line.len(), behalf };
     assert_eq!(parse(line.as_bytes(), ProxyProtocol::V1), Ok(Parsed::Whole(expected)), "{line}");
 }
 

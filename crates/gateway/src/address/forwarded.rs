@@ -15,7 +15,7 @@ use crate::principal::ClientAddr;
 
 /// What trusted proxies say of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Origin {
+pub struct Named {
     /// The client.
     pub client: ClientAddr,
     /// Whether it speaks TLS with the first trusted proxy; `None` where nobody says.
@@ -58,7 +58,7 @@ pub enum Fault {
 ///
 /// # Errors
 /// Why it cannot be known. Such a request is to be refused.
-pub fn origin<'h, I>(config: &Config, values: impl Fn(&'static str) -> I) -> Result<Option<Origin>, Fault>
+pub fn named<'h, I>(config: &Config, values: impl Fn(&'static str) -> I) -> Result<Option<Named>, Fault>
 where
     I: IntoIterator<Item = &'h [u8]>,
 {
@@ -70,7 +70,7 @@ where
         ClientAddressHeader::XForwardedFor => {
             let client = x_forwarded_for(&lines(X_FORWARDED_FOR), trusts)?;
             let is_encrypted = x_forwarded_proto(&lines(X_FORWARDED_PROTO))?;
-            Ok(Some(Origin { client, is_encrypted }))
+            Ok(Some(Named { client, is_encrypted }))
         }
     }
 }
@@ -79,7 +79,7 @@ where
 ///
 /// # Errors
 /// Why it cannot be known.
-pub fn forwarded(lines: &[&[u8]], trusts: impl Fn(ClientAddr) -> bool) -> Result<Origin, Fault> {
+pub fn forwarded(lines: &[&[u8]], trusts: impl Fn(ClientAddr) -> bool) -> Result<Named, Fault> {
     // A quote that a client leaves open must not swallow what the proxy adds: all of it is held to the grammar.
     let mut elements = Vec::new();
     for line in lines {
@@ -94,7 +94,7 @@ pub fn forwarded(lines: &[&[u8]], trusts: impl Fn(ClientAddr) -> bool) -> Result
         walk(elements.into_iter().rev(), address, trusts)?.ok_or(Fault::Missing { header: FORWARDED })?;
     // The proxy that saw the client saw its scheme.
     let is_encrypted = element.scheme.map(|scheme| is_encrypting(&scheme)).transpose()?;
-    Ok(Origin { client, is_encrypted })
+    Ok(Named { client, is_encrypted })
 }
 
 /// The client in the lines of `X-Forwarded-For`.
@@ -345,7 +345,7 @@ mod tests {
 
     fn by_forwarded(lines: &[&str]) -> Result<(String, Option<bool>), Fault> {
         let lines: Vec<&[u8]> = lines.iter().map(|line| line.as_bytes()).collect();
-        let Origin { client, is_encrypted } = forwarded(&lines, trusts)?;
+        let Named { client, is_encrypted } = forwarded(&lines, trusts)?;
         Ok((client.to_string(), is_encrypted))
     }
 
@@ -537,7 +537,7 @@ mod tests {
         };
         let of = |client_address_header| {
             let config = Config { client_address_header, ..Config::default() };
-            origin(&config, values).unwrap().map(|origin| (origin.client.to_string(), origin.is_encrypted))
+            named(&config, values).unwrap().map(|named| (named.client.to_string(), named.is_encrypted))
         };
         assert_eq!(of(ClientAddressHeader::None), None);
         assert_eq!(of(ClientAddressHeader::Forwarded), Some(("203.0.113.1".into(), Some(false))));

@@ -35,12 +35,12 @@ pub struct Header {
     /// How many bytes it has.
     pub consumed: usize,
     /// For whom it speaks.
-    pub origin: Origin,
+    pub behalf: Behalf,
 }
 
 /// For whom a header speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
+pub enum Behalf {
     /// For the proxy itself, which looks after us (`LOCAL`, version 2 only).
     Local,
     /// For a client, which came over TCP.
@@ -122,8 +122,8 @@ fn line(bytes: &[u8]) -> Result<Parsed, Fault> {
         return Err(Fault::LineMalformed);
     }
     let text = std::str::from_utf8(text).map_err(|_| Fault::LineMalformed)?;
-    let origin = line_origin(text.strip_prefix("PROXY ").ok_or(Fault::LineMalformed)?)?;
-    Ok(Parsed::Whole(Header { consumed: end + 1, origin }))
+    let behalf = line_behalf(text.strip_prefix("PROXY ").ok_or(Fault::LineMalformed)?)?;
+    Ok(Parsed::Whole(Header { consumed: end + 1, behalf }))
 }
 
 fn is_line_text(byte: u8) -> bool {
@@ -143,7 +143,7 @@ fn line_bytes_left(begin: &[u8]) -> usize {
     least.saturating_sub(begin.len()).max(line_end_left)
 }
 
-fn line_origin(text: &str) -> Result<Origin, Fault> {
+fn line_behalf(text: &str) -> Result<Behalf, Fault> {
     // §2.1: whatever follows `UNKNOWN` says nothing.
     if text == "UNKNOWN" || text.starts_with("UNKNOWN ") {
         return Err(Fault::SourceUnknown);
@@ -199,11 +199,11 @@ fn block(bytes: &[u8]) -> Result<Parsed, Fault> {
     };
     let body = &header[BLOCK_BYTES_MIN..];
     // §2.2: what a LOCAL carries is skipped, its family included.
-    let origin = if is_local { Origin::Local } else { block_origin(header, family, body)? };
-    Ok(Parsed::Whole(Header { consumed, origin }))
+    let behalf = if is_local { Behalf::Local } else { block_behalf(header, family, body)? };
+    Ok(Parsed::Whole(Header { consumed, behalf }))
 }
 
-fn block_origin(header: &[u8], family: u8, body: &[u8]) -> Result<Origin, Fault> {
+fn block_behalf(header: &[u8], family: u8, body: &[u8]) -> Result<Behalf, Fault> {
     let (source, destination, extensions) = match family {
         0x11 => {
             let (addresses, rest) = body.split_first_chunk::<12>().ok_or(Fault::LengthMalformed)?;
@@ -259,11 +259,11 @@ fn extensions_encrypted(header: &[u8], mut extensions: &[u8]) -> Result<Option<b
 }
 
 /// The unspecified address is nobody's: no limit could count it.
-fn client(source: SocketAddr, destination: SocketAddr, is_encrypted: Option<bool>) -> Result<Origin, Fault> {
+fn client(source: SocketAddr, destination: SocketAddr, is_encrypted: Option<bool>) -> Result<Behalf, Fault> {
     if source.ip().to_canonical().is_unspecified() {
         return Err(Fault::SourceUnknown);
     }
-    Ok(Origin::Client { source, destination, is_encrypted })
+    Ok(Behalf::Client { source, destination, is_encrypted })
 }
 
 /// The `CRC32c` (RFC 9260 §A) of `header`, with zeros in place of the four bytes from `at` on. A header is too short for a table
@@ -320,8 +320,8 @@ mod tests {
         parse(bytes, ProxyProtocol::Any).unwrap_err()
     }
 
-    fn client_of(source: &str, destination: &str, is_encrypted: Option<bool>) -> Origin {
-        Origin::Client {
+    fn client_of(source: &str, destination: &str, is_encrypted: Option<bool>) -> Behalf {
+        Behalf::Client {
             source: source.parse().unwrap(),
             destination: destination.parse().unwrap(),
             is_encrypted,
@@ -333,13 +333,13 @@ mod tests {
         let line = b"PROXY TCP4 192.168.0.1 192.168.0.11 56324 443\r\nGET / HTTP/1.1\r\n";
         assert_eq!(
             whole(line),
-            Header { consumed: 47, origin: client_of("192.168.0.1:56324", "192.168.0.11:443", None) }
+            Header { consumed: 47, behalf: client_of("192.168.0.1:56324", "192.168.0.11:443", None) }
         );
         let longest = b"PROXY TCP6 ffff:f123:ffff:ffff:ffff:ffff:ffff:ffff ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff 65535 \
             65535\r\n";
         let header = whole(longest);
         assert_eq!(header.consumed, longest.len());
-        let Origin::Client { source, .. } = header.origin else { panic!("{header:?}") };
+        let Behalf::Client { source, .. } = header.behalf else { panic!("{header:?}") };
         assert_eq!(source, "[ffff:f123:ffff:ffff:ffff:ffff:ffff:ffff]:65535".parse().unwrap());
     }
 
@@ -393,13 +393,13 @@ mod tests {
         bytes.extend(b"\x16\x03\x01");
         assert_eq!(
             whole(&bytes),
-            Header { consumed: 28, origin: client_of("203.0.113.5:54321", "192.0.2.1:443", None) }
+            Header { consumed: 28, behalf: client_of("203.0.113.5:54321", "192.0.2.1:443", None) }
         );
         let mut body = [0; 36];
         (body[0], body[15], body[31], body[33], body[35]) = (0x20, 7, 9, 1, 2);
         assert_eq!(
             whole(&block_of(0x21, 0x21, &body)),
-            Header { consumed: 52, origin: client_of("[2000::7]:1", "[::9]:2", None) }
+            Header { consumed: 52, behalf: client_of("[2000::7]:1", "[::9]:2", None) }
         );
     }
 
@@ -409,7 +409,7 @@ mod tests {
             [(0x00, &b""[..]), (0x11, &V4), (0x31, &[0; 216]), (0x00, b"\x04\x00\xFF"), (0xFF, b"x")]
         {
             let bytes = block_of(0x20, family, body);
-            assert_eq!(whole(&bytes), Header { consumed: bytes.len(), origin: Origin::Local });
+            assert_eq!(whole(&bytes), Header { consumed: bytes.len(), behalf: Behalf::Local });
         }
     }
 
@@ -456,9 +456,9 @@ mod tests {
         ] {
             assert_eq!(fault(&v4_with(extensions)), Fault::LengthMalformed, "{extensions:?}");
         }
-        let encrypted = |extensions: &[u8]| match whole(&v4_with(extensions)).origin {
-            Origin::Client { is_encrypted, .. } => is_encrypted,
-            Origin::Local => panic!(),
+        let encrypted = |extensions: &[u8]| match whole(&v4_with(extensions)).behalf {
+            Behalf::Client { is_encrypted, .. } => is_encrypted,
+            Behalf::Local => panic!(),
         };
         assert_eq!(encrypted(alpn), None);
         assert_eq!(encrypted(b"\x20\x00\x05\x01\0\0\0\0"), Some(true));

@@ -172,11 +172,11 @@ fn introduce(
     if !gate.addresses.reads_header_of(record.client) {
         return Ok(());
     }
-    let origin = forwarded::origin(&gate.addresses, |name| request.header(name))
+    let named = forwarded::named(&gate.addresses, |name| request.header(name))
         .map_err(|fault| Refused::detailed(Reason::ForwardedInvalid, &fault))?;
-    if let Some(origin) = origin {
-        record.is_from(origin.client);
-        peer.is_encrypted = origin.is_encrypted.unwrap_or(peer.is_encrypted);
+    if let Some(named) = named {
+        record.is_from(named.client);
+        peer.is_encrypted = named.is_encrypted.unwrap_or(peer.is_encrypted);
     }
     record
         .admit(gate)

@@ -10,7 +10,7 @@ use super::admit::DEADLINE_MAX;
 use super::ending::millis;
 use super::{Door, Ending, Gate, Record};
 use crate::address::ProxyProtocol;
-use crate::address::proxy::{self, Header, Origin, Parsed};
+use crate::address::proxy::{self, Behalf, Header, Parsed};
 use crate::clock::Instant;
 use crate::principal::{ClientAddr, PeerAddr};
 use crate::reason::Reason;
@@ -53,9 +53,9 @@ pub(super) async fn announce<S: AsyncRead + Unpin>(
             ..Ending::by_gate(Reason::ProxyHeaderTimeout)
         });
     };
-    match header?.origin {
-        Origin::Local => Ok(Announced { is_encrypted: None, since }),
-        Origin::Client { source, destination: _, is_encrypted } => {
+    match header?.behalf {
+        Behalf::Local => Ok(Announced { is_encrypted: None, since }),
+        Behalf::Client { source, destination: _, is_encrypted } => {
             record.is_from(ClientAddr::from(PeerAddr(source)));
             Ok(Announced { is_encrypted, since })
         }

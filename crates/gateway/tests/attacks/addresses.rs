@@ -282,6 +282,7 @@ async fn r04_the_rightmost_hop_that_is_not_trusted_is_the_client() {
         ),
         ("x_forwarded_for", "X-Forwarded-For: '\"<b>, 203.0.113.7\r\n", "203.0.113.7"),
         ("x_forwarded_for", "X-Forwarded-For: ::ffff:203.0.113.7\r\n", "203.0.113.7"),
+        ("x_forwarded_for", "X-Forwarded-For: 203.0.113.7\r\nConnection: X-Forwarded-For\r\n", "203.0.113.7"),
         (
             "forwarded",
             "Forwarded: for=198.51.100.1, for=\"[2001:db8::1]:4711\";proto=https\r\n",
