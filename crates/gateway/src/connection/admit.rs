@@ -142,9 +142,9 @@ fn judge(
     record: &mut Record,
     pulse: &Arc<Pulse>,
 ) -> Result<Accepted, Refused> {
-    let request = head.request()?;
-    introduce(gate, &request, peer, record)?;
+    introduce(gate, head, peer, record).map_err(|refused| head.refused(refused))?;
     let peer = &*peer;
+    let request = head.request()?;
     check_host(&request, peer)?;
     let entrance = door.entrances.find(&request)?;
     let route = &entrance.route;
@@ -162,17 +162,17 @@ fn judge(
     Ok(Accepted { route: Arc::clone(route), answer, compression, standing })
 }
 
-/// Who the client is, where a trusted proxy says so in the request; it is admitted, or not, as if it had connected itself.
-fn introduce(
-    gate: &Gate,
-    request: &Request<'_>,
-    peer: &mut Peer,
-    record: &mut Record,
-) -> Result<(), Refused> {
+/// Who the client is, where a trusted proxy says so in the head; it is admitted, or not, as if it had connected itself. Before
+/// the request is judged, so that what is refused is counted and recorded as the client's too.
+fn introduce(gate: &Gate, head: &Head, peer: &mut Peer, record: &mut Record) -> Result<(), Refused> {
     if !gate.addresses.reads_header_of(record.client) {
         return Ok(());
     }
-    let named = forwarded::named(&gate.addresses, |name| request.header(name))
+    let Some(headers) = head.headers() else { return Ok(()) };
+    let values = |name: &str| -> Vec<&[u8]> {
+        headers.iter().filter(|header| header.is(name)).map(|header| header.value).collect()
+    };
+    let named = forwarded::named(&gate.addresses, values)
         .map_err(|fault| Refused::detailed(Reason::ForwardedInvalid, &fault))?;
     if let Some(named) = named {
         record.is_from(named.client);

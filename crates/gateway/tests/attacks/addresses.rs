@@ -368,6 +368,37 @@ async fn r04_limits_count_the_client_in_the_header_and_not_the_proxy() {
 }
 
 #[tokio::test]
+async fn r04_requests_that_are_refused_are_counted_and_recorded_as_the_clients() {
+    // One at once.
+    let case = Case::start(&behind("x_forwarded_for", "handshakes_per_client_per_minute = 10")).await;
+    let asked = |client: &str| format!("GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: {client}\r\n\r\n");
+    for client in ["203.0.113.7", "203.0.113.8"] {
+        for reason in [Reason::UpgradeRequired, Reason::HandshakeRateExceeded] {
+            let mut raw = from_proxy(&case).await;
+            raw.send(asked(client).as_bytes()).await;
+            raw.expect_refusal(reason).await;
+        }
+    }
+    eventually(|| case.ends(Reason::HandshakeRateExceeded) == 2, || case.log_text()).await;
+    let records = case.records_of(Reason::UpgradeRequired);
+    assert_eq!(
+        (&records[0]["client"], &records[1]["client"]),
+        (&json!("203.0.113.7"), &json!("203.0.113.8"))
+    );
+    // What is no HTTP has no header that could be believed.
+    let mut raw = from_proxy(&case).await;
+    raw.send(b"GET / HTTP/1.1\nX-Forwarded-For: 203.0.113.9\n\n").await;
+    raw.expect_refusal(Reason::RequestMalformed).await;
+    assert_eq!(ended(&case, Reason::RequestMalformed).await["client"], "127.0.0.2");
+    // The answer to a HEAD has no body.
+    let mut raw = from_proxy(&case).await;
+    raw.send(b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    let head = raw.read_head().await;
+    assert!(head.starts_with("HTTP/1.1 400 "), "{head}");
+    raw.expect_end().await;
+}
+
+#[tokio::test]
 async fn r05_a_proxy_in_front_of_the_proxy_is_followed_only_if_it_is_trusted_too() {
     // The header of requests counts where the PROXY header names one that is trusted.
     let more = "client_address_header = \"x_forwarded_for\"";
