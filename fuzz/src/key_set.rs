@@ -61,6 +61,7 @@ fn check(set: KeySet, data: &[u8]) {
         first_message_timeout: Duration::from_secs(5),
         token_lifetime_max: None,
         leeway: Duration::ZERO,
+        failures_per_client_per_minute: None,
         sessions: session::Config::default(),
     };
     let authenticator = Authenticator::new(config).expect("a set with a key is enough");

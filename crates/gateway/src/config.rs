@@ -12,8 +12,9 @@ use std::path::Path;
 
 use toml::de::{DeTable, DeValue};
 
-use crate::{admin as admin_stage, auth as auth_stage, firewall, observe, state};
+use crate::{address, admin as admin_stage, auth as auth_stage, firewall, observe, state};
 
+mod addresses;
 mod admin;
 mod amount;
 mod auth;
@@ -53,6 +54,8 @@ pub struct Config {
     pub auth: BTreeMap<String, auth_stage::Config>,
     /// Who is admitted.
     pub firewall: firewall::Config,
+    /// Which proxies are trusted, and in which header they name their clients.
+    pub addresses: address::Config,
     /// What is recorded, and where.
     pub log: observe::Config,
     /// The admin listener, if there is one.
@@ -140,7 +143,7 @@ fn read_document(context: &mut Context<'_>, document: &DeTable<'_>) -> Option<Co
     let routes_value = root.required(context, "routes");
     let routes = routes_value.as_ref().map_or_else(Vec::new, |value| routes::routes(context, value));
     let authenticators = auth::authenticators(context, root.take("auth").as_ref());
-    let firewall = operations::firewall(context, root.take("firewall").as_ref());
+    let (firewall, proxies) = operations::firewall(context, root.take("firewall").as_ref());
     let log = operations::log(context, root.take("log").as_ref());
     let state = operations::state(context, root.take("state").as_ref());
     let admin = root.take("admin").and_then(|value| admin::admin(context, &value));
@@ -153,10 +156,11 @@ fn read_document(context: &mut Context<'_>, document: &DeTable<'_>) -> Option<Co
     check::references(context, &listeners, &authenticators, &routes, all_routes_read);
     check::duplicate_routes(context, &routes);
     check::cookies_from_anywhere(context, &authenticators, &routes);
-    check::duplicate_addresses(context, &addresses(&listeners, admin.as_ref()));
+    check::duplicate_addresses(context, &listened(&listeners, admin.as_ref()));
     check::certificates_unasked(context, &listeners, &authenticators, &routes);
     check::tickets_unissued(context, &authenticators, admin.as_ref().map(|(admin, _)| admin));
     check::exposure(context, &listeners);
+    addresses::check(context, &proxies, &listeners);
 
     Some(Config {
         server,
@@ -167,6 +171,7 @@ fn read_document(context: &mut Context<'_>, document: &DeTable<'_>) -> Option<Co
             .map(|(name, (_, config))| Some((name, config?)))
             .collect::<Option<_>>()?,
         firewall,
+        addresses: proxies.finish(),
         log,
         admin: admin.map(|(admin, _)| admin),
         state,
@@ -178,7 +183,7 @@ fn read_document(context: &mut Context<'_>, document: &DeTable<'_>) -> Option<Co
 }
 
 /// Every address that is listened on, in the order of the file, with the key of its table.
-fn addresses(
+fn listened(
     listeners: &[listeners::ListenerDraft],
     admin: Option<&(admin_stage::Config, Place)>,
 ) -> Vec<(String, SocketAddr, Place)> {

@@ -5,6 +5,7 @@
 //! Comes after the firewall; before and beside it stands the server, which accepts and drains.
 
 mod admit;
+mod announce;
 mod attempt;
 mod ending;
 mod identity;
@@ -27,6 +28,7 @@ use drawgate_protocol::handshake::Extension;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Semaphore, watch};
 
+use crate::address::{self, ProxyProtocol};
 use crate::auth::failures::Failures;
 use crate::auth::{Authenticator, KeySet};
 use crate::backend::Backend;
@@ -84,6 +86,8 @@ pub(crate) struct Gate {
     pub(crate) observer: Observer,
     pub(crate) chance: Chance,
     pub(crate) firewall: Firewall,
+    /// Whose word about clients counts.
+    pub(crate) addresses: address::Config,
     pub(crate) live: Live,
     /// Places for connections that are let in.
     pub(crate) places: Arc<Semaphore>,
@@ -163,6 +167,9 @@ pub(crate) struct Encryption {
 /// A listener's side of a connection.
 #[derive(Debug)]
 pub(crate) struct Door {
+    /// The PROXY header that each connection begins with.
+    pub(crate) proxy_protocol: Option<ProxyProtocol>,
+    pub(crate) proxy_header_timeout: Duration,
     /// `None` where the listener is plain.
     pub(crate) encryption: Option<Encryption>,
     pub(crate) head_timeout: Duration,
@@ -175,7 +182,8 @@ pub(crate) struct Arrival<S> {
     pub(crate) socket: S,
     pub(crate) client: ClientAddr,
     pub(crate) accepted_at: Instant,
-    pub(crate) admission: Result<Admission, NoRoom>,
+    /// `None` where a proxy has yet to say who the client is.
+    pub(crate) admission: Result<Option<Admission>, NoRoom>,
 }
 
 /// Why a socket is turned away before a byte is read, and at which limit, if it is one.
@@ -198,10 +206,17 @@ struct WayIn<S> {
 struct Record {
     connection: ConnectionId,
     client: ClientAddr,
+    /// The proxy that speaks for the client, if one does; in a box, so that others do not pay for it.
+    via: Option<Box<ClientAddr>>,
+    /// Whether it has one of the gate's places.
+    has_place: bool,
+    /// The client's share of the firewall's limits.
+    admission: Option<Admission>,
     accepted_at: Instant,
     route: Option<Arc<Route>>,
     identity: Option<Box<Identity>>,
     phase: Phase,
+    is_concluded: bool,
 }
 
 impl Record {
@@ -209,11 +224,32 @@ impl Record {
         Self {
             connection: ConnectionId::new(gate.chance.bits()),
             client,
+            via: None,
+            has_place: false,
+            admission: None,
             accepted_at,
             route: None,
             identity: None,
             phase: Phase::Handshake,
+            is_concluded: false,
         }
+    }
+
+    /// Who was taken for the client speaks for this one.
+    fn is_from(&mut self, client: ClientAddr) {
+        // The proxy that connected is the one that operators look for; those before it are in its log.
+        self.via.get_or_insert(Box::new(self.client));
+        self.client = client;
+    }
+
+    /// Asks the firewall, now that the client is known. Where it was asked at the accept, that was about the client.
+    fn admit(&mut self, gate: &Gate, pulse: &Pulse) -> Result<(), NoRoom> {
+        // Before it is asked about bans: one that comes in between finds the connection, and whose it is.
+        pulse.belongs_to(self.client.key());
+        if self.admission.is_none() {
+            self.admission = Some(gate.firewall.admit(self.client, gate.facilities.clock.now())?);
+        }
+        Ok(())
     }
 }
 
@@ -231,13 +267,13 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let Arrival { socket, client, accepted_at, admission } = arrival;
-    let (admission, no_room) = match admission {
-        Ok(admission) => (Some(admission), None),
-        Err(no_room) => (None, Some(no_room)),
+    let (has_place, admission, no_room) = match admission {
+        Ok(admission) => (true, admission, None),
+        Err(no_room) => (false, None, Some(no_room)),
     };
     let pulse = Arc::new(Pulse::default());
-    pulse.belongs_to(client.key());
-    let mut life = Life::begin(gate, &pulse, admission, client, accepted_at);
+    let record = Record { has_place, admission, ..Record::new(&gate, client, accepted_at) };
+    let mut life = Life::begin(gate, &pulse, record);
     let way_in = Box::new(WayIn { door, socket, pulse, no_room });
     async move {
         let Life { gate, record, .. } = &mut life;
@@ -264,36 +300,26 @@ struct Life {
     record: Record,
     /// Its place among the live ones.
     place: usize,
-    /// What it holds if it was let in, beside one of the gate's places.
-    admission: Option<Admission>,
-    is_concluded: bool,
 }
 
 impl Life {
-    fn begin(
-        gate: Arc<Gate>,
-        pulse: &Arc<Pulse>,
-        admission: Option<Admission>,
-        client: ClientAddr,
-        accepted_at: Instant,
-    ) -> Self {
-        let record = Record::new(&gate, client, accepted_at);
+    fn begin(gate: Arc<Gate>, pulse: &Arc<Pulse>, record: Record) -> Self {
         let place = gate.live.enter(Arc::clone(pulse));
-        Self { gate, record, place, admission, is_concluded: false }
+        Self { gate, record, place }
     }
 
     fn end(mut self, ending: &Ending) {
-        self.is_concluded = true;
+        self.record.is_concluded = true;
         conclude(&self.gate, &self.record, ending);
     }
 }
 
 impl Drop for Life {
     fn drop(&mut self) {
-        if !self.is_concluded {
+        if !self.record.is_concluded {
             conclude(&self.gate, &self.record, &Ending::cut());
         }
-        if self.admission.take().is_some() {
+        if self.record.has_place {
             self.gate.places.add_permits(1);
         }
         self.gate.live.leave(self.place);
@@ -332,6 +358,7 @@ fn conclude(gate: &Gate, record: &Record, ending: &Ending) {
     gate.observer.connection_ended(&Ended {
         connection: record.connection,
         client: record.client,
+        via: record.via.as_deref().copied(),
         route: record.route.as_ref().map(|route| &*route.name),
         subject: record.principal().map(|principal| &*principal.subject),
         session: record.session().map(|session| session.id()),

@@ -7,7 +7,7 @@
 //!
 //! 1. [`server`] binds, accepts and drains; [`config`] says how; [`admin`] shows health, metrics and sessions, and ends these
 //! 2. `connection` lives one connection, from the accept to its end, and concludes it
-//! 3. [`firewall`] admits the client, or not
+//! 3. [`address`] says who the client is, where trusted proxies stand in front; [`firewall`] admits it, or not
 //! 4. [`tls`] makes the handshake, where the listener encrypts; `upgrade` reads the request and finds the route
 //! 5. [`auth`] turns a credential into a [`Principal`](principal::Principal)
 //!    (`jwks` fetches the keys to verify with, where they lie elsewhere)
@@ -41,6 +41,7 @@
 //! # }
 //! ```
 
+pub mod address;
 pub mod admin;
 pub mod auth;
 pub mod backend;

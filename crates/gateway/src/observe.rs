@@ -208,6 +208,8 @@ pub struct Opened<'a> {
     pub connection: ConnectionId,
     /// Who it comes from.
     pub client: ClientAddr,
+    /// The proxy that connected for the client, if one did.
+    pub via: Option<ClientAddr>,
     /// The name of the route that took it.
     pub route: &'a str,
     /// The session that has begun, where the request had a credential.
@@ -223,6 +225,8 @@ pub struct Ended<'a> {
     pub connection: ConnectionId,
     /// Who it came from.
     pub client: ClientAddr,
+    /// The proxy that connected for the client, if one did.
+    pub via: Option<ClientAddr>,
     /// The name of the route that took it, where one had; after the `101` the one that it was opened with.
     pub route: Option<&'a str>,
     /// Who spoke on it, once that was known. Chosen by a peer: it is encoded before it is logged.

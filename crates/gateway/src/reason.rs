@@ -103,6 +103,30 @@ row::reasons! {
     ExtensionsInvalid "extensions_invalid" "Extensions Invalid" "the list of extensions is invalid or too long"
         http[400] close[] level Warn fault Client retry Never;
 
+    // Proxies: who the client is must be known before anything is made of what it says.
+
+    /// The listener has `proxy_protocol`, and the address that connected is not in `firewall.trusted_proxies`: whatever it
+    /// said of its client could be made up. Clients must go through the proxy; a proxy of your own belongs into the list.
+    ProxyUntrusted "proxy_untrusted" "Proxy Untrusted" "only trusted proxies may connect here"
+        http[] close[] level Warn fault Client retry Never;
+
+    /// A trusted proxy did not begin with a PROXY header of the version that the listener's `proxy_protocol` names, or with one
+    /// for something else than a TCP client (docs/client-addresses.md). The record's detail says what was wrong; most often
+    /// the proxy does not send the header at all.
+    ProxyHeaderInvalid "proxy_header_invalid" "PROXY Header Invalid" "the PROXY header is missing or not valid here"
+        http[] close[] level Error fault Operator retry Never;
+
+    /// The PROXY header was not complete within the listener's `proxy_header_timeout`, which runs from the accept. A proxy that
+    /// waits for the client before it sends the header, or something that only connects, looks like this.
+    ProxyHeaderTimeout "proxy_header_timeout" "PROXY Header Timeout" "the PROXY header did not arrive in time"
+        http[] close[] level Warn fault Operator retry AtOnce;
+
+    /// The request comes from a trusted proxy, and who the client is cannot be told from the header that
+    /// `firewall.client_address_header` names: it is not there, or the entry that decides is no address
+    /// (docs/client-addresses.md). The record's detail says which. Let the proxy set that header itself.
+    ForwardedInvalid "forwarded_invalid" "Forwarded Invalid" "the proxy does not say who the client is"
+        http[400] close[] level Warn fault Client retry Never;
+
     // TLS: refused before there is anything to answer in.
 
     /// The TLS handshake failed; the record's detail names the alert. Most often a client that does not trust the
@@ -428,7 +452,10 @@ mod tests {
     use super::*;
 
     /// Ends where nothing of ours is sent: nobody is there, or the code is the other side's.
-    const SILENT: [Reason; 10] = [
+    const SILENT: [Reason; 13] = [
+        Reason::ProxyUntrusted,
+        Reason::ProxyHeaderInvalid,
+        Reason::ProxyHeaderTimeout,
         Reason::TlsHandshakeFailed,
         Reason::TlsTimeout,
         Reason::TlsFull,

@@ -80,20 +80,22 @@ impl Entry {
     {
         let accepted_at = self.gate.facilities.clock.now();
         let client = ClientAddr::from(PeerAddr(peer));
-        let admission = self.admit(client, accepted_at);
+        // Where somebody else speaks for the client, it is not known yet whom to count.
+        let is_known = self.door.proxy_protocol.is_none() && !self.gate.addresses.reads_header_of(client);
+        let admission = self.admit(is_known.then_some(client), accepted_at);
         let arrival = Arrival { socket, client, accepted_at, admission };
         connection::serve(self.gate, self.door, arrival)
     }
 }
 
 impl Entry {
-    fn admit(&self, client: ClientAddr, now: Instant) -> Result<Admission, NoRoom> {
+    fn admit(&self, client: Option<ClientAddr>, now: Instant) -> Result<Option<Admission>, NoRoom> {
         let full = |_| {
             let limit = u64::try_from(self.gate.places_max).unwrap_or(u64::MAX);
             NoRoom { reason: Reason::ServerFull, limit: Some(limit) }
         };
         let place = self.gate.places.try_acquire().map_err(full)?;
-        let admission = self.gate.firewall.admit(client, now).map_err(NoRoom::from)?;
+        let admission = client.map(|client| self.gate.firewall.admit(client, now)).transpose()?;
         // The connection gives it back with its admission; a permit of its own would be another 16 bytes in each.
         place.forget();
         Ok(admission)

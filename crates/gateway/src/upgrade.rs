@@ -7,7 +7,8 @@
 use std::io;
 
 use drawgate_protocol::handshake::{
-    Field, FieldFault, HeadFault, HeadLimits, HeadScanner, Refusal, Request, SwitchingProtocols,
+    Field, FieldFault, HeadFault, HeadLimits, HeadScanner, Header, Refusal, Request, SwitchingProtocols,
+    header_lines,
 };
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
@@ -89,6 +90,16 @@ impl Head {
                 }
             }
         }
+    }
+
+    /// The header lines, whatever is asked for; `None` where the head is no HTTP, which [`Self::request`] then says.
+    pub(crate) fn headers(&self) -> Option<Vec<Header<'_>>> {
+        header_lines(&self.bytes[..self.head_bytes], &HEAD_LIMITS).ok()
+    }
+
+    /// The refusal of this head, for a reason that is not in itself.
+    pub(crate) fn refused(&self, refused: Refused) -> Refused {
+        refused.answering(&self.bytes)
     }
 
     /// The request that the head is.

@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The modules from the ground up, a floor a line; each may use what stands before it in this list.
-const MODULES: [&str; 29] = [
+const MODULES: [&str; 30] = [
     // Words that all others use.
     "clock",
     "chance",
@@ -24,6 +24,7 @@ const MODULES: [&str; 29] = [
     "rate",
     "url",
     // Decide, with `now` as an argument.
+    "address",
     "firewall",
     "session",
     "compression",

@@ -47,7 +47,7 @@ pub use header::{Field, FieldFault, Header};
 pub use host::Host;
 pub use list::{Extension, Parameter};
 pub use refusal::Refusal;
-pub use request::Request;
+pub use request::{Request, header_lines};
 pub use response::SwitchingProtocols;
 pub use scanner::HeadScanner;
 pub use write::WriteError;

@@ -205,6 +205,13 @@ pub(super) static HEAD_TIMEOUT: Amount = Amount::new(
     DEADLINE,
     "A request head is one packet or a few; five seconds forgive lost packets and end those who trickle bytes.",
 );
+pub(super) static PROXY_HEADER_TIMEOUT: Amount = Amount::new(
+    "listeners.*.proxy_header_timeout",
+    Unit::Milliseconds,
+    3 * SECOND,
+    DEADLINE,
+    "A proxy sends it with the first packet; three seconds are what the protocol's own text has for one that was lost.",
+);
 pub(super) static MESSAGE_BYTES_MAX: Amount = Amount::new(
     "routes.*.limits.message_bytes_max",
     Unit::Bytes,
@@ -385,7 +392,7 @@ pub(super) static ERROR_FILE_FILES_MAX: Amount = Amount::new(
 );
 
 /// Every [`Amount`], in the order of docs/defaults.md.
-pub(super) static AMOUNTS: [&Amount; 33] = [
+pub(super) static AMOUNTS: [&Amount; 34] = [
     &WORKERS,
     &DRAIN_TIMEOUT,
     &CONNECTIONS_MAX,
@@ -395,6 +402,7 @@ pub(super) static AMOUNTS: [&Amount; 33] = [
     &TLS_HANDSHAKES_MAX,
     &TLS_TIMEOUT,
     &HEAD_TIMEOUT,
+    &PROXY_HEADER_TIMEOUT,
     &MESSAGE_BYTES_MAX,
     &MESSAGE_FRAGMENTS_MAX,
     &INFLATED_BYTES_PER_SECOND,
@@ -426,6 +434,12 @@ pub(super) static LISTENER_REQUIRED: Word = Word {
     default: "true",
     allowed: "true, false",
     reason: "A gateway that serves half of its addresses looks healthy; where an address family may be missing, say so.",
+};
+pub(super) static PROXY_PROTOCOL: Word = Word {
+    key: "listeners.*.proxy_protocol",
+    default: "connections begin with TLS or HTTP",
+    allowed: "\"v1\", \"v2\", \"any\"",
+    reason: "With it every connection must begin with a PROXY header, and only trusted_proxies may connect: there is no guessing.",
 };
 pub(super) static CLIENT_CA_FILE: Word = Word {
     key: "listeners.*.tls.client_ca_file",
@@ -499,6 +513,18 @@ pub(super) static DENY: Word = Word {
     allowed: "a list of networks; the longest that matches counts, and deny on a tie",
     reason: "Nobody is kept out unless somebody said so.",
 };
+pub(super) static TRUSTED_PROXIES: Word = Word {
+    key: "firewall.trusted_proxies",
+    default: "[]",
+    allowed: "a list of networks such as [\"10.0.0.0/8\", \"2001:db8::/32\"]",
+    reason: "Who is trusted can be any client that it likes, past every limit and ban.",
+};
+pub(super) static CLIENT_ADDRESS_HEADER: Word = Word {
+    key: "firewall.client_address_header",
+    default: "\"none\"",
+    allowed: "\"none\", \"forwarded\", \"x_forwarded_for\"",
+    reason: "A proxy passes on, as clients wrote it, the header that it does not set: only the operator knows which one that is.",
+};
 pub(super) static LOG_LEVEL: Word = Word {
     key: "log.level",
     default: "\"info\"",
@@ -530,8 +556,9 @@ pub(super) static STATE_DIRECTORY: Word = Word {
     reason: "Beside the configuration it is found again. It is made where it is missing, for this user alone.",
 };
 /// Every [`Word`], in the order of docs/defaults.md.
-pub(super) static WORDS: [&Word; 22] = [
+pub(super) static WORDS: [&Word; 25] = [
     &LISTENER_REQUIRED,
+    &PROXY_PROTOCOL,
     &CLIENT_CA_FILE,
     &CLIENT_AUTH,
     &HOSTS,
@@ -544,6 +571,8 @@ pub(super) static WORDS: [&Word; 22] = [
     &REFRESH,
     &ALLOW,
     &DENY,
+    &TRUSTED_PROXIES,
+    &CLIENT_ADDRESS_HEADER,
     &LOG_LEVEL,
     &LOG_FORMAT,
     &ERROR_FILE,

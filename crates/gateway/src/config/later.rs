@@ -19,13 +19,11 @@ pub(super) fn names_in(table_shape: &str) -> impl Iterator<Item = &'static str> 
 /// Key shapes, and what to do meanwhile.
 const KEYS: &[(&str, &str)] = &[
     ("state.store.redis_url", "write store = \"embedded\""),
-    ("listeners.*.proxy_protocol", "leave it out: clients are told apart by the address that connects"),
     ("routes.*.backend.urls", "write \"echo\""),
     ("routes.*.inspect", "leave it out: messages are not inspected"),
     ("routes.*.inspect_replies", "leave it out: messages are not inspected"),
     ("routes.*.limits.messages_per_second", "leave it out: messages are not counted over time"),
     ("routes.*.limits.bytes_per_second", "leave it out: bytes are not counted over time"),
-    ("firewall.trusted_proxies", "leave it out: no proxy is trusted"),
 ];
 
 #[cfg(test)]
@@ -38,6 +36,6 @@ mod tests {
         assert_eq!(advice("routes.*.origins"), None);
         assert_eq!(names_in("").count(), 0);
         assert_eq!(names_in("state.store").collect::<Vec<_>>(), ["redis_url"]);
-        assert_eq!(names_in("firewall").collect::<Vec<_>>(), ["trusted_proxies"]);
+        assert_eq!(names_in("firewall").count(), 0);
     }
 }

@@ -3,9 +3,11 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::addresses::proxy_protocol;
 use super::defaults;
 use super::read::{Context, Place, Table, Value};
 use super::tls::tls;
+use crate::address::ProxyProtocol;
 
 /// The `[server]` table, and what is bounded for the process as a whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +35,10 @@ pub struct ListenerConfig {
     pub tls_timeout: Duration,
     /// How long a request head may take, from the accept on, or from the end of the TLS handshake.
     pub head_timeout: Duration,
+    /// The PROXY header that every connection begins with, before TLS; only trusted proxies may connect then.
+    pub proxy_protocol: Option<ProxyProtocol>,
+    /// How long that header may take, from the accept on.
+    pub proxy_header_timeout: Duration,
     /// Whether the server refuses to start where it cannot listen here for want of the address or its family.
     pub required: bool,
 }
@@ -46,15 +52,37 @@ pub(super) struct ListenerDraft {
     pub(super) tls: Option<Option<crate::tls::Config>>,
     tls_timeout: Duration,
     head_timeout: Duration,
+    pub(super) proxy_protocol: Option<(ProxyProtocol, Place)>,
+    proxy_header_timeout: Duration,
     required: bool,
 }
 
 impl ListenerDraft {
     /// The listener, if nothing was missing.
     pub(super) fn finish(self) -> Option<ListenerConfig> {
-        let Self { name, place: _, address, tls, tls_timeout, head_timeout, required } = self;
-        let (address, _) = address?;
-        Some(ListenerConfig { name, address, tls: tls?, tls_timeout, head_timeout, required })
+        let Self {
+            name,
+            place: _,
+            address,
+            tls,
+            tls_timeout,
+            head_timeout,
+            proxy_protocol,
+            proxy_header_timeout,
+            required,
+        } = self;
+        let ((address, _), tls) = (address?, tls?);
+        let proxy_protocol = proxy_protocol.map(|(versions, _)| versions);
+        Some(ListenerConfig {
+            name,
+            address,
+            tls,
+            tls_timeout,
+            head_timeout,
+            proxy_protocol,
+            proxy_header_timeout,
+            required,
+        })
     }
 }
 
@@ -89,14 +117,15 @@ pub(super) fn listeners(context: &mut Context<'_>, value: &Value<'_>) -> Vec<Lis
 fn listener(context: &mut Context<'_>, name: String, value: &Value<'_>) -> ListenerDraft {
     let place = value.place.clone();
     let Some(mut table) = value.table(context) else {
-        let (tls_timeout, head_timeout) = (Duration::ZERO, Duration::ZERO);
         return ListenerDraft {
             name,
             place,
             address: None,
             tls: None,
-            tls_timeout,
-            head_timeout,
+            tls_timeout: Duration::ZERO,
+            head_timeout: Duration::ZERO,
+            proxy_protocol: None,
+            proxy_header_timeout: Duration::ZERO,
             required: true,
         };
     };
@@ -107,12 +136,24 @@ fn listener(context: &mut Context<'_>, name: String, value: &Value<'_>) -> Liste
     let tls = table.required(context, "tls").and_then(|value| tls(context, &value));
     let tls_timeout = table.deadline(context, &defaults::TLS_TIMEOUT);
     let head_timeout = table.deadline(context, &defaults::HEAD_TIMEOUT);
+    let proxy_protocol = proxy_protocol(context, &mut table);
+    let proxy_header_timeout = table.deadline(context, &defaults::PROXY_HEADER_TIMEOUT);
     let required = match table.take(defaults::LISTENER_REQUIRED.name()) {
         None => true,
         Some(value) => value.boolean(context).unwrap_or(true),
     };
     table.finish(context);
-    ListenerDraft { name, place, address, tls, tls_timeout, head_timeout, required }
+    ListenerDraft {
+        name,
+        place,
+        address,
+        tls,
+        tls_timeout,
+        head_timeout,
+        proxy_protocol,
+        proxy_header_timeout,
+        required,
+    }
 }
 
 /// Reads an IP address with its port. Names are not resolved: which interface answers must not depend on DNS.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use toml::de::DeValue;
 
+use super::addresses::{AddressesDraft, addresses};
 use super::defaults::{self, Amount};
 use super::read::{Context, Table, Value};
 use crate::firewall::{AddressLists, CLIENTS_PER_V6_48};
@@ -11,8 +12,11 @@ use crate::network::{Network, NetworkError};
 use crate::observe::{ErrorFile, LogFormat, LogLevel};
 use crate::{firewall, observe, state};
 
-/// Reads `[firewall]`; a table that is not there is one that is empty.
-pub(super) fn firewall(context: &mut Context<'_>, value: Option<&Value<'_>>) -> firewall::Config {
+/// Reads `[firewall]`, and what it says of proxies; a table that is not there is one that is empty.
+pub(super) fn firewall(
+    context: &mut Context<'_>,
+    value: Option<&Value<'_>>,
+) -> (firewall::Config, AddressesDraft) {
     let empty = toml::de::DeTable::default();
     let table = value.and_then(|value| value.table(context));
     let mut table = table.unwrap_or_else(|| Table::root(&empty));
@@ -40,8 +44,9 @@ pub(super) fn firewall(context: &mut Context<'_>, value: Option<&Value<'_>>) -> 
             handshakes_per_client_per_minute,
         ),
     };
+    let addresses = addresses(context, &mut table);
     table.finish(context);
-    config
+    (config, addresses)
 }
 
 /// What the clients of an IPv6 /48 may have together; by default a multiple of what one may have.

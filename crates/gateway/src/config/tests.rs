@@ -8,6 +8,7 @@ use proptest::prelude::*;
 
 use super::defaults::{AMOUNTS, REQUIRED, WORDS};
 use super::*;
+use crate::address::{ClientAddressHeader, ProxyProtocol};
 use crate::admin::Scope;
 use crate::auth::{Algorithm, CredentialSource, Expected};
 use crate::limits::Limits;
@@ -15,6 +16,7 @@ use crate::observe::{ErrorFile, LogFormat, LogLevel};
 use crate::route::{Echo, Notice, Origins, PathPattern};
 use crate::session::{self, AtLimit};
 
+mod addresses;
 mod keys;
 mod refusals;
 mod state;
@@ -167,6 +169,8 @@ fn everything() -> String {
         address = "127.0.0.1:0"
         tls = {{ certificates = [{{ certificate_file = "cert.pem", private_key_file = "key.pem" }}], client_ca_file = "cert.pem", client_auth = "optional" }}
         tls_timeout = "200ms"
+        proxy_protocol = "v2"
+        proxy_header_timeout = "100ms"
         head_timeout = "300ms"
         required = false
         [routes.chat]
@@ -206,6 +210,8 @@ fn everything() -> String {
         connections_per_client_max = "unlimited"
         connections_per_v6_48_max = 9000
         handshakes_per_client_per_minute = 60
+        trusted_proxies = ["10.0.0.0/8", "2001:db8::/32"]
+        client_address_header = "x_forwarded_for"
         [log]
         level = "debug"
         format = "text"
@@ -284,6 +290,13 @@ fn everything_that_is_supported_is_read() {
     assert_eq!(config.firewall.connections_per_v6_48_max, Some(9000));
     assert_eq!(config.firewall.handshakes_per_client_per_minute, Some(60));
     assert_eq!(config.firewall.handshakes_per_v6_48_per_minute, Some(240), "four times what one client may");
+    assert_eq!(
+        (listener.proxy_protocol, listener.proxy_header_timeout),
+        (Some(ProxyProtocol::V2), Duration::from_millis(100))
+    );
+    let trusted_proxies = ["10.0.0.0/8", "2001:db8::/32"].map(|network| network.parse().unwrap()).to_vec();
+    let client_address_header = ClientAddressHeader::XForwardedFor;
+    assert_eq!(config.addresses, address::Config { trusted_proxies, client_address_header });
     let path = folder.path().join("logs/errors.log");
     assert_eq!(config.log.error_file, Some(ErrorFile { path, bytes_max: 65_536, files_max: 2 }));
     assert_eq!((config.log.level, config.log.format), (LogLevel::Debug, LogFormat::Text));
@@ -465,6 +478,7 @@ fn every_key_of_the_example_is_supported_or_refused_as_not_supported_yet() {
     // Keys that the example shows in comments belong to it as well.
     let more = example
         .replace("# proxy_protocol", "proxy_protocol")
+        .replace("trusted_proxies = []", "trusted_proxies = [\"10.0.0.0/8\"]")
         .replace("refuse = \"http\"", "refuse = \"close\"")
         .replace("store = \"embedded\"", "store = { redis_url = \"redis://127.0.0.1:6379\" }")
         .replace("[routes.chat.inspect] ", "[routes.chat.inspect_replies]\n[routes.chat.inspect] ");
@@ -477,12 +491,10 @@ fn every_key_of_the_example_is_supported_or_refused_as_not_supported_yet() {
     let keys: Vec<String> =
         read_with_secret(&more, SECRET).unwrap_err().iter().map(|problem| problem.key.clone()).collect();
     for key in [
-        "listeners.public.proxy_protocol",
         "routes.chat.backend.urls",
         "routes.chat.inspect",
         "routes.chat.inspect_replies",
         "routes.chat.limits.messages_per_second",
-        "firewall.trusted_proxies",
         "state.store.redis_url",
     ] {
         assert!(keys.iter().any(|other| other == key), "{key} in {keys:?}");

@@ -14,11 +14,13 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{timeout, timeout_at};
 
+use super::announce::{Announced, announce};
 use super::attempt::attempt;
 use super::ending::{Ending, millis};
 use super::relay::{Application, Outcome, Relay, Unauthenticated};
 use super::secure::{Secured, secure};
 use super::{Door, Gate, NoRoom, Phase, Record, Route, WayIn, verify};
+use crate::address::forwarded;
 use crate::auth::certificate::{self, CertificateError};
 use crate::auth::credential::{self, Credential, Fault, Shown};
 use crate::auth::{Authenticator, CredentialSource};
@@ -46,10 +48,8 @@ where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     let WayIn { door, socket, pulse, no_room } = way_in;
-    if let Some(no_room) = no_room {
-        return Err(turn_away(gate, &door, socket, no_room).await);
-    }
-    let Secured { wire: mut socket, peer, since } = secure(gate, &door, socket, record).await?;
+    let Secured { wire: mut socket, mut peer, since } =
+        enter(gate, &door, socket, no_room, record, &pulse).await?;
     let head = match read_head(gate, &door, &mut socket, since).await {
         Ok(head) => head,
         Err(HeadError::Refused(refused)) => return Err(refuse(socket, refused).await),
@@ -60,7 +60,7 @@ where
         }
     };
     let Accepted { route, answer, compression, standing } =
-        match judge(gate, &door, &head, &peer, record, &pulse).await {
+        match judge(gate, &door, &head, &mut peer, record, &pulse).await {
             Ok(accepted) => accepted,
             Err(refused) => return Err(refuse(socket, refused).await),
         };
@@ -94,6 +94,30 @@ where
     }
 }
 
+/// What comes before the request: whether there is room, who the client is, and TLS.
+async fn enter<S: AsyncRead + AsyncWrite + Unpin>(
+    gate: &Gate,
+    door: &Door,
+    mut socket: S,
+    no_room: Option<NoRoom>,
+    record: &mut Record,
+    pulse: &Pulse,
+) -> Result<Secured<S>, Ending> {
+    if let Some(no_room) = no_room {
+        return Err(turn_away(gate, door, socket, no_room).await);
+    }
+    let Announced { is_encrypted, since } = announce(gate, door, &mut socket, record).await?;
+    // Who is named in a header of the request is asked about there.
+    if !gate.addresses.reads_header_of(record.client)
+        && let Err(no_room) = record.admit(gate, pulse)
+    {
+        return Err(turn_away(gate, door, socket, no_room).await);
+    }
+    let mut secured = secure(gate, door, socket, since).await?;
+    secured.peer.is_encrypted = is_encrypted.unwrap_or(secured.peer.is_encrypted);
+    Ok(secured)
+}
+
 /// A request that gets its `101`.
 struct Accepted {
     route: Arc<Route>,
@@ -117,10 +141,12 @@ async fn judge(
     gate: &Arc<Gate>,
     door: &Door,
     head: &Head,
-    peer: &Peer,
+    peer: &mut Peer,
     record: &mut Record,
     pulse: &Arc<Pulse>,
 ) -> Result<Accepted, Refused> {
+    introduce(gate, head, peer, record, pulse).map_err(|refused| head.refused(refused))?;
+    let peer = &*peer;
     // Once more: whoever was banned since the accept is among the live ones by now, and is told in one way or the other.
     if gate.firewall.is_banned(record.client, gate.facilities.clock.now()) {
         return Err(Refused::because(Reason::AddressBanned));
@@ -141,6 +167,33 @@ async fn judge(
     let (compression, agreed) = negotiate_compression(gate, route, &request.extensions);
     let answer = switching_protocols(&request, agreed.as_deref())?;
     Ok(Accepted { route: Arc::clone(route), answer, compression, standing })
+}
+
+/// Who the client is, where a trusted proxy says so in the head; it is admitted, or not, as if it had connected itself. Before
+/// the request is judged, so that what is refused is counted and recorded as the client's too.
+fn introduce(
+    gate: &Gate,
+    head: &Head,
+    peer: &mut Peer,
+    record: &mut Record,
+    pulse: &Pulse,
+) -> Result<(), Refused> {
+    if !gate.addresses.reads_header_of(record.client) {
+        return Ok(());
+    }
+    let Some(headers) = head.headers() else { return Ok(()) };
+    let values = |name: &str| -> Vec<&[u8]> {
+        headers.iter().filter(|header| header.is(name)).map(|header| header.value).collect()
+    };
+    let named = forwarded::named(&gate.addresses, values)
+        .map_err(|fault| Refused::detailed(Reason::ForwardedInvalid, &fault))?;
+    if let Some(named) = named {
+        record.is_from(named.client);
+        peer.is_encrypted = named.is_encrypted.unwrap_or(peer.is_encrypted);
+    }
+    record
+        .admit(gate, pulse)
+        .map_err(|NoRoom { reason, limit }| Refused { limit, ..Refused::because(reason) })
 }
 
 /// Who speaks, as far as the request says.
@@ -412,6 +465,7 @@ fn opened(gate: &Gate, record: &Record, route: &Route) {
     gate.observer.connection_opened(&Opened {
         connection: record.connection,
         client: record.client,
+        via: record.via.as_deref().copied(),
         route: &route.name,
         session: record.session().map(|session| session.id()),
         handshake_duration: gate.facilities.clock.now().saturating_duration_since(record.accepted_at),

@@ -7,7 +7,7 @@ use tokio::time::{timeout, timeout_at};
 
 use super::admit::{ANSWER_TIME_MAX, DEADLINE_MAX};
 use super::ending::millis;
-use super::{Door, Ending, Gate, Record};
+use super::{Door, Ending, Gate};
 use crate::clock::Instant;
 use crate::observe::HandshakeOutcome;
 use crate::reason::Reason;
@@ -18,29 +18,29 @@ pub(super) struct Secured<S> {
     pub(super) wire: Wire<S>,
     /// What the handshake told of the client.
     pub(super) peer: Peer,
-    /// Since when the request head is awaited: the accept, or the end of the handshake.
+    /// Since when the request head is awaited: the accept, the end of the PROXY header, or that of the handshake.
     pub(super) since: Instant,
 }
 
-/// Makes the handshake, where there is one to make.
+/// Makes the handshake, where there is one to make; it is awaited since `since`.
 pub(super) async fn secure<S>(
     gate: &Gate,
     door: &Door,
     socket: S,
-    record: &Record,
+    since: Instant,
 ) -> Result<Secured<S>, Ending>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let Some(encryption) = &door.encryption else {
-        return Ok(Secured { wire: Wire::Plain(socket), peer: Peer::default(), since: record.accepted_at });
+        return Ok(Secured { wire: Wire::Plain(socket), peer: Peer::default(), since });
     };
     let Ok(_place) = gate.tls_handshakes.try_acquire() else {
         encryption.metrics.handshake(HandshakeOutcome::Refused, None);
         let limit = u64::try_from(gate.tls_handshakes_max).ok();
         return Err(Ending { limit, ..Ending::by_gate(Reason::TlsFull) });
     };
-    let until = record.accepted_at + encryption.timeout.min(DEADLINE_MAX);
+    let until = since + encryption.timeout.min(DEADLINE_MAX);
     let mut draining = gate.draining.clone();
     let made = tokio::select! {
         biased;
@@ -73,7 +73,7 @@ where
         }
         Err(_) => {
             encryption.metrics.handshake(HandshakeOutcome::Timeout, None);
-            let elapsed = gate.facilities.clock.now().saturating_duration_since(record.accepted_at);
+            let elapsed = gate.facilities.clock.now().saturating_duration_since(since);
             Err(Ending {
                 limit: Some(millis(encryption.timeout)),
                 observed: Some(millis(elapsed)),

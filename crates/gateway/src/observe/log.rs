@@ -23,6 +23,8 @@ pub(super) struct Record<'a> {
     connection: ConnectionId,
     #[serde(serialize_with = "displayed")]
     client: ClientAddr,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "displayed_if_there")]
+    via: Option<ClientAddr>,
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "encoded_if_there")]
     route: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "encoded_if_there")]
@@ -69,6 +71,7 @@ impl<'a> Record<'a> {
             message,
             connection: ended.connection,
             client: ended.client,
+            via: ended.via,
             route: ended.route,
             subject: ended.subject,
             session: ended.session,
@@ -104,6 +107,7 @@ impl<'a> Record<'a> {
                     tracing::Level::$level,
                     connection = %self.connection,
                     client = %self.client,
+                    via = self.via.map(display),
                     route = self.route.as_ref().map(|route| display(Encoded(route))),
                     subject = self.subject.as_ref().map(|subject| display(Encoded(subject))),
                     session = self.session.map(display),
@@ -147,6 +151,7 @@ pub(super) fn emit_opened(opened: &Opened<'_>, suppressed: u64) {
         target: TARGET,
         connection = %opened.connection,
         client = %opened.client,
+        via = opened.via.map(display),
         route = %Encoded(&opened.route),
         session = opened.session.map(display),
         handshake_ms = millis(opened.handshake_duration),

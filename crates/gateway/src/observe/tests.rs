@@ -23,6 +23,7 @@ fn opened(route: &str) -> Opened<'_> {
     Opened {
         connection: ConnectionId::new(0xab),
         client: client(),
+        via: None,
         route,
         session: None,
         handshake_duration: Duration::from_millis(3),
@@ -33,6 +34,7 @@ fn refused(reason: Reason) -> Ended<'static> {
     Ended {
         connection: ConnectionId::new(0xab),
         client: client(),
+        via: None,
         route: None,
         subject: None,
         session: None,
@@ -122,6 +124,7 @@ fn an_end_is_one_record_with_all_that_is_known() {
     let violation = Violation::MessageTooBig;
     let traffic = Traffic { messages_in: 1, bytes_in: 2, messages_out: 3, bytes_out: 4 };
     let end = Ended {
+        via: Some(ClientAddr::new("192.0.2.8".parse().unwrap())),
         subject: Some("alice"),
         close_code: Some(1009),
         violation: Some(violation),
@@ -137,7 +140,7 @@ fn an_end_is_one_record_with_all_that_is_known() {
     assert!(record.remove("timestamp").is_some());
     let expected = json!({
         "level": "WARN", "target": "drawgate", "message": "connection ended",
-        "connection": "00000000000000ab", "client": "192.0.2.7", "route": "chat", "subject": "alice",
+        "connection": "00000000000000ab", "client": "192.0.2.7", "via": "192.0.2.8", "route": "chat", "subject": "alice",
         "phase": "open", "reason": "message_too_big", "ended_by": "gateway", "close_code": 1009,
         "rule": "a message is larger than the limit", "section": "RFC 6455 §10.4",
         "detail": "declared by a frame", "limit": 65_536, "observed": 70_000,

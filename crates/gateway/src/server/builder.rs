@@ -16,6 +16,7 @@ use super::operator::Admin;
 use super::route::{self, Prepared, Route, SharedFailures};
 use super::start::{BindError, StartError};
 use super::{Bound, Server, certificates};
+use crate::address;
 use crate::admin;
 use crate::auth;
 use crate::chance::Chance;
@@ -40,6 +41,7 @@ pub struct Builder {
     routes: Vec<Route>,
     drain_timeout: Duration,
     firewall: firewall::Config,
+    addresses: address::Config,
     error_file: Option<ErrorFile>,
     admin: Option<admin::Config>,
     buffers_bytes_max: usize,
@@ -60,6 +62,7 @@ impl Default for Builder {
             routes: Vec::new(),
             drain_timeout: Duration::from_secs(10),
             firewall: firewall::Config::default(),
+            addresses: address::Config::default(),
             error_file: None,
             admin: None,
             buffers_bytes_max: 256 * 1024 * 1024,
@@ -84,6 +87,7 @@ impl Builder {
             routes,
             auth,
             firewall,
+            addresses,
             log,
             admin,
             state,
@@ -99,6 +103,7 @@ impl Builder {
             connections_max: server.connections_max.unwrap_or(usize::MAX),
             unauthenticated_max: server.unauthenticated_max,
             firewall,
+            addresses,
             error_file: log.error_file,
             admin,
             state,
@@ -141,6 +146,13 @@ impl Builder {
     #[must_use]
     pub fn firewall(mut self, config: firewall::Config) -> Self {
         self.firewall = config;
+        self
+    }
+
+    /// Takes the word of these proxies about who their clients are; by default of none.
+    #[must_use]
+    pub fn addresses(mut self, config: address::Config) -> Self {
+        self.addresses = config;
         self
     }
 
@@ -243,6 +255,7 @@ impl Builder {
         let places = |count: usize| Semaphore::new(count.min(Semaphore::MAX_PERMITS));
         let gate = Arc::new(Gate {
             firewall,
+            addresses: self.addresses,
             facilities,
             observer,
             chance,
@@ -324,19 +337,24 @@ impl Builder {
         observer: &Observer,
     ) -> Result<(Vec<Bound>, Vec<BindError>), StartError> {
         let (mut bound, mut skipped) = (Vec::new(), Vec::new());
-        for ListenerConfig { name, address, tls, tls_timeout, head_timeout, required } in
-            std::mem::take(&mut self.listeners)
-        {
-            let encryption = tls
-                .map(|tls| certificates::encryption(tls, tls_timeout, observer, &name, &self.clock))
+        for config in std::mem::take(&mut self.listeners) {
+            let ListenerConfig { name, address, required, .. } = config;
+            let encryption = config
+                .tls
+                .map(|tls| certificates::encryption(tls, config.tls_timeout, observer, &name, &self.clock))
                 .transpose()
                 .map_err(StartError::Tls)?;
             match listen(address) {
                 Ok(listener) => {
                     let address = listener.local_addr().unwrap_or(address);
                     let entrances = routes.iter().filter_map(|route| route.entrance_for(&name)).collect();
-                    let door =
-                        Arc::new(Door { encryption, head_timeout, entrances: Entrances::new(entrances) });
+                    let door = Arc::new(Door {
+                        proxy_protocol: config.proxy_protocol,
+                        proxy_header_timeout: config.proxy_header_timeout,
+                        encryption,
+                        head_timeout: config.head_timeout,
+                        entrances: Entrances::new(entrances),
+                    });
                     bound.push(Bound { name, address, listener, door });
                 }
                 Err(source) => {
@@ -357,8 +375,16 @@ impl Builder {
 
 /// A listener that is set as by default.
 fn listener_at(address: SocketAddr, tls: Option<tls::Config>) -> ListenerConfig {
-    let (tls_timeout, head_timeout) = (Duration::from_secs(5), Duration::from_secs(5));
-    ListenerConfig { name: address.to_string(), address, tls, tls_timeout, head_timeout, required: true }
+    ListenerConfig {
+        name: address.to_string(),
+        address,
+        tls,
+        tls_timeout: Duration::from_secs(5),
+        head_timeout: Duration::from_secs(5),
+        proxy_protocol: None,
+        proxy_header_timeout: Duration::from_secs(3),
+        required: true,
+    }
 }
 
 pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {

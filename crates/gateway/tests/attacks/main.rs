@@ -11,6 +11,7 @@
     reason = "tests: what fails here should panic"
 )]
 
+mod addresses;
 mod compression;
 mod credentials;
 mod exchange;

@@ -82,6 +82,16 @@ async fn provoke(reason: Reason) {
         Reason::ExtensionsInvalid => {
             refused(reason, "", request("/", "Sec-WebSocket-Extensions: a;\r\n").as_bytes()).await;
         }
+        Reason::ProxyUntrusted => {
+            elsewhere("tests/attacks/addresses.rs", "fn r05_a_header_from_anybody_else");
+        }
+        Reason::ProxyHeaderInvalid => {
+            elsewhere("tests/attacks/addresses.rs", "fn r05_a_missing_or_malformed");
+        }
+        Reason::ProxyHeaderTimeout => {
+            elsewhere("tests/attacks/addresses.rs", "fn r05_a_header_that_does_not");
+        }
+        Reason::ForwardedInvalid => elsewhere("tests/attacks/addresses.rs", "fn r04_a_request_whose_client"),
         Reason::TlsHandshakeFailed => elsewhere("tests/attacks/tls/refusals.rs", "fn h26_plain_"),
         Reason::TlsTimeout => elsewhere("tests/attacks/tls/refusals.rs", "fn h11_"),
         Reason::TlsFull => elsewhere("tests/attacks/tls/refusals.rs", "fn r22_"),

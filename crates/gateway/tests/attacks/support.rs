@@ -169,7 +169,12 @@ impl Case {
     /// and client; nothing of `sent` is in the log; within a second nothing of it is left; the neighbour is unharmed.
     /// Returns the record.
     pub(crate) async fn refused(&mut self, reason: Reason, sent: &[u8]) -> Value {
-        let record = self.ended(reason).await;
+        self.refused_from("127.0.0.1", reason, sent).await
+    }
+
+    /// The same, of a client at this address.
+    pub(crate) async fn refused_from(&mut self, client: &str, reason: Reason, sent: &[u8]) -> Value {
+        let record = self.ended_from(client, reason).await;
         self.keeps_nothing_of(sent);
         self.neighbour_is_unharmed().await;
         record
@@ -177,6 +182,10 @@ impl Case {
 
     /// Waits until exactly one connection has ended for `reason`, and none but the neighbour is left.
     pub(crate) async fn ended(&mut self, reason: Reason) -> Value {
+        self.ended_from("127.0.0.1", reason).await
+    }
+
+    async fn ended_from(&mut self, client: &str, reason: Reason) -> Value {
         eventually(
             || self.ends(reason) >= 1 && !self.records_of(reason).is_empty(),
             || format!("no end for {}:\n{}", reason.row().label, self.log_text()),
@@ -187,7 +196,7 @@ impl Case {
         assert_eq!(records.len(), 1, "{records:?}");
         let record = records.remove(0);
         assert_eq!(record["connection"].as_str().map(str::len), Some(16), "{record}");
-        assert_eq!(record["client"], "127.0.0.1", "{record}");
+        assert_eq!(record["client"], client, "{record}");
         let live = r#"drawgate_connections{route="echo"}"#;
         eventually(|| self.metric(live) == 1, || format!("{} connections are left", self.metric(live))).await;
         record

@@ -236,3 +236,32 @@ async fn a_connection_that_is_cut_off_is_lost_and_one_that_breaks_the_record_lay
     gateway.case.neighbour_is_unharmed().await;
     eventually(|| gateway.case.ends(Reason::ConnectionReset) == 1, || gateway.case.log_text()).await;
 }
+
+#[tokio::test]
+async fn r05_the_header_of_a_proxy_comes_before_the_handshake() {
+    let firewall = "[firewall]\ntrusted_proxies = [\"127.0.0.1/32\"]\nconnections_per_client_max = 1";
+    let mut gateway = Gateway::start_with("", "proxy_protocol = \"v1\"", firewall).await;
+    let line = b"PROXY TCP4 203.0.113.7 192.0.2.1 54321 443\r\n";
+    let mut socket = gateway.socket().await;
+    socket.write_all(line).await.unwrap();
+    let mut client = Client::over(socket, Arc::new(gateway.trusting()), "localhost").await.unwrap();
+    // The scheme is that of our own handshake: the proxy has passed it on.
+    let head = client.ask("localhost", "Origin: https://localhost\r\n").await;
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    client.echo(b"hello").await;
+    let opened = |record: &serde_json::Value| record["message"] == "connection opened";
+    let record = gateway.case.records().into_iter().rfind(opened).unwrap();
+    assert_eq!((record["client"].as_str(), record["via"].as_str()), (Some("203.0.113.7"), Some("127.0.0.1")));
+
+    // Refused before a handshake that costs more than a word is worth.
+    let mut socket = gateway.socket().await;
+    socket.write_all(line).await.unwrap();
+    assert!(Client::over(socket, Arc::new(gateway.trusting()), "localhost").await.is_err());
+    eventually(|| gateway.case.ends(Reason::ClientConnectionsExceeded) == 1, || gateway.case.log_text())
+        .await;
+    // A handshake in the header's place.
+    assert!(gateway.connect_with(gateway.trusting(), "localhost").await.is_err());
+    eventually(|| gateway.case.ends(Reason::ProxyHeaderInvalid) == 1, || gateway.case.log_text()).await;
+    assert_eq!((gateway.handshakes("1.3", "full"), gateway.handshakes("none", "failed")), (1, 0));
+    gateway.case.neighbour_is_unharmed().await;
+}

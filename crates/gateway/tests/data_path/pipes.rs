@@ -115,6 +115,8 @@ impl Gateway {
             name: LISTENER.to_owned(),
             address: "127.0.0.1:0".parse().unwrap(),
             head_timeout,
+            proxy_protocol: None,
+            proxy_header_timeout: Duration::from_secs(3),
             required: true,
         };
         Server::builder().listener(listener).route(route)

@@ -6,7 +6,7 @@
 
 use core::fmt;
 
-use super::head::{HeadLimits, RequestHead, split_request};
+use super::head::{HeadFault, HeadLimits, RequestHead, split_request};
 use super::header::{Field, Header, Headers};
 use super::host::Host;
 use super::list::{Extension, extensions, tokens};
@@ -102,6 +102,15 @@ impl<'h> Request<'h> {
     }
 }
 
+/// The header lines of a request in their order, whatever it asks for, without those whose names can be confused with others:
+/// for what has to be known of a request that [`Request::parse`] may refuse.
+///
+/// # Errors
+/// Where the head is not HTTP/1.1, or exceeds a limit.
+pub fn header_lines<'h>(head: &'h [u8], limits: &HeadLimits) -> Result<Vec<Header<'h>>, HeadFault> {
+    Ok(split_request(head, limits)?.headers.plain().collect())
+}
+
 impl fmt::Debug for Request<'_> {
     /// Prints host and path: credentials may be anywhere else, in the query and the subprotocols too.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -172,7 +181,6 @@ pub(super) fn is_visible(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::head::HeadFault;
     use super::super::header::FieldFault;
     use super::*;
 
@@ -193,6 +201,19 @@ mod tests {
 
     fn refusal_with(line: &str) -> Option<Refusal> {
         refusal("\r\n\r\n", &format!("\r\n{line}\r\n\r\n"))
+    }
+
+    #[test]
+    fn the_header_lines_of_any_request_are_read_unless_it_is_no_http() {
+        let lines = |head: &str| {
+            let lines = header_lines(head.as_bytes(), &HeadLimits::default())?;
+            Ok(lines.iter().map(|line| (line.name.to_owned(), line.value.to_vec())).collect::<Vec<_>>())
+        };
+        let posted =
+            "POST /x HTTP/1.1\r\nX-Forwarded-For: a\r\nX_Forwarded_For: b\r\nX-Forwarded-For: c\r\n\r\n";
+        let expected = [b"a", b"c"].map(|value| ("X-Forwarded-For".to_owned(), value.to_vec()));
+        assert_eq!(lines(posted), Ok(expected.to_vec()));
+        assert_eq!(lines("GET / HTTP/1.1\r\n: a\r\n\r\n"), Err(HeadFault::HeaderNameMalformed));
     }
 
     #[test]
