@@ -30,6 +30,7 @@ use self::pipe::Client;
 use self::program::{Action, Program, Settings, Step, op};
 use self::records::Record;
 use crate::Seed;
+use crate::bounds::aside;
 
 /// Checks one input.
 pub fn run(data: &[u8]) {
@@ -181,12 +182,12 @@ impl World {
         sleep(Duration::from_millis(1)).await;
         let mut lives = Vec::new();
         for life in &mut self.lives {
-            verdict::assert_answered(&life.client.state(), settings);
+            aside(|| verdict::assert_answered(&life.client.state(), settings));
             let ended = timeout(END_TIME_MAX, &mut life.served).await;
             let records = ended.expect("a connection never ends").expect("nothing panics");
             assert!(life.client.is_dropped(), "the socket is still held");
             let mut state = life.client.state();
-            let told = verdict::assert_sound(&state, settings, life.sent_bytes_at_drain);
+            let told = aside(|| verdict::assert_sound(&state, settings, life.sent_bytes_at_drain));
             verdict::assert_recorded(&state.written, &records, told);
             lives.push((std::mem::take(&mut state.written), records));
         }
@@ -253,7 +254,7 @@ fn act(client: &Client, action: &Action) {
         }
         Action::HoldBack { bytes } => client.hold_back(*bytes),
         Action::AnswerClose => {
-            let has_close = verdict::has_close(&client.state().written);
+            let has_close = aside(|| verdict::has_close(&client.state().written));
             if has_close {
                 client.send(&requests::frame(0x88, &requests::close_payload(0)));
             }

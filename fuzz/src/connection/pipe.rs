@@ -35,8 +35,10 @@ pub(crate) struct State {
     hold_back_bytes: usize,
     /// All that the gateway has written.
     pub(crate) written: Vec<u8>,
-    /// How much the client had sent when the gateway wrote last.
+    /// How much the client had sent when the gateway first tried to write what it wrote last.
     pub(crate) sent_bytes_at_write: usize,
+    /// The same for what it has tried to write and could not.
+    sent_bytes_at_refusal: Option<usize>,
     window_bytes: usize,
     read_bytes_max: usize,
     write_bytes_max: usize,
@@ -68,6 +70,7 @@ impl Default for State {
             hold_back_bytes: 0,
             written: Vec::new(),
             sent_bytes_at_write: 0,
+            sent_bytes_at_refusal: None,
             window_bytes: usize::MAX,
             read_bytes_max: usize::MAX,
             write_bytes_max: usize::MAX,
@@ -230,6 +233,9 @@ impl AsyncWrite for Pipe {
         }
         let piece_bytes_max = if state.writes < PIECES_MAX { state.write_bytes_max } else { usize::MAX };
         let count = bytes.len().min(piece_bytes_max).min(state.window_bytes);
+        let sent_bytes = state.sent_bytes_at_refusal.unwrap_or(state.sent.len());
+        // What is left has been made by now, and does not answer what comes before it goes.
+        state.sent_bytes_at_refusal = Some(sent_bytes).filter(|_| count < bytes.len());
         if count == 0 && !bytes.is_empty() {
             state.writer = Some(cx.waker().clone());
             return Poll::Pending;
@@ -240,7 +246,7 @@ impl AsyncWrite for Pipe {
             return Poll::Pending;
         }
         state.written.extend_from_slice(&bytes[..count]);
-        state.sent_bytes_at_write = state.sent.len();
+        state.sent_bytes_at_write = sent_bytes;
         if state.window_bytes < usize::MAX {
             state.window_bytes -= count;
         }
