@@ -26,9 +26,11 @@ use tokio::sync::{mpsc, oneshot};
 use self::client::{Client, Heard};
 use self::explain::Ending;
 use self::input::{Signals, Wish};
+pub(crate) use self::opening::reach;
 use self::opening::{HeaderLine, Offer, Opened};
 use self::screen::{Reader, Screen, note};
-use self::url::Url;
+pub(crate) use self::tls::Socket;
+pub(crate) use self::url::Url;
 use crate::{Failure, Outcome};
 
 /// `drawgate connect`

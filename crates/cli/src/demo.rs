@@ -13,8 +13,10 @@ use drawgate::config::{Config, demo_text};
 use serde_json::json;
 
 use crate::logging::{Log, say};
-use crate::token::{DATA_FOLDER, SecretFile, demo_config, ensure_secret};
-use crate::{Failure, Outcome, print, run};
+use crate::token::{
+    ADMIN_FILE_NAME, DATA_FOLDER, SecretFile, demo_config, ensure_admin_token, ensure_secret,
+};
+use crate::{Failure, Outcome, admin, print, run};
 
 /// `drawgate demo`
 #[derive(Debug, clap::Args)]
@@ -39,18 +41,15 @@ pub(crate) fn demo(args: &Args) -> Result<Outcome, Failure> {
         Chance::system().map_err(|error| Failure(format!("the system gives no randomness: {error}")))?;
     let SecretFile { path, created, warning } =
         ensure_secret(folder, &chance).map_err(|error| Failure(error.to_string()))?;
-    if let Some(warning) = warning {
+    let admin_token = ensure_admin_token(folder, &chance).map_err(|error| Failure(error.to_string()))?;
+    for warning in [warning, admin_token.warning].into_iter().flatten() {
         say(&format!("warning: {warning}"));
     }
-    let plain = demo_config(folder).map_err(|error| Failure(error.to_string()))?;
-    let (config, authority) = if args.tls {
-        let authority = authority::ensure(folder)?;
-        let config = Config::from_toml(&text(true), folder, &|_| None)
-            .map_err(|problems| Failure(format!("the demo's configuration has {problems}")))?;
-        (config, Some(authority))
-    } else {
-        (plain, None)
-    };
+    // What is wrong with the key is told better by those who know it as one.
+    demo_config(folder).map_err(|error| Failure(error.to_string()))?;
+    let authority = if args.tls { Some(authority::ensure(folder)?) } else { None };
+    let config = Config::from_toml(&text(args.tls), folder, &|_| None)
+        .map_err(|problems| Failure(format!("the demo's configuration has {problems}")))?;
     let log = Log::to_file(&config.log, &folder.join(LOG_FILE))?;
     let key = config.auth.values().next().and_then(|auth| auth.keys.secret().cloned());
     let key = key.ok_or_else(|| Failure("the demo has no key".to_owned()))?;
@@ -70,7 +69,11 @@ pub(crate) fn demo(args: &Args) -> Result<Outcome, Failure> {
             secret_is_new: created,
             authority: authority.as_deref(),
             has_ipv6: server.addresses().any(|(name, _)| name == "echo_ipv6"),
+            admin_token: &admin_token.path,
         };
+        if let Some(address) = server.admin_address() {
+            admin::remember(folder, address, ADMIN_FILE_NAME)?;
+        }
         print(&welcome.to_string()).map(|_| ())
     })
 }
@@ -113,6 +116,8 @@ struct Welcome<'a> {
     /// Who has signed the certificate, where there is one.
     authority: Option<&'a Path>,
     has_ipv6: bool,
+    /// The file with the token that opens the admin listener.
+    admin_token: &'a Path,
 }
 
 impl fmt::Display for Welcome<'_> {
@@ -131,6 +136,7 @@ impl fmt::Display for Welcome<'_> {
             format!(" --data {}", self.folder.display())
         };
         let secret = self.secret.display();
+        let admin_token = self.admin_token.display();
         let made = if self.secret_is_new { "was made just now" } else { "is that of the last start" };
         write!(
             f,
@@ -152,8 +158,11 @@ Try it in another terminal; any other WebSocket client will do as well:
       Authenticated!
   {program} token issue --subject alice --expires-in -1h{data} | {program} connect {scheme}://127.0.0.1:8888{ca}
       Token Expired
+  {program} sessions{data}
+      who is connected with a token; revoke, ban and unban change who may be
 
 The key that signs tokens is {secret}; it {made}. The logs lie beside it.
+Whoever has the token in {admin_token} may see and end sessions: {program} help sessions
 ",
             version = env!("CARGO_PKG_VERSION"),
         )?;
@@ -203,6 +212,7 @@ mod tests {
             secret_is_new,
             authority: None,
             has_ipv6,
+            admin_token: Path::new("drawgate-data/admin.token"),
         }
     }
 

@@ -3,6 +3,7 @@
 //! Makes no decision about connections: those are the library's. Each subcommand is a module; what they share is here:
 //! how arguments are read, and how a failure becomes an exit code.
 
+mod admin;
 mod configuration;
 mod connect;
 mod demo;
@@ -42,6 +43,16 @@ enum Command {
     Connect(connect::Args),
     /// Make tokens, and explain them
     Token(token::Args),
+    /// List the sessions of a running gateway
+    Sessions(admin::SessionsArgs),
+    /// Refuse tokens from now on, and end their sessions
+    Revoke(admin::RevokeArgs),
+    /// Keep a subject out, and end its sessions
+    Ban(admin::BanArgs),
+    /// Let a subject in again
+    Unban(admin::UnbanArgs),
+    /// Make a one-time ticket for somebody's browser, and print it
+    Ticket(admin::TicketArgs),
     /// Print the version
     Version,
     /// Print a script that completes drawgate's arguments in a shell
@@ -88,6 +99,11 @@ fn execute(command: Command) -> Result<Outcome, Failure> {
         Command::Init(args) => configuration::init(&args),
         Command::Connect(args) => connect::connect(&args),
         Command::Token(args) => token_command(&args),
+        Command::Sessions(args) => admin::sessions(&args),
+        Command::Revoke(args) => admin::revoke(&args),
+        Command::Ban(args) => admin::ban(&args),
+        Command::Unban(args) => admin::unban(&args),
+        Command::Ticket(args) => admin::ticket(&args),
         Command::Version => print(&format!("drawgate {}\n", env!("CARGO_PKG_VERSION"))),
         Command::Completions { shell } => {
             let mut script = Vec::new();

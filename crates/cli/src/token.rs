@@ -18,7 +18,8 @@ use drawgate::auth::{self, Authenticator, KeySet, RemoteKeys};
 use drawgate::clock::UnixTime;
 use drawgate::config::{Config, Problems, demo_text};
 
-pub(crate) use self::secret_file::{SecretFile, ensure_secret};
+pub(crate) use self::issue::ahead;
+pub(crate) use self::secret_file::{ADMIN_FILE_NAME, SecretFile, ensure_admin_token, ensure_secret};
 
 /// `drawgate token …`
 #[derive(Debug, clap::Args)]
@@ -147,14 +148,15 @@ fn choose(mut tables: BTreeMap<String, auth::Config>, wanted: Option<&str>) -> R
     chosen.ok_or_else(|| Error::AuthUnclear(wanted.map(str::to_owned), names))
 }
 
-/// The demo's configuration, with the key of its data folder.
+/// The demo's configuration, with the key of its data folder and without its admin tokens, which signing does not need.
 ///
 /// # Errors
 /// When the key is missing or is no use; nothing else about this configuration can be wrong.
 pub(crate) fn demo_config(folder: &Path) -> Result<Config, Error> {
     let file = secret_file::path(folder);
     secret_file::open(&file)?;
-    Config::from_toml(demo_text(), folder, &|_| None)
+    let lines = demo_text().lines().filter(|line| !line.starts_with("tokens."));
+    Config::from_toml(&lines.collect::<Vec<_>>().join("\n"), folder, &|_| None)
         .map_err(|problems| Error::SecretUnusable(file, problems))
 }
 

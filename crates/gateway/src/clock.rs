@@ -110,6 +110,9 @@ impl Add<Duration> for Moment {
 pub struct UnixTime(u64);
 
 impl UnixTime {
+    /// The last second that RFC 3339 can write.
+    pub const LAST_OF_RFC_3339: Self = Self::from_seconds(253_402_300_799);
+
     /// `millis` milliseconds after the epoch.
     #[must_use]
     pub const fn from_millis(millis: u64) -> Self {
@@ -120,6 +123,52 @@ impl UnixTime {
     #[must_use]
     pub const fn from_seconds(seconds: u64) -> Self {
         Self(seconds.saturating_mul(1000))
+    }
+
+    /// The moment that `text` writes as RFC 3339 §5.6 has it, in whatever time zone; `None` where it is no such moment, or
+    /// one before the epoch. Less than a millisecond is left out; a leap second is the one before it.
+    #[must_use]
+    pub fn from_rfc_3339(text: &str) -> Option<Self> {
+        let field = |range: std::ops::Range<usize>| {
+            let digits = text.get(range)?;
+            digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse::<u64>().ok())?
+        };
+        let is = |at: usize, marks: &[u8]| text.as_bytes().get(at).is_some_and(|byte| marks.contains(byte));
+        if !(is(4, b"-") && is(7, b"-") && is(10, b"Tt") && is(13, b":") && is(16, b":")) {
+            return None;
+        }
+        let (year, month, day) = (field(0..4)?, field(5..7)?, field(8..10)?);
+        let (hour, minute, second) = (field(11..13)?, field(14..16)?, field(17..19)?);
+        let days = days_from_civil(year, month, day)?;
+        if hour > 23 || minute > 59 || second > 60 {
+            return None;
+        }
+        let rest = text.get(19..)?;
+        let (millis, zone) = match rest.strip_prefix('.') {
+            None => (0, rest),
+            Some(fraction) => {
+                let count = fraction.bytes().take_while(u8::is_ascii_digit).count();
+                let thousandths: String =
+                    fraction.get(..count)?.chars().chain("00".chars()).take(3).collect();
+                (thousandths.parse().ok().filter(|_| count > 0)?, fraction.get(count..)?)
+            }
+        };
+        let seconds = days * 86_400 + hour * 3600 + minute * 60 + second.min(59);
+        let local = Self::from_seconds(seconds).plus(Duration::from_millis(millis));
+        if matches!(zone, "Z" | "z") {
+            return Some(local);
+        }
+        let start = text.len().checked_sub(6)?;
+        let (hours, minutes) = (field(start + 1..start + 3)?, field(start + 4..start + 6)?);
+        if zone.len() != 6 || !is(start + 3, b":") || hours > 23 || minutes > 59 {
+            return None;
+        }
+        let offset_ms = (hours * 60 + minutes) * 60_000;
+        match zone.as_bytes().first() {
+            Some(b'+') => local.0.checked_sub(offset_ms).map(Self),
+            Some(b'-') => Some(Self(local.0.saturating_add(offset_ms))),
+            Some(_) | None => None,
+        }
     }
 
     /// Whole milliseconds since the epoch.
@@ -174,6 +223,27 @@ const fn civil_from_days(days_since_epoch: u64) -> (u64, u64, u64) {
     (year, month, day)
 }
 
+/// The day since the epoch of a proleptic Gregorian date; `None` where there is no such date, or it is before the epoch.
+fn days_from_civil(year: u64, month: u64, day: u64) -> Option<u64> {
+    let is_leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    let days_of_month = match month {
+        1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,
+        4 | 6 | 9 | 11 => 30,
+        2 if is_leap => 29,
+        2 => 28,
+        _ => return None,
+    };
+    if year < 1970 || !(1..=days_of_month).contains(&day) {
+        return None;
+    }
+    // The inverse of `civil_from_days`: years begin on 1 March.
+    let (year, month_from_march) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let (era, year_of_era) = (year / 400, year % 400);
+    let day_of_year = (153 * month_from_march + 2) / 5 + day - 1;
+    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    (era * 146_097 + day_of_era).checked_sub(719_468)
+}
+
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the monotonic clock")]
 fn monotonic() -> Instant {
     Instant::now()
@@ -215,6 +285,45 @@ mod tests {
             (4_107_542_400, "2100-03-01T00:00:00Z"),
         ] {
             assert_eq!(UnixTime::from_seconds(seconds).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn rfc_3339_is_read_in_any_zone_and_nothing_else_is() {
+        for seconds in [0, 951_782_400, 1_793_349_854, 4_107_542_399, 4_107_542_400, 253_402_300_799] {
+            let time = UnixTime::from_seconds(seconds);
+            assert_eq!(UnixTime::from_rfc_3339(&time.to_string()), Some(time));
+        }
+        for (text, millis) in [
+            ("2026-10-30t08:44:14z", 1_793_349_854_000),
+            ("2026-10-30T08:44:14.5Z", 1_793_349_854_500),
+            ("2026-10-30T08:44:14.0079Z", 1_793_349_854_007),
+            ("2026-10-30T10:44:14+02:00", 1_793_349_854_000),
+            ("2026-10-29T23:14:14.25-09:30", 1_793_349_854_250),
+            ("1990-12-31T23:59:60Z", 662_687_999_000),
+        ] {
+            assert_eq!(UnixTime::from_rfc_3339(text), Some(UnixTime::from_millis(millis)), "{text}");
+        }
+        for text in [
+            "",
+            "2026-10-30",
+            "2026-10-30 08:44:14Z",
+            "2026-10-30T08:44:14",
+            "2026-10-30T08:44:14.Z",
+            "2026-10-30T08:44:14Zz",
+            "2026-10-30T08:44:14+2:00",
+            "2026-10-30T08:44:14+02:00Z",
+            "2026-10-30T08:44:14*02:00",
+            "2026-02-29T00:00:00Z",
+            "2026-13-01T00:00:00Z",
+            "2026-10-00T00:00:00Z",
+            "2026-10-30T24:00:00Z",
+            "+026-10-30T00:00:00Z",
+            "1969-12-31T23:59:59Z",
+            "1970-01-01T00:00:00+00:01",
+            "2026-10-30T08:44:1üZ",
+        ] {
+            assert_eq!(UnixTime::from_rfc_3339(text), None, "{text}");
         }
     }
 

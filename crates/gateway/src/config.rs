@@ -12,8 +12,9 @@ use std::path::Path;
 
 use toml::de::{DeTable, DeValue};
 
-use crate::{admin, auth as auth_stage, firewall, observe, state};
+use crate::{admin as admin_stage, auth as auth_stage, firewall, observe, state};
 
+mod admin;
 mod amount;
 mod auth;
 mod check;
@@ -54,8 +55,8 @@ pub struct Config {
     pub firewall: firewall::Config,
     /// What is recorded, and where.
     pub log: observe::Config,
-    /// The admin listener, if there is one; loopback only.
-    pub admin: Option<admin::Config>,
+    /// The admin listener, if there is one.
+    pub admin: Option<admin_stage::Config>,
     /// Where revocations and bans are kept, if they are to outlive the process.
     pub state: Option<state::Config>,
     /// The most bytes that all connections' buffers may hold together.
@@ -142,7 +143,7 @@ fn read_document(context: &mut Context<'_>, document: &DeTable<'_>) -> Option<Co
     let firewall = operations::firewall(context, root.take("firewall").as_ref());
     let log = operations::log(context, root.take("log").as_ref());
     let state = operations::state(context, root.take("state").as_ref());
-    let admin = root.take("admin").and_then(|value| operations::admin(context, &value));
+    let admin = root.take("admin").and_then(|value| admin::admin(context, &value));
     root.finish(context);
 
     report_empty(context, listeners_value.as_ref(), "write at least one table [listeners.NAME]");
@@ -154,7 +155,7 @@ fn read_document(context: &mut Context<'_>, document: &DeTable<'_>) -> Option<Co
     check::cookies_from_anywhere(context, &authenticators, &routes);
     check::duplicate_addresses(context, &addresses(&listeners, admin.as_ref()));
     check::certificates_unasked(context, &listeners, &authenticators, &routes);
-    check::tickets_unissued(context, &authenticators);
+    check::tickets_unissued(context, &authenticators, admin.as_ref().map(|(admin, _)| admin));
     check::exposure(context, &listeners);
 
     Some(Config {
@@ -179,7 +180,7 @@ fn read_document(context: &mut Context<'_>, document: &DeTable<'_>) -> Option<Co
 /// Every address that is listened on, in the order of the file, with the key of its table.
 fn addresses(
     listeners: &[listeners::ListenerDraft],
-    admin: Option<&(admin::Config, Place)>,
+    admin: Option<&(admin_stage::Config, Place)>,
 ) -> Vec<(String, SocketAddr, Place)> {
     let mut addresses: Vec<(String, SocketAddr, Place)> = listeners
         .iter()

@@ -5,7 +5,7 @@
 //!
 //! A connection's life, in order; each step is a module, and modules import only from those further down the list:
 //!
-//! 1. [`server`] binds, accepts and drains; [`config`] says how; [`admin`] shows health and metrics
+//! 1. [`server`] binds, accepts and drains; [`config`] says how; [`admin`] shows health, metrics and sessions, and ends these
 //! 2. `connection` lives one connection, from the accept to its end, and concludes it
 //! 3. [`firewall`] admits the client, or not
 //! 4. [`tls`] makes the handshake, where the listener encrypts; `upgrade` reads the request and finds the route

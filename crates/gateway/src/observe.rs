@@ -8,6 +8,7 @@ mod encode;
 mod keys;
 mod log;
 mod metrics;
+mod operated;
 mod rotate;
 mod suppress;
 mod tls;
@@ -17,6 +18,7 @@ mod writer;
 pub use encode::{ENCODED_BYTES_MAX, Encoded};
 pub(crate) use keys::KeyMetrics;
 pub use metrics::{CONTENT_TYPE, RouteMetrics};
+pub(crate) use operated::{Action, Operated};
 pub use rotate::RotatingFile;
 pub(crate) use tls::{HandshakeOutcome, TlsMetrics};
 pub use traffic::{Count, Direction, FrameKind, Traffic, TrafficDelta};
@@ -140,7 +142,7 @@ impl Observer {
     pub fn report_suppressed(&self) {
         for (kind, suppressed) in self.0.suppressor.take_suppressed() {
             let reason = match kind {
-                RecordKind::Opened => None,
+                RecordKind::Opened | RecordKind::Ticket | RecordKind::NotLetIn => None,
                 RecordKind::Ended(reason) => Some(reason),
             };
             log::emit_suppressed(reason, suppressed);

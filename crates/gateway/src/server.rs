@@ -8,6 +8,7 @@ mod bans;
 mod builder;
 mod certificates;
 mod keys;
+mod operator;
 mod route;
 mod start;
 mod upkeep;
@@ -22,7 +23,6 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep_until, timeout_at};
 
-use crate::admin::{self, AdminState};
 use crate::clock::Instant;
 use crate::config::Config;
 use crate::connection::{self, Arrival, Door, Gate, NoRoom};
@@ -39,6 +39,7 @@ use keys::KeyPlaces;
 pub use bans::{AddressBanError, AddressBans};
 pub use builder::Builder;
 pub use keys::{KeysNotFetched, fetch_keys};
+use operator::Admin;
 pub use route::{Access, Route};
 pub use start::{BindError, StartError};
 
@@ -50,7 +51,7 @@ pub struct Server {
     keys: KeyPlaces,
     bound: Vec<Bound>,
     skipped: Vec<BindError>,
-    admin: Option<TcpListener>,
+    admin: Option<Admin>,
     draining: watch::Sender<bool>,
     drain_timeout: Duration,
 }
@@ -136,7 +137,7 @@ impl Server {
     /// The address of the admin listener, if there is one.
     #[must_use]
     pub fn admin_address(&self) -> Option<SocketAddr> {
-        self.admin.as_ref().and_then(|listener| listener.local_addr().ok())
+        self.admin.as_ref().and_then(|admin| admin.listener.local_addr().ok())
     }
 
     /// The listeners that need not be there and are not, each with what is in the way.
@@ -194,14 +195,15 @@ impl Server {
         tasks.spawn(upkeep::forget_in_memory(Arc::clone(&gate), self.control.clone()));
         tasks.spawn(upkeep::forget_on_disk(self.control));
         let encrypted = self.bound.iter().filter_map(|bound| bound.door.encryption.as_ref());
-        for encryption in encrypted.cloned() {
+        let admin_encrypted = self.admin.iter().filter_map(|admin| admin.state.encryption());
+        for encryption in encrypted.chain(admin_encrypted).cloned() {
             tasks.spawn(certificates::keep(encryption, gate.facilities.clock.clone()));
         }
         self.keys.keep(&gate, &mut tasks);
         let (stop_admin, stopped) = watch::channel(false);
         let mut admin_tasks = JoinSet::new();
-        if let Some(listener) = self.admin {
-            admin_tasks.spawn(serve_admin(listener, Arc::clone(&gate), stopped));
+        if let Some(admin) = self.admin {
+            admin_tasks.spawn(admin.serve(stopped));
         }
         let mut accepting = JoinSet::new();
         for bound in self.bound {
@@ -246,17 +248,6 @@ async fn drain(gate: &Gate, drain_timeout: Duration) -> Drained {
     }
     let _ = tokio::time::timeout(CUT_TIME_MAX, gate.live.until_empty()).await;
     Drained { cut: left.len() }
-}
-
-async fn serve_admin(listener: TcpListener, gate: Arc<Gate>, mut stopped: watch::Receiver<bool>) {
-    let observer = gate.observer.clone();
-    let metrics = move || observer.render();
-    let ready = move || !*gate.draining.borrow();
-    let state = AdminState::new(metrics, ready);
-    admin::serve(listener, state, async move {
-        let _ = stopped.wait_for(|stopped| *stopped).await;
-    })
-    .await;
 }
 
 struct CutOnDrop(Arc<Gate>);

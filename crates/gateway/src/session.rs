@@ -227,6 +227,36 @@ impl Sessions {
         self.locked().kept.bans(now)
     }
 
+    /// At most `count_max` of the revocations that are in force, those behind `after`: everyone's first, then sessions,
+    /// subjects and tokens, each by name. Whether there are more.
+    #[must_use]
+    pub fn revocations_after(
+        &self,
+        after: Option<&Target>,
+        count_max: usize,
+        now: UnixTime,
+    ) -> (Vec<Revocation>, bool) {
+        let state = self.locked();
+        let mut found = state.kept.revocations_after(after, now);
+        let page = found.by_ref().take(count_max).collect();
+        (page, found.next().is_some())
+    }
+
+    /// At most `count_max` of the bans that are in force, those of subjects behind `after`, in the order of their names.
+    /// Whether there are more.
+    #[must_use]
+    pub fn bans_after(
+        &self,
+        after: Option<&str>,
+        count_max: usize,
+        now: UnixTime,
+    ) -> (Vec<SubjectBan>, bool) {
+        let state = self.locked();
+        let mut found = state.kept.bans_after(after, now);
+        let page = found.by_ref().take(count_max).collect();
+        (page, found.next().is_some())
+    }
+
     /// How many names are revoked or banned.
     #[must_use]
     pub fn kept_count(&self) -> usize {

@@ -1,9 +1,9 @@
 //! One-time tickets: an application vouches for somebody whose browser cannot send a header.
 //!
-//! A program that uses the library issues a ticket and hands it to its page, which shows it once, within
-//! [`TICKET_TIME_MAX`]. A ticket lives in memory alone, as its hash: a restart voids it, and nothing that is read from memory
-//! or a dump can be shown. Pure: `now` and the random bits are arguments. Floor 2; the
-//! application issues, the admission of connections takes.
+//! An application has one issued, by the admin listener's API or by the library, and hands it to its page, which shows it
+//! once, within [`TICKET_TIME_MAX`]. A ticket lives in memory alone, as its hash: a restart voids it, and nothing that is
+//! read from memory or a dump can be shown. Pure: `now` and the random bits are arguments. Floor 2; the application
+//! issues, the admission of connections takes.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,6 +1,7 @@
 //! How a connection begins: TCP, TLS, the request, and what the server's answer means.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
@@ -63,7 +64,7 @@ pub(super) struct Opened {
 
 /// Connects and upgrades.
 pub(super) async fn open(url: &Url, offer: &Offer<'_>, chance: &Chance) -> Result<Opened, Failure> {
-    let mut socket = reach(url, offer.authority).await?;
+    let mut socket = reach(url, None, offer.authority).await?;
     let subprotocols: Vec<&str> = offer.subprotocols.iter().map(String::as_str).collect();
     let lines: Vec<Header<'_>> = offer.headers.iter().map(HeaderLine::as_header).collect();
     let extensions = offer.compression.then(|| Agreement::FULL.offer());
@@ -100,8 +101,18 @@ impl HeaderLine {
     }
 }
 
-async fn reach(url: &Url, authority: Option<&Path>) -> Result<Socket, Failure> {
-    let connecting = TcpStream::connect((url.host.as_str(), url.port));
+/// Connects to where `url` says, or to `address` where that is known to be the same.
+pub(crate) async fn reach(
+    url: &Url,
+    address: Option<SocketAddr>,
+    authority: Option<&Path>,
+) -> Result<Socket, Failure> {
+    let connecting = async {
+        match address {
+            Some(address) => TcpStream::connect(address).await,
+            None => TcpStream::connect((url.host.as_str(), url.port)).await,
+        }
+    };
     let socket =
         timeout(ANSWER_TIME_MAX, connecting).await.map_err(|_| Failure(format!("{url} does not answer")))?;
     let socket = socket

@@ -17,10 +17,10 @@ use crate::Failure;
 use crate::token::shown;
 
 /// The transport, plain or encrypted.
-pub(super) type Socket = Box<dyn Transport>;
+pub(crate) type Socket = Box<dyn Transport>;
 
 /// What both kinds of transport can do.
-pub(super) trait Transport: AsyncRead + AsyncWrite + Unpin {}
+pub(crate) trait Transport: AsyncRead + AsyncWrite + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Transport for T {}
 
@@ -103,6 +103,7 @@ fn explain(url: &Url, error: &io::Error, has_authority: bool) -> String {
             return format!("{url}: the certificate is not good: {}", shown(&rule.to_string()));
         }
         Some(Error::InvalidCertificate(_)) => "the certificate is not good",
+        Some(Error::InvalidMessage(_)) if url.is_http => "what answers there speaks no TLS; try http://",
         Some(Error::InvalidMessage(_)) => "what answers there speaks no TLS; try ws://",
         Some(Error::AlertReceived(alert)) => {
             return format!("{url}: the server refused the TLS handshake, with the alert {alert:?}");

@@ -8,8 +8,10 @@ use drawgate_protocol::handshake::Host;
 /// A `ws:` or `wss:` address, taken apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Url {
-    /// Whether it is `wss:`.
+    /// Whether it is `wss:` or `https:`.
     pub(super) is_secure: bool,
+    /// Whether it is written as `http:` or `https:`, which is the same place.
+    pub(super) is_http: bool,
     /// As in `Host`: the port is left out where it is the scheme's own.
     pub(super) authority: String,
     /// The host alone, without an IPv6 address's brackets.
@@ -23,9 +25,9 @@ impl FromStr for Url {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (is_secure, rest) = match text.split_once("://") {
-            Some(("ws" | "http", rest)) => (false, rest),
-            Some(("wss" | "https", rest)) => (true, rest),
+        let (is_secure, is_http, rest) = match text.split_once("://") {
+            Some((scheme @ ("ws" | "http"), rest)) => (false, scheme == "http", rest),
+            Some((scheme @ ("wss" | "https"), rest)) => (true, scheme == "https", rest),
             Some((scheme, _)) => return Err(format!("{scheme}:// is not a WebSocket: write ws://HOST:PORT")),
             None => return Err("write it as ws://HOST:PORT".to_owned()),
         };
@@ -45,7 +47,14 @@ impl FromStr for Url {
         let default_port = if is_secure { SECURE_PORT } else { PLAIN_PORT };
         let port = host.port().unwrap_or(default_port);
         let authority = if port == default_port { host.name() } else { authority };
-        Ok(Self { is_secure, authority: authority.to_owned(), host: name.to_owned(), port, target })
+        Ok(Self { is_secure, is_http, authority: authority.to_owned(), host: name.to_owned(), port, target })
+    }
+}
+
+impl Url {
+    /// As in `Host`.
+    pub(crate) fn authority(&self) -> &str {
+        &self.authority
     }
 }
 
@@ -53,7 +62,12 @@ impl fmt::Display for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // A query may hold a credential.
         let path = self.target.split('?').next().unwrap_or_default();
-        let scheme = if self.is_secure { "wss" } else { "ws" };
+        let scheme = match (self.is_http, self.is_secure) {
+            (false, true) => "wss",
+            (false, false) => "ws",
+            (true, true) => "https",
+            (true, false) => "http",
+        };
         write!(f, "{scheme}://{}{path}", self.authority)
     }
 }
@@ -82,6 +96,7 @@ mod tests {
             let is_secure = text.starts_with("wss");
             let expected = Url {
                 is_secure,
+                is_http: false,
                 authority: authority.into(),
                 host: host.into(),
                 port,
@@ -102,5 +117,8 @@ mod tests {
     fn a_query_is_not_shown() {
         assert_eq!("ws://a:1/b?token=secret".parse::<Url>().unwrap().to_string(), "ws://a:1/b");
         assert_eq!("wss://a:1/b?token=secret".parse::<Url>().unwrap().to_string(), "wss://a:1/b");
+        for text in ["http://a:1/b", "https://a:1/b"] {
+            assert_eq!(text.parse::<Url>().unwrap().to_string(), text);
+        }
     }
 }

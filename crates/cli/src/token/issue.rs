@@ -90,6 +90,16 @@ fn claim(text: &str) -> Result<(String, Value), String> {
     }
 }
 
+/// Reads a time such as `1h30m`, of at least a second.
+pub(crate) fn ahead(text: &str) -> Result<Duration, String> {
+    match offset(text)? {
+        Offset::Ahead(time) if time >= Duration::from_secs(1) => Ok(time),
+        Offset::Ahead(_) | Offset::Ago(_) => {
+            Err(format!("{text} is no time ahead: write it like 90s, 15m, 1h30m or 7d"))
+        }
+    }
+}
+
 /// Reads a time such as `1h30m` or `-90s`.
 fn offset(text: &str) -> Result<Offset, String> {
     let example = || format!("{text} is no time: write it like 90s, 15m, 1h30m, 7d or -1h");

@@ -30,14 +30,26 @@ pub(crate) struct SecretFile {
 /// # Errors
 /// When the folder or the file cannot be made. The error names the path and says what to do.
 pub(crate) fn ensure_secret(folder: &Path, chance: &Chance) -> io::Result<SecretFile> {
+    ensure(folder, FILE_NAME, chance)
+}
+
+/// The same for the token that opens the demo's admin listener.
+///
+/// # Errors
+/// As [`ensure_secret`].
+pub(crate) fn ensure_admin_token(folder: &Path, chance: &Chance) -> io::Result<SecretFile> {
+    ensure(folder, ADMIN_FILE_NAME, chance)
+}
+
+fn ensure(folder: &Path, name: &str, chance: &Chance) -> io::Result<SecretFile> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|error| {
         explained(&error, folder, "choose a folder that can be written with `--data DIR`")
     })?;
-    let path = path(folder);
+    let path = folder.join(name);
     let created = match fs::symlink_metadata(&path) {
         Ok(_) => false,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            create(folder, &path, chance).map_err(|error| {
+            create(folder, name, chance).map_err(|error| {
                 explained(&error, &path, "choose a folder that can be written with `--data DIR`")
             })?
         }
@@ -50,16 +62,17 @@ pub(crate) fn ensure_secret(folder: &Path, chance: &Chance) -> io::Result<Secret
 }
 
 /// Whether it was this call that made the key.
-fn create(folder: &Path, path: &Path, chance: &Chance) -> io::Result<bool> {
+fn create(folder: &Path, name: &str, chance: &Chance) -> io::Result<bool> {
+    let path = folder.join(name);
     let mut text = Zeroizing::new(String::with_capacity(64));
     for byte in Zeroizing::new(chance.bytes::<32>()).iter() {
         // Writing to a string cannot fail.
         let _ = write!(text, "{byte:02x}");
     }
-    let draft = folder.join(format!("{FILE_NAME}.{:016x}.draft", chance.bits()));
+    let draft = folder.join(format!("{name}.{:016x}.draft", chance.bits()));
     let linked = write_draft(&draft, &text).and_then(|()| {
         // Unlike a rename, a link never replaces what is already there.
-        match fs::hard_link(&draft, path) {
+        match fs::hard_link(&draft, &path) {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
             Err(error) => Err(error),
@@ -106,3 +119,5 @@ fn explained(error: &io::Error, path: &Path, advice: &str) -> io::Error {
 }
 
 const FILE_NAME: &str = "token.secret";
+/// The file of the token that opens the demo's admin listener, in its data folder.
+pub(crate) const ADMIN_FILE_NAME: &str = "admin.token";

@@ -10,6 +10,7 @@
     reason = "tests: what fails here should panic, and numbers that were measured are told"
 )]
 
+mod admin;
 mod canary;
 mod connect;
 mod connect_servers;

@@ -12,6 +12,7 @@ use super::problem::ProblemKind;
 use super::read::{Context, Place};
 use super::routes::RouteDraft;
 use super::suggest;
+use crate::admin::{self, Scope};
 use crate::auth::CredentialSource;
 use crate::route::{Origins, PathPattern};
 
@@ -123,14 +124,22 @@ pub(super) fn cookies_from_anywhere(
     }
 }
 
-/// Warns of tickets, which no configuration can issue.
-pub(super) fn tickets_unissued(context: &mut Context<'_>, authenticators: &auth::Drafts) {
+/// Warns of tickets that nobody can issue.
+pub(super) fn tickets_unissued(
+    context: &mut Context<'_>,
+    authenticators: &auth::Drafts,
+    admin: Option<&admin::Config>,
+) {
+    let tokens = admin.iter().flat_map(|admin| &admin.tokens);
+    if tokens.into_iter().any(|token| token.scopes.contains(&Scope::Tickets)) {
+        return;
+    }
     for (name, (_, config)) in authenticators {
         let sources = config.iter().flat_map(|config| &config.credentials);
         if sources.into_iter().any(|source| *source == CredentialSource::Ticket) {
             context.warnings.push(format!(
-                "auth.{name}.credentials: tickets are issued by programs that use the library; where this configuration runs \
-                 alone, nobody has one"
+                "auth.{name}.credentials: nobody can issue tickets, unless by a program that uses the library: no token in \
+                 admin.tokens has the scope \"tickets\""
             ));
         }
     }

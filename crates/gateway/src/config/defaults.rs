@@ -4,6 +4,9 @@
 //! Decides nothing itself: `amount.rs` holds what was written against these bounds. A test keeps
 //! `limits::Limits::default()`, which the library has for programs without a file, equal to the table.
 
+mod admin;
+
+pub(super) use self::admin::{ADMIN, ADMIN_HOSTS, ADMIN_TLS, ADMIN_TOKENS};
 use super::units::Unit;
 
 /// A setting that is a number: its default, its bounds and why.
@@ -526,15 +529,8 @@ pub(super) static STATE_DIRECTORY: Word = Word {
     allowed: "a folder, relative to the configuration's",
     reason: "Beside the configuration it is found again. It is made where it is missing, for this user alone.",
 };
-pub(super) static ADMIN: Word = Word {
-    key: "admin",
-    default: "no admin listener",
-    allowed: "a table with `address`",
-    reason: "A door that nobody asked for stays shut.",
-};
-
 /// Every [`Word`], in the order of docs/defaults.md.
-pub(super) static WORDS: [&Word; 19] = [
+pub(super) static WORDS: [&Word; 22] = [
     &LISTENER_REQUIRED,
     &CLIENT_CA_FILE,
     &CLIENT_AUTH,
@@ -554,10 +550,13 @@ pub(super) static WORDS: [&Word; 19] = [
     &STATE,
     &STATE_DIRECTORY,
     &ADMIN,
+    &ADMIN_TLS,
+    &ADMIN_HOSTS,
+    &ADMIN_TOKENS,
 ];
 
 /// What must be written out, in the order of docs/defaults.md.
-pub(super) static REQUIRED: [Required; 19] = [
+pub(super) static REQUIRED: [Required; 21] = [
     Required {
         key: "listeners",
         allowed: "at least one table [listeners.NAME]",
@@ -652,8 +651,18 @@ pub(super) static REQUIRED: [Required; 19] = [
     },
     Required {
         key: "admin.address",
-        allowed: "a loopback address and a port: \"127.0.0.1:9090\"",
+        allowed: "a loopback address and a port: \"127.0.0.1:9090\"; another one with admin.tls",
         reason: "Metrics and health are not for everyone.",
+    },
+    Required {
+        key: "admin.tokens.*.file",
+        allowed: "a file of at least 32 bytes, relative to the configuration's folder",
+        reason: "A token never stands in a configuration.",
+    },
+    Required {
+        key: "admin.tokens.*.scopes",
+        allowed: "a list of \"read\", \"operate\", \"tickets\"",
+        reason: "What a token opens must be somebody's decision.",
     },
 ];
 

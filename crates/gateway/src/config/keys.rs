@@ -151,7 +151,7 @@ fn listed(algorithms: impl Iterator<Item = Algorithm>) -> String {
     names.join(", ")
 }
 
-fn secret_file(context: &mut Context<'_>, value: &Value<'_>) -> Option<Secret> {
+pub(super) fn secret_file(context: &mut Context<'_>, value: &Value<'_>) -> Option<Secret> {
     let advice = format!(
         "write the name of a file of {SECRET_BYTES_MIN} to {SECRET_FILE_BYTES_MAX} bytes, relative to the \
          configuration's folder; `openssl rand -hex 32` makes its content"

@@ -26,7 +26,6 @@ const KEYS: &[(&str, &str)] = &[
     ("routes.*.limits.messages_per_second", "leave it out: messages are not counted over time"),
     ("routes.*.limits.bytes_per_second", "leave it out: bytes are not counted over time"),
     ("firewall.trusted_proxies", "leave it out: no proxy is trusted"),
-    ("admin.tokens", "leave it out: the admin listener is open, and only on loopback"),
 ];
 
 #[cfg(test)]

@@ -1,18 +1,15 @@
-//! Reads what operators run and watch the gateway by: `[firewall]`, `[log]`, `[state]` and `[admin]`.
+//! Reads what operators run and watch the gateway by: `[firewall]`, `[log]` and `[state]`.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use toml::de::DeValue;
 
 use super::defaults::{self, Amount};
-use super::listeners::address;
-use super::problem::ProblemKind;
-use super::read::{Context, Place, Table, Value};
+use super::read::{Context, Table, Value};
 use crate::firewall::{AddressLists, CLIENTS_PER_V6_48};
 use crate::network::{Network, NetworkError};
 use crate::observe::{ErrorFile, LogFormat, LogLevel};
-use crate::{admin, firewall, observe, state};
+use crate::{firewall, observe, state};
 
 /// Reads `[firewall]`; a table that is not there is one that is empty.
 pub(super) fn firewall(context: &mut Context<'_>, value: Option<&Value<'_>>) -> firewall::Config {
@@ -161,21 +158,4 @@ fn folder(context: &mut Context<'_>, value: &Value<'_>) -> Option<PathBuf> {
         return None;
     }
     Some(context.resolve(&text))
-}
-
-/// Reads `[admin]`, which is there.
-pub(super) fn admin(context: &mut Context<'_>, value: &Value<'_>) -> Option<(admin::Config, Place)> {
-    let mut table = value.table(context)?;
-    let address = table.required(context, "address").and_then(|value| {
-        let address: SocketAddr = address(context, &value)?;
-        if !address.ip().to_canonical().is_loopback() {
-            let wrong = "is beyond loopback, where TLS is required, which is not supported yet";
-            let advice = "write a loopback address such as \"127.0.0.1:9090\"";
-            context.report(&value.place, ProblemKind::NotSupportedYet, wrong, advice);
-            return None;
-        }
-        Some((address, value.place))
-    });
-    table.finish(context);
-    address.map(|(address, place)| (admin::Config { address }, place))
 }

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 
 use super::defaults::{AMOUNTS, REQUIRED, WORDS};
 use super::*;
+use crate::admin::Scope;
 use crate::auth::{Algorithm, CredentialSource, Expected};
 use crate::limits::Limits;
 use crate::observe::{ErrorFile, LogFormat, LogLevel};
@@ -52,12 +53,14 @@ fn read_with_secret(text: &str, secret: &str) -> Result<Config, Problems> {
 
 fn secret_folder(secret: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("token.secret");
-    fs::write(&file, secret).unwrap();
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    for name in ["token.secret", "admin.token"] {
+        let file = folder.path().join(name);
+        fs::write(&file, secret).unwrap();
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt as _;
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+        }
     }
     tls::write_pair(folder.path(), tls::pair());
     folder
@@ -208,7 +211,10 @@ fn everything() -> String {
         format = "text"
         error_file = {{ path = "logs/errors.log", bytes_max = "64KiB", files_max = 2 }}
         [admin]
-        address = "[::1]:0"
+        address = "[::]:0"
+        tls = {{ certificate_file = "cert.pem", private_key_file = "key.pem" }}
+        hosts = ["Admin.example.com"]
+        tokens.operator = {{ file = "token.secret", scopes = ["read", "operate", "tickets"] }}
         "#
     )
 }
@@ -281,7 +287,9 @@ fn everything_that_is_supported_is_read() {
     let path = folder.path().join("logs/errors.log");
     assert_eq!(config.log.error_file, Some(ErrorFile { path, bytes_max: 65_536, files_max: 2 }));
     assert_eq!((config.log.level, config.log.format), (LogLevel::Debug, LogFormat::Text));
-    assert!(config.admin.is_some());
+    let admin = config.admin.unwrap();
+    assert!(admin.tls.is_some() && admin.hosts == ["admin.example.com"]);
+    assert_eq!((admin.tokens[0].name.as_str(), &admin.tokens[0].scopes[..]), ("operator", &Scope::ALL[..]));
 }
 
 #[test]
@@ -336,7 +344,8 @@ fn broken_toml_is_a_problem_with_line_and_column_and_without_its_text() {
 #[test]
 fn every_required_key_is_missed() {
     let full = format!(
-        "{}{AUTH}\n[log]\nerror_file = {{ path = \"e.log\" }}\n[state]\nstore = \"none\"\n[admin]\naddress = \"127.0.0.1:0\"\n",
+        "{}{AUTH}\n[log]\nerror_file = {{ path = \"e.log\" }}\n[state]\nstore = \"none\"\n[admin]\naddress = \"127.0.0.1:0\"\n\
+         tokens.operator = {{ file = \"admin.token\", scopes = [\"read\"] }}\n",
         with_auth("")
     );
     assert!(read_with_secret(&full, SECRET).is_ok());
@@ -347,7 +356,7 @@ fn every_required_key_is_missed() {
         let problems = read_with_secret(&toml::to_string(&table).unwrap(), SECRET).unwrap_err();
         let shape =
             required.key.replace("listeners.*", "listeners.public").replace("routes.*", "routes.chat");
-        let key = shape.replace("auth.*", "auth.users");
+        let key = shape.replace("auth.*", "auth.users").replace("tokens.*", "tokens.operator");
         let missing =
             problems.iter().find(|problem| problem.kind == ProblemKind::Missing && problem.key == key);
         assert!(
@@ -475,7 +484,6 @@ fn every_key_of_the_example_is_supported_or_refused_as_not_supported_yet() {
         "routes.chat.limits.messages_per_second",
         "firewall.trusted_proxies",
         "state.store.redis_url",
-        "admin.tokens",
     ] {
         assert!(keys.iter().any(|other| other == key), "{key} in {keys:?}");
     }
@@ -493,10 +501,13 @@ fn the_demo_is_valid_beside_its_secret() {
     assert!(config.routes.iter().all(|route| route.backend.prefix == "Server received: "));
     assert_eq!((config.routes[0].auth.as_deref(), config.routes[1].auth.as_deref()), (None, Some("users")));
     assert_eq!(config.auth["users"].subject_claims, ["sub", "user_id"]);
-    assert_eq!(config.admin.unwrap().address.to_string(), "127.0.0.1:9090");
+    let admin = config.admin.unwrap();
+    assert_eq!((admin.address.to_string().as_str(), admin.tokens.len()), ("127.0.0.1:9090", 1));
     assert!(config.log.error_file.unwrap().path.ends_with("websocket_errors.log"));
-    let problem = only(read(demo_text()));
-    assert_eq!((problem.kind, problem.key.as_str()), (ProblemKind::File, "auth.users.keys.secret_file"));
+    let missing: Vec<_> =
+        read(demo_text()).unwrap_err().iter().map(|problem| (problem.kind, problem.key.clone())).collect();
+    let files = ["auth.users.keys.secret_file", "admin.tokens.demo.file"];
+    assert_eq!(missing, files.map(|key| (ProblemKind::File, key.to_owned())));
 }
 
 #[test]

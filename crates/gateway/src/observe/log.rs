@@ -155,7 +155,7 @@ pub(super) fn emit_opened(opened: &Opened<'_>, suppressed: u64) {
     );
 }
 
-/// Logs how many records of one kind were not written; `reason` is `None` for those of opened connections.
+/// Logs how many records of one kind were not written; `reason` is `None` for those that have none.
 pub(super) fn emit_suppressed(reason: Option<Reason>, suppressed: u64) {
     let reason = reason.map(|reason| reason.row().label);
     tracing::warn!(target: TARGET, reason, suppressed, "{SUPPRESSED}");

@@ -15,6 +15,8 @@ use crate::reason::{Fault, Reason};
 #[derive(Debug)]
 pub(super) struct Suppressor {
     opened: Allowance,
+    tickets: Allowance,
+    not_let_in: Allowance,
     ended: [Allowance; Reason::ALL.len()],
 }
 
@@ -23,6 +25,10 @@ pub(super) struct Suppressor {
 pub(super) enum RecordKind {
     /// A connection was opened.
     Opened,
+    /// A ticket was issued.
+    Ticket,
+    /// The admin listener refused a request for its token.
+    NotLetIn,
     /// A connection ended.
     Ended(Reason),
 }
@@ -31,6 +37,8 @@ impl Suppressor {
     pub(super) fn new() -> Self {
         Self {
             opened: Allowance::new(ROUTINE),
+            tickets: Allowance::new(ROUTINE),
+            not_let_in: Allowance::new(FAULTS),
             ended: array::from_fn(|index| Allowance::new(pace(Reason::ALL[index]))),
         }
     }
@@ -43,13 +51,16 @@ impl Suppressor {
 
     /// Every kind with suppressed records that no record has told of; they count as told from now on.
     pub(super) fn take_suppressed(&self) -> impl Iterator<Item = (RecordKind, u64)> {
-        let kinds = std::iter::once(RecordKind::Opened).chain(Reason::ALL.into_iter().map(RecordKind::Ended));
+        let kinds = [RecordKind::Opened, RecordKind::Ticket, RecordKind::NotLetIn];
+        let kinds = kinds.into_iter().chain(Reason::ALL.into_iter().map(RecordKind::Ended));
         kinds.map(|kind| (kind, self.allowance(kind).take_suppressed())).filter(|(_, count)| *count > 0)
     }
 
     fn allowance(&self, kind: RecordKind) -> &Allowance {
         match kind {
             RecordKind::Opened => &self.opened,
+            RecordKind::Ticket => &self.tickets,
+            RecordKind::NotLetIn => &self.not_let_in,
             // The macro that makes `Reason::ALL` lists the variants in their order.
             RecordKind::Ended(reason) => &self.ended[reason as usize],
         }

@@ -12,6 +12,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
 use super::keys::KeyPlaces;
+use super::operator::Admin;
 use super::route::{self, Prepared, Route, SharedFailures};
 use super::start::{BindError, StartError};
 use super::{Bound, Server, certificates};
@@ -201,7 +202,7 @@ impl Builder {
         self
     }
 
-    /// Serves health and metrics at this address, which must be a loopback one.
+    /// Serves health and metrics, and the operators' API where there are tokens; beyond loopback with TLS alone.
     #[must_use]
     pub fn admin(mut self, config: admin::Config) -> Self {
         self.admin = Some(config);
@@ -234,34 +235,32 @@ impl Builder {
         let firewall = Firewall::new(&self.firewall, facilities.started_at);
         let store = self.load(&sessions, &firewall)?;
         let control = Control::new(Arc::clone(&sessions), store, self.clock.clone(), observer.clone());
+        let takes_tickets = route::takes_tickets(&self.routes);
         let mut keys = KeyPlaces::default();
         let routes = self.prepare_routes(&observer, &mut keys).map_err(StartError::Auth)?;
         let (bound, skipped) = self.listen_everywhere(&routes, &observer)?;
-        let admin = self.admin.as_ref().map(|config| {
-            let address = config.address;
-            listen(address)
-                .map_err(|source| StartError::Bind(BindError { name: "admin".to_owned(), address, source }))
-        });
         let (draining, drain_begun) = watch::channel(false);
         let places = |count: usize| Semaphore::new(count.min(Semaphore::MAX_PERMITS));
+        let gate = Arc::new(Gate {
+            firewall,
+            facilities,
+            observer,
+            chance,
+            live: Live::default(),
+            places_max: self.connections_max,
+            places: Arc::new(places(self.connections_max)),
+            unauthenticated: Arc::new(places(self.unauthenticated_max)),
+            unauthenticated_max: self.unauthenticated_max,
+            tls_handshakes: places(self.tls_handshakes_max),
+            tls_handshakes_max: self.tls_handshakes_max,
+            turned_away: Semaphore::new(TURNED_AWAY_MAX),
+            tickets: self.tickets,
+            sessions,
+            draining: drain_begun,
+        });
+        let admin = self.admin.map(|config| Admin::bind(config, &gate, &control, takes_tickets));
         Ok(Server {
-            gate: Arc::new(Gate {
-                firewall,
-                facilities,
-                observer,
-                chance,
-                live: Live::default(),
-                places_max: self.connections_max,
-                places: Arc::new(places(self.connections_max)),
-                unauthenticated: Arc::new(places(self.unauthenticated_max)),
-                unauthenticated_max: self.unauthenticated_max,
-                tls_handshakes: places(self.tls_handshakes_max),
-                tls_handshakes_max: self.tls_handshakes_max,
-                turned_away: Semaphore::new(TURNED_AWAY_MAX),
-                tickets: self.tickets,
-                sessions,
-                draining: drain_begun,
-            }),
+            gate,
             control,
             keys,
             bound,
@@ -362,7 +361,7 @@ fn listener_at(address: SocketAddr, tls: Option<tls::Config>) -> ListenerConfig 
     ListenerConfig { name: address.to_string(), address, tls, tls_timeout, head_timeout, required: true }
 }
 
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
         // `[::]` beside `0.0.0.0` would otherwise claim the same port twice.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::keys::KeyPlaces;
 use crate::auth::failures::Failures;
-use crate::auth::{self, Authenticator};
+use crate::auth::{self, Authenticator, CredentialSource};
 use crate::backend::Backend;
 use crate::backend::handler::{Erased, Handler};
 use crate::clock::{Clock, Instant};
@@ -220,6 +220,12 @@ pub(super) fn token_time_max(routes: &[Route]) -> Option<Duration> {
     });
     // One that has no bound leaves none for all of them.
     times.collect::<Option<Vec<_>>>().map(|times| times.into_iter().max().unwrap_or_default())
+}
+
+/// Every route's name, and whether it takes one-time tickets.
+pub(super) fn takes_tickets(routes: &[Route]) -> Vec<(Arc<str>, bool)> {
+    let takes = |auth: &auth::Config| auth.credentials.contains(&CredentialSource::Ticket);
+    routes.iter().map(|route| (route.name().into(), route.auth().is_some_and(takes))).collect()
 }
 
 /// Handlers get messages whole, so a message costs its size.

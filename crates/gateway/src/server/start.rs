@@ -28,6 +28,12 @@ pub enum StartError {
     /// A listener's certificate, its key or its client authorities cannot be used.
     #[error("{0}")]
     Tls(#[source] tls::FileError),
+    /// The admin listener would be open to other machines without TLS.
+    #[error(
+        "the admin listener's address {0} is beyond loopback, where TLS is required: give it certificates, or a loopback \
+         address"
+    )]
+    AdminExposed(SocketAddr),
     /// What outlives the process cannot be read or written.
     #[error("{0}")]
     State(#[source] StateError),

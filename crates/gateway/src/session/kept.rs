@@ -4,6 +4,7 @@
 //! time is over. Pure: `now` is an argument. Comes after a token has been verified.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use super::revocation::{Revocation, SubjectBan, Target};
@@ -118,33 +119,57 @@ impl Kept {
 
     /// The bans that are in force, in the order of their subjects.
     pub(super) fn bans(&self, now: UnixTime) -> Vec<SubjectBan> {
-        let bans = self.bans.all_in_force(now);
-        bans.map(|(subject, (), until)| SubjectBan { subject: subject.to_owned(), until }).collect()
+        self.bans_after(None, now).collect()
     }
 
     /// The revocations that are in force.
     pub(super) fn revocations(&self, now: UnixTime) -> Vec<Revocation> {
-        let everyone = self.everyone.filter(|(_, until)| is_in_force(*until, now));
-        let mut all: Vec<_> = everyone
-            .map(|(cutoff, until)| Revocation { target: Target::Everyone { cutoff }, until })
-            .into_iter()
-            .collect();
-        let subjects = self.subjects.all_in_force(now).map(|(subject, cutoff, until)| {
-            let target = Target::Subject { subject: subject.to_owned(), cutoff: *cutoff };
-            Revocation { target, until }
-        });
-        all.extend(subjects);
-        let tokens = self.tokens.all_in_force(now).map(|(token_id, (), until)| Revocation {
-            target: Target::Token { token_id: token_id.to_owned() },
-            until,
-        });
-        all.extend(tokens);
-        let sessions = self.sessions.all_in_force(now).map(|(session, (), until)| Revocation {
+        self.revocations_after(None, now).collect()
+    }
+
+    /// The bans that are in force of subjects behind `after`, in the order of their names.
+    pub(super) fn bans_after<'k>(
+        &'k self,
+        after: Option<&'k str>,
+        now: UnixTime,
+    ) -> impl Iterator<Item = SubjectBan> + 'k {
+        let bans = self.bans.in_force_after(after, now);
+        bans.map(|(subject, (), until)| SubjectBan { subject: subject.to_owned(), until })
+    }
+
+    /// The revocations that are in force behind `after`: everyone's, then sessions, subjects and tokens, each by name.
+    pub(super) fn revocations_after<'k>(
+        &'k self,
+        after: Option<&'k Target>,
+        now: UnixTime,
+    ) -> impl Iterator<Item = Revocation> + 'k {
+        // How far each kind is through: not begun, behind a name, or done.
+        let (everyone, sessions, subjects, tokens) = match after {
+            None => (false, Some(None), Some(None), Some(None)),
+            Some(Target::Everyone { .. }) => (true, Some(None), Some(None), Some(None)),
+            Some(Target::Session { session }) => (true, Some(Some(&**session)), Some(None), Some(None)),
+            Some(Target::Subject { subject, .. }) => (true, None, Some(Some(&**subject)), Some(None)),
+            Some(Target::Token { token_id }) => (true, None, None, Some(Some(&**token_id))),
+        };
+        let everyone = self.everyone.filter(|(_, until)| !everyone && is_in_force(*until, now));
+        let everyone =
+            everyone.map(|(cutoff, until)| Revocation { target: Target::Everyone { cutoff }, until });
+        let sessions = sessions.into_iter().flat_map(move |after| self.sessions.in_force_after(after, now));
+        let sessions = sessions.map(|(session, (), until)| Revocation {
             target: Target::Session { session: session.to_owned() },
             until,
         });
-        all.extend(sessions);
-        all
+        let subjects = subjects.into_iter().flat_map(move |after| self.subjects.in_force_after(after, now));
+        let subjects = subjects.map(|(subject, cutoff, until)| Revocation {
+            target: Target::Subject { subject: subject.to_owned(), cutoff: *cutoff },
+            until,
+        });
+        let tokens = tokens.into_iter().flat_map(move |after| self.tokens.in_force_after(after, now));
+        let tokens = tokens.map(|(token_id, (), until)| Revocation {
+            target: Target::Token { token_id: token_id.to_owned() },
+            until,
+        });
+        everyone.into_iter().chain(sessions).chain(subjects).chain(tokens)
     }
 
     /// How many names are kept.
@@ -194,8 +219,15 @@ impl<T> Names<T> {
         self.entries.get(name).filter(|(_, until)| is_in_force(*until, now)).map(|(value, _)| value)
     }
 
-    fn all_in_force(&self, now: UnixTime) -> impl Iterator<Item = (&str, &T, Option<UnixTime>)> {
-        let entries = self.entries.iter().filter(move |(_, (_, until))| is_in_force(*until, now));
+    /// Those whose name lies behind `after`.
+    fn in_force_after<'n>(
+        &'n self,
+        after: Option<&'n str>,
+        now: UnixTime,
+    ) -> impl Iterator<Item = (&'n str, &'n T, Option<UnixTime>)> {
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let entries = self.entries.range::<str, _>((start, Bound::Unbounded));
+        let entries = entries.filter(move |(_, (_, until))| is_in_force(*until, now));
         entries.map(|(name, (value, until))| (&**name, value, *until))
     }
 
@@ -314,6 +346,39 @@ mod tests {
             assert_eq!(kept.refuse(&second, at(100)), Ok(()));
             assert_eq!(kept.refuse(&nameless, at(100)), Ok(()));
         }
+    }
+
+    #[test]
+    fn what_is_in_force_is_listed_from_any_place_on() {
+        let mut kept = Kept::new(10);
+        let target = |kind: &str, name: &str| match kind {
+            "session" => Target::Session { session: name.to_owned() },
+            "subject" => Target::Subject { subject: name.to_owned(), cutoff: at(1) },
+            "token" => Target::Token { token_id: name.to_owned() },
+            _ => Target::Everyone { cutoff: at(1) },
+        };
+        let all = [
+            target("everyone", ""),
+            target("session", "b"),
+            target("subject", "a"),
+            target("subject", "b"),
+            target("token", "a"),
+        ];
+        for target in all.iter().rev() {
+            kept.revoke(&Revocation { target: target.clone(), until: None }, at(100)).unwrap();
+        }
+        kept.revoke(&Revocation { target: target("subject", "aa"), until: Some(at(200)) }, at(100)).unwrap();
+        let listed = |after: Option<&Target>| -> Vec<Target> {
+            kept.revocations_after(after, at(200)).map(|revocation| revocation.target).collect()
+        };
+        assert_eq!(listed(None), all);
+        for place in 0..all.len() {
+            assert_eq!(listed(Some(&all[place])), all[place + 1..], "{place}");
+        }
+        // One that is gone has its place all the same.
+        assert_eq!(listed(Some(&target("session", "a"))), all[1..]);
+        assert_eq!(listed(Some(&target("session", "z"))), all[2..]);
+        assert_eq!(listed(Some(&target("token", "z"))), []);
     }
 
     #[test]

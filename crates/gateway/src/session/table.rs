@@ -37,6 +37,8 @@ pub enum Which<'a> {
     Id(SessionId),
     /// Those of a subject.
     Subject(&'a str),
+    /// Those of a subject on one route.
+    SubjectOn(&'a str, &'a str),
     /// Those that a token with this id began, or last refreshed.
     Token(&'a str),
     /// Those of tokens with this `sid`.
@@ -96,8 +98,7 @@ impl Table {
         self.subjects.range(from(0)..=from(Serial::MAX)).map(|(_, _, serial)| *serial)
     }
 
-    /// The sessions that are meant and are younger than `after`, the oldest first, unless they are a subject's: then by
-    /// route.
+    /// The sessions that are meant and are younger than `after`, the oldest first.
     pub(super) fn find(&self, which: Which<'_>, after: Serial) -> Box<dyn Iterator<Item = &Arc<Live>> + '_> {
         let from = after.saturating_add(1);
         match which {
@@ -109,9 +110,16 @@ impl Table {
                 let name: Arc<str> = subject.into();
                 let start = (Arc::clone(&name), Arc::from(""), 0);
                 let subjects = self.subjects.range(start..).take_while(move |(subject, ..)| *subject == name);
-                Box::new(
-                    self.all(subjects.map(|(_, _, serial)| *serial).filter(move |serial| *serial >= from)),
-                )
+                let younger = subjects.map(|(_, _, serial)| *serial).filter(|serial| *serial >= from);
+                // They lie by route, and pages go by age.
+                let mut serials: Vec<Serial> = younger.collect();
+                serials.sort_unstable();
+                Box::new(self.all(serials))
+            }
+            Which::SubjectOn(subject, route) => {
+                let name = |serial| (Arc::from(subject), Arc::from(route), serial);
+                let range = self.subjects.range(name(from)..=name(Serial::MAX));
+                Box::new(self.all(range.map(|(_, _, serial)| *serial)))
             }
             Which::Token(id) => Box::new(self.all(named(&self.tokens, id, from))),
             Which::Provider(id) => Box::new(self.all(named(&self.providers, id, from))),

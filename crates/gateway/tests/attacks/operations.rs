@@ -255,6 +255,9 @@ async fn o19_nothing_that_can_be_printed_for_debugging_has_a_secret_in_it() {
         keys = { secret_file = "token.secret" }
         issuer = "any"
         audience = "any"
+        [admin]
+        address = "127.0.0.1:0"
+        tokens.operator = { file = "token.secret", scopes = ["read"] }
     "#;
     let toml = echo("", more).replace("auth = \"none\"", "auth = \"users\"");
     let config = Config::from_toml(&toml, folder.path(), &|_| None).unwrap_or_else(|p| panic!("{p}"));

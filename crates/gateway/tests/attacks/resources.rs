@@ -479,7 +479,7 @@ async fn r26_an_application_that_floods_a_slow_client_waits_with_bounded_message
     };
     let builder = Server::builder()
         .listen("127.0.0.1:0".parse().unwrap())
-        .admin(drawgate::admin::Config { address: "127.0.0.1:0".parse().unwrap() })
+        .admin(drawgate::admin::Config::new("127.0.0.1:0".parse().unwrap()))
         .route(route.limits(limits));
     let mut case = Case::start_with(builder).await;
     let mut pipe = Pipe::open(&case, 1).await;

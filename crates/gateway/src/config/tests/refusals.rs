@@ -296,12 +296,60 @@ fn authentication_that_cannot_be_done_is_refused() {
 }
 
 #[test]
-fn r23_the_admin_listener_stays_on_loopback() {
+fn r23_the_admin_listener_stays_on_loopback_unless_it_is_encrypted() {
     for address in ["0.0.0.0:9090", "192.0.2.1:9090", "[::]:9090", "[::ffff:192.0.2.1]:9090"] {
-        let problem = problem(&format!("{LEAST}\n[admin]\naddress = \"{address}\""));
-        assert_eq!(problem.kind, ProblemKind::NotSupportedYet, "{address}");
-        assert!(problem.wrong.contains("TLS is required"), "{problem}");
+        for tls in ["", "tls = \"none\""] {
+            let problem = problem(&format!("{LEAST}\n[admin]\naddress = \"{address}\"\n{tls}"));
+            assert_eq!(
+                (problem.kind, &*problem.key),
+                (ProblemKind::NotAllowed, "admin.address"),
+                "{address}"
+            );
+            assert!(problem.wrong.contains("TLS is required"), "{problem}");
+        }
     }
+    let missing = problem(&format!(
+        "{LEAST}\n[admin]\naddress = \"0.0.0.0:9090\"\ntls = {{ certificate_file = \"a\", private_key_file = \"b\" }}"
+    ));
+    assert_eq!((missing.kind, &*missing.key), (ProblemKind::File, "admin.tls.certificate_file"));
+}
+
+#[test]
+fn admin_tokens_are_files_of_their_own_with_scopes_that_exist() {
+    let with = |lines: &str| format!("{LEAST}\n[admin]\naddress = \"127.0.0.1:1\"\n{lines}");
+    let token = "file = \"token.secret\", scopes = [\"read\"]";
+    let config = read_with_secret(&with(&format!("tokens.a = {{ {token} }}")), SECRET).unwrap();
+    let tokens = config.admin.unwrap().tokens;
+    assert_eq!((tokens[0].name.as_str(), tokens[0].secret.expose()), ("a", SECRET.as_bytes()));
+    for (lines, kind, key) in [
+        ("tokens = \"x\"".to_owned(), ProblemKind::WrongType, "admin.tokens"),
+        ("tokens.a = {}".to_owned(), ProblemKind::Missing, "admin.tokens.a.file"),
+        (format!("tokens.a = {{ {token}, x = 1 }}"), ProblemKind::UnknownKey, "admin.tokens.a.x"),
+        (format!("tokens.\"a b\" = {{ {token} }}"), ProblemKind::NotAllowed, "admin.tokens.\"a b\""),
+        (
+            format!("tokens.a = {{ {token} }}\ntokens.b = {{ {token} }}"),
+            ProblemKind::Duplicate,
+            "admin.tokens.b",
+        ),
+        (with_scopes("[]"), ProblemKind::NotAllowed, "admin.tokens.a.scopes"),
+        (with_scopes("[\"write\"]"), ProblemKind::NotAllowed, "admin.tokens.a.scopes[0]"),
+        (with_scopes("[\"read\", \"read\"]"), ProblemKind::Duplicate, "admin.tokens.a.scopes[1]"),
+        ("hosts = [\"a:1\"]".to_owned(), ProblemKind::NotAllowed, "admin.hosts[0]"),
+    ] {
+        let problems = read_with_secret(&with(&lines), SECRET).unwrap_err();
+        let first = problems.iter().next().unwrap();
+        assert_eq!((first.kind, first.key.as_str()), (kind, key), "{lines}");
+    }
+    for unfit in ["too-short#1", &"ü".repeat(32), &"a b ".repeat(10)] {
+        let problems = read_with_secret(&with(&format!("tokens.a = {{ {token} }}")), unfit).unwrap_err();
+        let first = problems.iter().next().unwrap();
+        assert_eq!((first.kind, first.key.as_str()), (ProblemKind::File, "admin.tokens.a.file"), "{unfit}");
+        assert!(!problems.to_string().contains(unfit), "{problems}");
+    }
+}
+
+fn with_scopes(scopes: &str) -> String {
+    format!("tokens.a = {{ file = \"token.secret\", scopes = {scopes} }}")
 }
 
 #[test]
@@ -314,10 +362,14 @@ fn what_is_allowed_and_probably_not_meant_is_a_warning() {
     );
     let ticket = read_with_secret(&auth_with("[\"first_message\"]", "[\"ticket\"]"), SECRET).unwrap();
     assert!(
-        matches!(&ticket.warnings[..], [warning] if warning.contains("tickets are issued by programs")),
+        matches!(&ticket.warnings[..], [warning] if warning.contains("nobody can issue tickets")),
         "{:?}",
         ticket.warnings
     );
+    let issuer = "[admin]\naddress = \"127.0.0.1:1\"\n\
+        tokens.app = { file = \"token.secret\", scopes = [\"tickets\"] }";
+    let issued = format!("{}\n{issuer}", auth_with("[\"first_message\"]", "[\"ticket\"]"));
+    assert_eq!(read_with_secret(&issued, SECRET).unwrap().warnings, Vec::<String>::new());
     let trailing = read_with_secret(&with_auth(AUTH), &format!("{SECRET}\r\n")).unwrap();
     assert!(
         matches!(&trailing.warnings[..], [warning] if warning.contains("white space")),

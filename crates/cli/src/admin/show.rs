@@ -1,0 +1,123 @@
+//! What the gateway answered, for people: tables and sentences. What a client could have chosen is made harmless.
+
+use std::fmt::Write as _;
+
+use serde_json::Value;
+
+use crate::token::shown;
+
+/// A table of sessions, with its head where it is the first page.
+pub(super) fn sessions(sessions: &[Value], is_first: bool) -> String {
+    if sessions.is_empty() && is_first {
+        return "no sessions\n".to_owned();
+    }
+    let mut rows: Vec<[String; 6]> = Vec::with_capacity(sessions.len() + 1);
+    if is_first {
+        rows.push(["SESSION", "SUBJECT", "ROUTE", "CLIENT", "SINCE", "UNTIL"].map(str::to_owned));
+    }
+    let names = ["id", "subject", "route", "client", "started_at", "expires_at"];
+    rows.extend(sessions.iter().map(|session| names.map(|name| text(&session[name]))));
+    let widths: [usize; 6] = std::array::from_fn(|column| {
+        rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default()
+    });
+    let mut table = String::new();
+    for row in &rows {
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(widths) {
+            // Writing to a string cannot fail.
+            let _ = write!(line, "{cell:width$}  ");
+        }
+        table.push_str(line.trim_end());
+        table.push('\n');
+    }
+    table
+}
+
+/// What a revocation did.
+pub(super) fn revoked(answer: &Value) -> String {
+    let target = ["subject", "token_id", "session"]
+        .iter()
+        .find_map(|name| Some(format!("{} {}", name.replace('_', " "), shown(answer[*name].as_str()?))))
+        .unwrap_or_else(|| "everyone".to_owned());
+    let until = match &answer["issued_until"] {
+        Value::String(time) => format!("; tokens issued until {} are refused", shown(time)),
+        _ => "; it is refused from now on".to_owned(),
+    };
+    format!("revoked {target}: {}{until}\n", closed(answer))
+}
+
+/// What a ban did.
+pub(super) fn banned(answer: &Value) -> String {
+    let time = match &answer["until"] {
+        Value::String(until) => format!("until {}", shown(until)),
+        _ => "for good".to_owned(),
+    };
+    format!("banned {} {time}: {}\n", text(&answer["subject"]), closed(answer))
+}
+
+/// Each on a line of its own, as JSON.
+pub(super) fn lines(values: &[Value]) -> String {
+    values.iter().map(line).collect()
+}
+
+pub(super) fn line(value: &Value) -> String {
+    format!("{value}\n")
+}
+
+/// A string, or a dash where there is none.
+pub(super) fn text(value: &Value) -> String {
+    value.as_str().map_or_else(|| "-".to_owned(), shown)
+}
+
+fn closed(answer: &Value) -> String {
+    match answer["closed"].as_u64().unwrap_or_default() {
+        1 => "1 session closed".to_owned(),
+        count => format!("{count} sessions closed"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_table_is_aligned_and_shows_nothing_that_steers_a_terminal() {
+        let session = |id: &str, subject: &str| {
+            json!({
+                "id": id, "subject": subject, "route": "chat", "client": "::1",
+                "started_at": "2026-11-22T08:44:14Z", "expires_at": "2026-11-22T09:44:14Z",
+            })
+        };
+        let table = sessions(&[session("a1", "alice"), session("b2", "b\u{1b}[2J")], true);
+        let lines: Vec<&str> = table.lines().collect();
+        assert_eq!(lines[0], "SESSION  SUBJECT     ROUTE  CLIENT  SINCE                 UNTIL");
+        assert_eq!(
+            lines[1],
+            "a1       alice       chat   ::1     2026-11-22T08:44:14Z  2026-11-22T09:44:14Z"
+        );
+        assert!(lines[2].contains("b\\u001b[2J"), "{table}");
+        assert_eq!(sessions(&[], true), "no sessions\n");
+        assert_eq!(sessions(&[], false), "");
+        assert_eq!(sessions(&[session("a1", "a")], false).lines().count(), 1);
+    }
+
+    #[test]
+    fn what_was_done_is_one_sentence() {
+        let answer =
+            json!({ "subject": "alice", "issued_until": "2026-11-22T08:44:14Z", "until": null, "closed": 2 });
+        assert_eq!(
+            revoked(&answer),
+            "revoked subject alice: 2 sessions closed; tokens issued until 2026-11-22T08:44:14Z are refused\n"
+        );
+        let answer = json!({ "token_id": "t1", "until": null, "closed": 1 });
+        assert_eq!(revoked(&answer), "revoked token id t1: 1 session closed; it is refused from now on\n");
+        let answer = json!({ "everyone": true, "issued_until": "2026-11-22T08:44:14Z", "closed": 0 });
+        assert!(revoked(&answer).starts_with("revoked everyone: 0 sessions closed; "));
+        assert_eq!(
+            banned(&json!({ "subject": "alice", "until": null, "closed": 1 })),
+            "banned alice for good: 1 session closed\n"
+        );
+    }
+}

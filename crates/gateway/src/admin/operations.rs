@@ -1,0 +1,131 @@
+//! What operators and applications can do to a running server, and the record of what they did.
+//!
+//! The one place of this module that changes anything. What has begun is done to its end and recorded, also where whoever
+//! asked for it has left meanwhile. Comes after a request has been understood.
+
+use std::sync::Arc;
+
+use crate::chance::Chance;
+use crate::clock::{Clock, UnixTime};
+use crate::control::{Control, ControlError};
+use crate::observe::{Action, Observer, Operated};
+use crate::session::revocation::{Revocation, SubjectBan};
+use crate::session::{End, Revoked, SessionId, Sessions, Which};
+use crate::ticket::{Grant, TicketError, Tickets};
+
+/// The parts of a server that can be worked on. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Operations {
+    pub(crate) control: Control,
+    pub(crate) tickets: Arc<Tickets>,
+    /// Every route's name, and whether it takes tickets.
+    pub(crate) routes: Arc<[(Arc<str>, bool)]>,
+    pub(crate) observer: Observer,
+    pub(crate) clock: Clock,
+    pub(crate) chance: Chance,
+}
+
+impl Operations {
+    pub(super) fn now(&self) -> UnixTime {
+        self.clock.unix_now()
+    }
+
+    pub(super) fn sessions(&self) -> &Sessions {
+        self.control.sessions()
+    }
+
+    /// Puts `revocation` in force for the operator `who`; records name what it is about by `on`.
+    pub(super) async fn revoke(
+        &self,
+        who: Arc<str>,
+        revocation: Revocation,
+        on: String,
+    ) -> Result<Revoked, ControlError> {
+        let this = self.clone();
+        to_its_end(async move {
+            let result = this.control.revoke(revocation).await;
+            this.record(&who, Action::Revoke, &on, closed(&result));
+            result
+        })
+        .await
+    }
+
+    /// Keeps a subject out and ends its sessions.
+    pub(super) async fn ban(&self, who: Arc<str>, ban: SubjectBan) -> Result<Revoked, ControlError> {
+        let this = self.clone();
+        to_its_end(async move {
+            let subject = ban.subject.clone();
+            let result = this.control.ban(ban).await;
+            this.record(&who, Action::Ban, &subject, closed(&result));
+            result
+        })
+        .await
+    }
+
+    /// Lets a subject in again; whether it had been kept out.
+    pub(super) async fn unban(&self, who: Arc<str>, subject: String) -> Result<bool, ControlError> {
+        let this = self.clone();
+        to_its_end(async move {
+            let result = this.control.unban(subject.clone()).await;
+            let outcome = match &result {
+                Ok(true) => Ok(None),
+                Ok(false) => Err("the subject is not banned".to_owned()),
+                Err(error) => Err(chain(error)),
+            };
+            this.record(&who, Action::Unban, &subject, outcome);
+            result
+        })
+        .await
+    }
+
+    /// Ends one session; whether it was there.
+    pub(super) fn end(&self, who: &str, id: SessionId) -> bool {
+        let is_there = self.sessions().end(Which::Id(id), End::Ended) > 0;
+        let outcome = if is_there { Ok(Some(1)) } else { Err("there is no such session".to_owned()) };
+        self.record(who, Action::EndSession, &id.to_string(), outcome);
+        is_there
+    }
+
+    /// A ticket for `grant`.
+    pub(super) fn issue(&self, who: &str, grant: Grant) -> Result<String, TicketError> {
+        let subject = Arc::clone(&grant.subject);
+        let result = self.tickets.issue(grant, self.chance.bytes(), self.clock.now(), self.now());
+        let outcome = result.as_ref().map(|_| None).map_err(ToString::to_string);
+        self.record(who, Action::IssueTicket, &subject, outcome);
+        result
+    }
+
+    /// One record a change, whether it was made or not.
+    fn record(&self, who: &str, action: Action, on: &str, outcome: Result<Option<usize>, String>) {
+        let (closed, failure) = match outcome {
+            Ok(closed) => (closed, None),
+            Err(failure) => (None, Some(failure)),
+        };
+        self.observer.operated(&Operated { who, action, on, closed, failure: failure.as_deref() });
+    }
+}
+
+/// Lives `change` as a task of its own, which goes on where this is dropped because the client has left.
+async fn to_its_end<T: Send + 'static>(change: impl Future<Output = T> + Send + 'static) -> T {
+    match tokio::spawn(change).await {
+        Ok(done) => done,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime ends, and this with it.
+            Err(_) => std::future::pending().await,
+        },
+    }
+}
+
+fn closed(result: &Result<Revoked, ControlError>) -> Result<Option<usize>, String> {
+    result.as_ref().map(|revoked| Some(revoked.closed)).map_err(chain)
+}
+
+/// The error and what it comes from, for the operator's log.
+fn chain(error: &ControlError) -> String {
+    let source = match error {
+        ControlError::Refused(_) => return error.to_string(),
+        ControlError::NotKept { source, .. } | ControlError::NotLifted(source) => source,
+    };
+    format!("{error}: {source}")
+}

@@ -1,0 +1,83 @@
+//! What an operator or an application changed through the admin listener, as one record: who, what, on whom, and whether
+//! it was done. And who was not let in.
+
+use super::Observer;
+use super::encode::Encoded;
+use super::log::TARGET;
+use super::suppress::RecordKind;
+use crate::principal::ClientAddr;
+
+/// A change that was asked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Operated<'a> {
+    /// The name of the token.
+    pub(crate) who: &'a str,
+    pub(crate) action: Action,
+    /// The subject, the session, the token's id. Chosen by a peer, most often: it is encoded before it is logged.
+    pub(crate) on: &'a str,
+    /// How many sessions it ended, where it could end any.
+    pub(crate) closed: Option<usize>,
+    /// Why it was not done, where it was not.
+    pub(crate) failure: Option<&'a str>,
+}
+
+/// What was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Action {
+    EndSession,
+    Revoke,
+    Ban,
+    Unban,
+    IssueTicket,
+}
+
+impl Action {
+    const fn label(self) -> &'static str {
+        match self {
+            Self::EndSession => "end_session",
+            Self::Revoke => "revoke",
+            Self::Ban => "ban",
+            Self::Unban => "unban",
+            Self::IssueTicket => "issue_ticket",
+        }
+    }
+}
+
+impl Observer {
+    /// A request to the admin listener was refused for its token: for none, an unknown one, or one for something else.
+    pub(crate) fn operator_refused(&self, client: ClientAddr, status: u16) {
+        let Some(suppressed) = self.0.suppressor.pass(RecordKind::NotLetIn, self.0.clock.now()) else {
+            return self.count_suppressed();
+        };
+        tracing::warn!(
+            target: TARGET,
+            %client,
+            http_status = status,
+            suppressed = Some(suppressed).filter(|count| *count > 0),
+            "admin request refused"
+        );
+    }
+
+    /// A change was made, or was not: to be called once for each that an operator asked for.
+    pub(crate) fn operated(&self, operated: &Operated<'_>) {
+        let suppressed = match operated.action {
+            // An application issues one whenever one of its pages is loaded.
+            Action::IssueTicket => match self.0.suppressor.pass(RecordKind::Ticket, self.0.clock.now()) {
+                Some(suppressed) => suppressed,
+                None => return self.count_suppressed(),
+            },
+            Action::EndSession | Action::Revoke | Action::Ban | Action::Unban => 0,
+        };
+        tracing::info!(
+            target: TARGET,
+            operator = operated.who,
+            action = operated.action.label(),
+            on = %Encoded(&operated.on),
+            outcome = if operated.failure.is_none() { "done" } else { "not_done" },
+            sessions_closed = operated.closed,
+            detail = operated.failure.map(tracing::field::display),
+            suppressed = Some(suppressed).filter(|count| *count > 0),
+            "operator's change"
+        );
+    }
+}
