@@ -86,12 +86,15 @@ session_time_max = "12h"
 
 [admin]
 address = "127.0.0.1:{admin_port}"
+tokens.operator = {{ file = "{ADMIN_TOKEN_FILE}", scopes = ["operate"] }}
 "#
         )
 }
 
 /// The issuer's public key, beside the configuration.
 pub const PUBLIC_KEY_FILE: &str = "issuer.pem";
+/// What the operator shows, also beside it.
+pub const ADMIN_TOKEN_FILE: &str = "admin.token";
 /// Who signs tokens.
 pub const ISSUER: &str = "https://issuer.example.com/";
 /// Whom they are for.

@@ -136,13 +136,6 @@ impl Places {
     }
 
     fn command(&self, kind: Kind, ports: Ports) -> io::Result<Command> {
-        if let Some(configuration) = configuration::of(kind, ports) {
-            let file = self.run.join(format!("drawgate-{}.toml", ports.server));
-            fs::write(&file, configuration)?;
-            let mut command = Command::new(&self.drawgate);
-            command.arg("run").arg("--config").arg(file);
-            return Ok(command);
-        }
         let port = ports.server.to_string();
         let binary = |name: &str| Command::new(self.binaries.join(name));
         let mut command = match kind {
@@ -151,7 +144,13 @@ impl Places {
             | Kind::DrawgateTls
             | Kind::DrawgateToken
             | Kind::DrawgateGuarded => {
-                return Err(io::Error::other(format!("{} has no configuration", kind.label())));
+                let text = configuration::of(kind, ports)
+                    .ok_or_else(|| io::Error::other(format!("{} has no configuration", kind.label())))?;
+                let file = self.run.join(format!("drawgate-{}.toml", ports.server));
+                fs::write(&file, text)?;
+                let mut command = Command::new(&self.drawgate);
+                command.arg("run").arg("--config").arg(file);
+                return Ok(command);
             }
             Kind::BareTls => {
                 let mut command = binary("bare_tls");
@@ -239,8 +238,7 @@ impl Server {
         pin(places.cores.1)?;
         let failed = |error: &dyn std::fmt::Display| io::Error::other(format!("{}: {error}", kind.label()));
         let child = child.map_err(|error| failed(&error))?;
-        let mut server =
-            Self { kind, port, admin_port: ports.admin, request: client::request(None), child };
+        let mut server = Self { kind, port, admin_port: ports.admin, request: client::request(None), child };
         let deadline = Instant::now() + START_TIME_MAX;
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
             if let Some(status) = server.child.try_wait()? {

@@ -4,9 +4,12 @@ mod echo;
 mod revoke;
 mod upgrade;
 
-use std::io;
+use std::fs;
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 
 use super::{Plan, Section};
+use crate::configuration::ADMIN_TOKEN_FILE;
 use crate::figures::rounded;
 use crate::token::Issuer;
 
@@ -16,6 +19,10 @@ use crate::token::Issuer;
 /// A server does not start, refuses who it should not, or ends the wrong ones.
 pub fn measure(plan: &Plan) -> io::Result<Section> {
     let issuer = Issuer::new(&plan.places.run)?;
+    let file = plan.places.run.join(ADMIN_TOKEN_FILE);
+    // As for any secret: nobody else may read it.
+    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(file)?;
+    file.write_all(ADMIN_TOKEN.as_bytes())?;
     let parts = [upgrade::measure, echo::measure, revoke::measure];
     let mut body = format!(
         "Medians of {} runs of {} s, with their quartiles; what is compared takes turns.",
@@ -33,3 +40,6 @@ pub fn measure(plan: &Plan) -> io::Result<Section> {
 
 /// What was done with its table, and each figure by name.
 type Outcome = (String, Vec<(String, f64)>);
+
+/// It opens a listener on loopback, for as long as the bench runs.
+const ADMIN_TOKEN: &str = "bench-bench-bench-bench-bench-bench-bench-bench-bench-bench";

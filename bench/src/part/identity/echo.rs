@@ -39,7 +39,8 @@ pub(super) fn measure(plan: &Plan, issuer: &Issuer) -> io::Result<Outcome> {
         eprintln!("identity, echo: round {} of {}", round + 1, plan.rounds);
     }
     servers.into_iter().try_for_each(Server::stop)?;
-    let headings: Vec<&str> = ["message, ns"].into_iter().chain(cases.iter().map(|(label, _)| *label)).collect();
+    let headings: Vec<&str> =
+        ["message, ns"].into_iter().chain(cases.iter().map(|(label, _)| *label)).collect();
     let mut table = Table::new(&headings);
     for (number, kind) in [Kind::Drawgate, Kind::DrawgateGuarded].into_iter().enumerate() {
         let row = ns.iter().map(|case| case[number].text(0));

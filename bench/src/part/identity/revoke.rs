@@ -5,9 +5,8 @@ use std::net::TcpStream;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use super::Outcome;
+use super::{ADMIN_TOKEN, Outcome};
 use crate::client::{self, Batch, Opcode};
-use crate::configuration::ADMIN_TOKEN;
 use crate::figures::{Figure, Table, rounded};
 use crate::part::Plan;
 use crate::server::{Kind, Server};
@@ -49,7 +48,7 @@ fn open(server: &Server, issuer: &Issuer, subjects: usize) -> io::Result<Vec<Vec
     let requests = (0..subjects)
         .map(|subject| Ok(client::request(Some(&issuer.token(&name(subject))?))))
         .collect::<io::Result<Vec<_>>>()?;
-    let mut crowd: Vec<Vec<TcpStream>> = vec![Vec::new(); subjects];
+    let mut crowd: Vec<Vec<TcpStream>> = (0..subjects).map(|_| Vec::new()).collect();
     for _ in 0..EACH {
         for (request, own) in requests.iter().zip(&mut crowd) {
             own.push(client::connect(server.port, Some(request))?);
