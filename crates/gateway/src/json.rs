@@ -172,13 +172,8 @@ impl Scanner<'_> {
     fn leave(&mut self) -> Result<Next, Fault> {
         self.at += 1;
         if let Some(Open::Object(first)) = self.open.pop() {
-            // Sorting needs no hash that a sender could flood, and one vector serves all open objects.
-            let names = &mut self.names[first..];
-            names.sort_unstable();
-            for pair in names.windows(2) {
-                if pair[0].0 == pair[1].0 {
-                    return Err(Fault { rule: Rule::DuplicateName, offset_bytes: pair[1].1 });
-                }
+            if let Some(offset_bytes) = duplicate(&mut self.names[first..]) {
+                return Err(Fault { rule: Rule::DuplicateName, offset_bytes });
             }
             self.names.truncate(first);
         }
@@ -212,14 +207,16 @@ impl Scanner<'_> {
     fn string(&mut self) -> Result<(), Fault> {
         self.at += 1;
         loop {
+            let rest = &self.text.as_bytes()[self.at..];
+            let is_plain = |byte: &u8| !matches!(byte, b'"' | b'\\' | 0..=0x1f);
+            self.at += rest.iter().position(|byte| !is_plain(byte)).unwrap_or(rest.len());
             match self.peek() {
                 Some(b'"') => {
                     self.at += 1;
                     return Ok(());
                 }
                 Some(b'\\') => self.escape()?,
-                Some(0..=0x1f) => return Err(self.fault(Rule::ControlCharacter)),
-                Some(_) => self.at += 1,
+                Some(_) => return Err(self.fault(Rule::ControlCharacter)),
                 None => return Err(self.fault(Rule::UnexpectedEnd)),
             }
         }
@@ -337,6 +334,20 @@ impl Scanner<'_> {
     }
 }
 
+/// Where a name stands among `names`, those of one object with their places, that stands there before it too.
+fn duplicate(names: &mut [(Cow<'_, str>, usize)]) -> Option<usize> {
+    if names.len() <= NAMES_COMPARED_MAX {
+        let is_second = |index: &usize| names[..*index].iter().any(|(name, _)| *name == names[*index].0);
+        return (1..names.len()).find(is_second).map(|index| names[index].1);
+    }
+    // Sorting needs no hash that a sender could flood, and one vector serves all open objects.
+    names.sort_unstable();
+    names.windows(2).find(|pair| pair[0].0 == pair[1].0).map(|pair| pair[1].1)
+}
+
+/// Up to so many names each is compared with each: most pairs differ in length, and the rest in their first bytes.
+const NAMES_COMPARED_MAX: usize = 16;
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -392,6 +403,14 @@ mod tests {
             assert_eq!(rule(text), Some(Rule::DuplicateName), "{text}");
         }
         assert_eq!(check(r#"{"b":1,"a":2,"b":3}"#).unwrap_err().offset_bytes, 13);
+        // However many there are.
+        for count in [NAMES_COMPARED_MAX - 1, NAMES_COMPARED_MAX, 1000] {
+            let names: String = (1..count).map(|name| format!(r#""{name}":0,"#)).collect();
+            assert_eq!(rule(&format!(r#"{{{names}"0":1}}"#)), None, "{count}");
+            let again = format!(r#"{{{names}"1":1}}"#);
+            let offset_bytes = again.len() - r#""1":1}"#.len();
+            assert_eq!(check(&again), Err(Fault { rule: Rule::DuplicateName, offset_bytes }), "{count}");
+        }
         assert_eq!(rule(r#"{"a":1,"A":2,"a ":3,"é":4,"e\u0301":5}"#), None);
     }
 

@@ -20,10 +20,10 @@ pub(super) fn read<'header>(
     header: &'header Map<String, Value>,
     allowed: &[Algorithm],
 ) -> Result<Named<'header>, TokenError> {
-    for name in MEMBERS_REFUSED {
-        if header.contains_key(name) {
-            return Err(TokenError::HeaderMemberRefused(name));
-        }
+    // A header has two or three members: fewer than are refused.
+    let refused = |name: &String| MEMBERS_REFUSED.into_iter().find(|refused| refused == name);
+    if let Some(name) = header.keys().find_map(refused) {
+        return Err(TokenError::HeaderMemberRefused(name));
     }
     check_type(header.get("typ"))?;
     let key_id = key_id(header.get("kid"))?;
