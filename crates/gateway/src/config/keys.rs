@@ -20,8 +20,8 @@ use crate::auth::jwks::{self, JWKS_BYTES_MAX};
 use crate::auth::{
     Algorithm, Expected, KeyKind, KeyLocation, KeySet, Keys, PEM_BYTES_MAX, RemoteKeys, VerifyingKey,
 };
-use crate::jwks::Trust;
 use crate::secret::Secret;
+use crate::tls::Trust;
 use crate::url::UrlError;
 
 /// Keys as they were read, not yet held against the algorithms.

@@ -230,7 +230,7 @@ impl Builder {
         let observer = self.observer()?;
         let sessions = Arc::new(Sessions::new(chance.clone(), route::token_time_max(&self.routes)));
         // Before the first accept: whoever was kept out is kept out from the beginning.
-        let facilities = self.facilities(&observer);
+        let facilities = self.facilities(&observer, chance.clone());
         let firewall = Firewall::new(&self.firewall, facilities.started_at);
         let store = self.load(&sessions, &firewall)?;
         let control = Control::new(Arc::clone(&sessions), store, self.clock.clone(), observer.clone());
@@ -307,7 +307,7 @@ impl Builder {
         })
     }
 
-    fn facilities(&self, observer: &Observer) -> Arc<Facilities> {
+    fn facilities(&self, observer: &Observer, chance: Chance) -> Arc<Facilities> {
         let room = compression::Room::new(self.compression_bytes_max, observer.compression_bytes());
         Arc::new(Facilities {
             started_at: self.clock.now(),
@@ -315,6 +315,7 @@ impl Builder {
             budget: Arc::new(Budget::new(self.buffers_bytes_max, observer.buffered_bytes())),
             compression: Arc::new(room),
             clock: self.clock.clone(),
+            chance,
         })
     }
 

@@ -151,7 +151,7 @@ impl Pipe {
     async fn read_all(&mut self) -> Option<u16> {
         let (mut unread, mut answered_bytes) = (Vec::new(), 0);
         loop {
-            while let Some(bytes) = drawgate_protocol::frame::unmasked_frame_bytes(&unread)
+            while let Some(bytes) = drawgate_protocol::frame::frame_bytes(&unread)
                 && unread.len() >= bytes
             {
                 let frame: Vec<u8> = unread.drain(..bytes).collect();

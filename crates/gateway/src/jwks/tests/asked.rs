@@ -5,7 +5,8 @@ use std::time::Duration;
 use rustls::{CertificateError, Error};
 use tokio::time::timeout;
 
-use super::super::fetch::{Bounds, FetchError, Trust, get};
+use super::super::fetch::{Bounds, FetchError, get};
+use crate::tls::Trust;
 use super::site::{Answer, Authority, Site};
 use crate::clock::Clock;
 

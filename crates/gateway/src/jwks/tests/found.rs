@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::super::discovery::{LocateError, fetch};
-use super::super::fetch::{Bounds, FetchError, Trust};
+use super::super::fetch::{Bounds, FetchError};
+use crate::tls::Trust;
 use super::site::{Answer, Authority, Site};
 use crate::auth::{Issuer, KeyLocation};
 use crate::url::UrlError;
