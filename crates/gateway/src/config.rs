@@ -16,6 +16,7 @@ use crate::{admin, auth as auth_stage, firewall, observe, state};
 
 mod amount;
 mod auth;
+mod backend;
 mod check;
 mod defaults;
 mod keys;
@@ -32,6 +33,7 @@ mod tests;
 mod tls;
 mod units;
 
+pub use backend::BackendConfig;
 pub use listeners::{ListenerConfig, ServerConfig};
 pub use page::defaults_page;
 pub use problem::{Position, Problem, ProblemKind, Problems};

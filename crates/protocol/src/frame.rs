@@ -315,17 +315,20 @@ mod tests {
 
     #[test]
     fn the_extent_of_an_unmasked_frame_is_its_header_and_payload() {
-        for (payload_bytes, in_all) in
-            [(0, 2), (125, 127), (126, 130), (65_535, 65_539), (65_536, 65_546)]
-        {
+        for (payload_bytes, in_all) in [(0, 2), (125, 127), (126, 130), (65_535, 65_539), (65_536, 65_546)] {
             let (bytes, used) =
                 Header { fin: true, compressed: false, opcode: OpCode::Text, mask: None, payload_bytes }
                     .encode();
             assert_eq!(frame_bytes(&bytes[..used]), Some(in_all));
             assert_eq!(frame_bytes(&bytes[..used - 1]), None);
-            let (bytes, used) =
-                Header { fin: true, compressed: false, opcode: OpCode::Text, mask: Some([1; 4]), payload_bytes }
-                    .encode();
+            let (bytes, used) = Header {
+                fin: true,
+                compressed: false,
+                opcode: OpCode::Text,
+                mask: Some([1; 4]),
+                payload_bytes,
+            }
+            .encode();
             assert_eq!(frame_bytes(&bytes[..used]), Some(in_all + 4));
         }
     }

@@ -255,7 +255,8 @@ mod tests {
             let expected = left.map(|left| left.as_bytes().to_vec());
             assert_eq!(cookies_without(line.as_bytes(), &ALL()), expected);
         }
-        let head = head("/", "Sec-WebSocket-Protocol: drawgate.token.x, drawgate, chat, drawgate.ticket.y\r\n");
+        let head =
+            head("/", "Sec-WebSocket-Protocol: drawgate.token.x, drawgate, chat, drawgate.ticket.y\r\n");
         let request = Request::parse(head.as_bytes(), &limits).unwrap();
         assert_eq!(protocols_without(&request), ["chat"]);
     }

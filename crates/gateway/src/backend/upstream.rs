@@ -43,7 +43,12 @@ impl Config {
     /// The application at `url`, with the default deadlines.
     #[must_use]
     pub fn new(url: UpstreamUrl) -> Self {
-        Self { urls: vec![url], ca_file: None, connect_timeout: CONNECT_TIMEOUT, answer_timeout: ANSWER_TIMEOUT }
+        Self {
+            urls: vec![url],
+            ca_file: None,
+            connect_timeout: CONNECT_TIMEOUT,
+            answer_timeout: ANSWER_TIMEOUT,
+        }
     }
 }
 
@@ -80,7 +85,11 @@ impl Upstream {
     }
 
     /// Dials, asks, and verifies the answer.
-    pub(crate) async fn connect(&self, opening: &Opening<'_>, chance: &Chance) -> Result<Connected, DialError> {
+    pub(crate) async fn connect(
+        &self,
+        opening: &Opening<'_>,
+        chance: &Chance,
+    ) -> Result<Connected, DialError> {
         let url = self.choose().ok_or(DialError::Nowhere)?;
         let Config { connect_timeout, answer_timeout, .. } = self.config;
         let socket = timeout(connect_timeout, dial::dial(url, connect_timeout))

@@ -268,7 +268,7 @@ fn remote(
 }
 
 /// A file of authorities, held against what it must be.
-fn authorities_file(context: &mut Context<'_>, value: &Value<'_>) -> Option<PathBuf> {
+pub(super) fn authorities_file(context: &mut Context<'_>, value: &Value<'_>) -> Option<PathBuf> {
     let text = not_empty(context, value)?;
     let path = context.resolve(&text);
     match Trust::File(path.clone()).check() {

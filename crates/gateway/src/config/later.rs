@@ -20,7 +20,6 @@ pub(super) fn names_in(table_shape: &str) -> impl Iterator<Item = &'static str> 
 const KEYS: &[(&str, &str)] = &[
     ("state.store.redis_url", "write store = \"embedded\""),
     ("listeners.*.proxy_protocol", "leave it out: clients are told apart by the address that connects"),
-    ("routes.*.backend.urls", "write \"echo\""),
     ("routes.*.inspect", "leave it out: messages are not inspected"),
     ("routes.*.inspect_replies", "leave it out: messages are not inspected"),
     ("routes.*.limits.messages_per_second", "leave it out: messages are not counted over time"),

@@ -123,7 +123,10 @@ fn what_is_left_out_has_its_default() {
     assert_eq!((listener.head_timeout, listener.required), (Duration::from_secs(5), true));
     let [route] = &config.routes[..] else { panic!("one route") };
     assert_eq!(route.limits, Limits::default(), "the library's defaults are the table's");
-    assert_eq!((&route.hosts, route.notice, &route.backend), (&Vec::new(), Notice::Close, &Echo::default()));
+    assert_eq!(
+        (&route.hosts, route.notice, &route.backend),
+        (&Vec::new(), Notice::Close, &BackendConfig::Echo(Echo::default()))
+    );
     let auth = &config.auth["users"];
     assert_eq!(auth.subject_claims, ["sub"]);
     assert_eq!(auth.first_message_timeout, Duration::from_secs(5));
@@ -240,7 +243,7 @@ fn everything_that_is_supported_is_read() {
     assert_eq!(route.hosts, ["chat.example.com", "127.0.0.1"]);
     let origins = ["https://app.example.com", "http://localhost:3000"].map(str::to_owned).to_vec();
     assert_eq!(route.origins, Origins::Listed(origins));
-    assert_eq!((route.notice, route.backend.prefix.as_str()), (Notice::Json, "> "));
+    assert_eq!((route.notice, &route.backend), (Notice::Json, &echo("> ")));
     let limits = Limits {
         message_bytes_max: Some(65_536),
         message_fragments_max: Some(7),
@@ -371,6 +374,10 @@ fn remove(table: &mut toml::Table, shape: &str) -> bool {
 }
 
 /// A configuration in which the setting of this shape has this value.
+fn echo(prefix: &str) -> BackendConfig {
+    BackendConfig::Echo(Echo { prefix: prefix.to_owned() })
+}
+
 fn set(shape: &str, value: &str) -> String {
     let mut table: toml::Table = with_auth(AUTH).parse().unwrap();
     if shape.starts_with("log.error_file") {
@@ -384,6 +391,11 @@ fn set(shape: &str, value: &str) -> String {
     }
     if shape.contains(".tls.") {
         table = tls::encrypted(&with_auth(AUTH)).parse().unwrap();
+    }
+    if shape.starts_with("routes.*.backend.") && shape.ends_with("_timeout") {
+        let text =
+            with_auth(AUTH).replace("backend = \"echo\"", "backend = { urls = [\"ws://127.0.0.1:9000\"] }");
+        table = text.parse().unwrap();
     }
     let path = shape.replace("listeners.*", "listeners.public").replace("routes.*", "routes.chat");
     let path = path.replace("auth.*", "auth.users");
@@ -469,7 +481,6 @@ fn every_key_of_the_example_is_supported_or_refused_as_not_supported_yet() {
         read_with_secret(&more, SECRET).unwrap_err().iter().map(|problem| problem.key.clone()).collect();
     for key in [
         "listeners.public.proxy_protocol",
-        "routes.chat.backend.urls",
         "routes.chat.inspect",
         "routes.chat.inspect_replies",
         "routes.chat.limits.messages_per_second",
@@ -490,7 +501,7 @@ fn the_demo_is_valid_beside_its_secret() {
     assert_eq!(addresses, ["127.0.0.1:8765", "[::1]:8765", "127.0.0.1:8888"]);
     let required: Vec<bool> = config.listeners.iter().map(|listener| listener.required).collect();
     assert_eq!(required, [true, false, true]);
-    assert!(config.routes.iter().all(|route| route.backend.prefix == "Server received: "));
+    assert!(config.routes.iter().all(|route| route.backend == echo("Server received: ")));
     assert_eq!((config.routes[0].auth.as_deref(), config.routes[1].auth.as_deref()), (None, Some("users")));
     assert_eq!(config.auth["users"].subject_claims, ["sub", "user_id"]);
     assert_eq!(config.admin.unwrap().address.to_string(), "127.0.0.1:9090");

@@ -61,18 +61,18 @@ where
             return Err(Ending { detail, ..Ending::by_client(Reason::RequestIncomplete, None) });
         }
     };
-    let Judged { entrance, request, standing } =
-        match judge(gate, &door, &head, &peer, record, &pulse).await {
-            Ok(judged) => judged,
-            Err(refused) => return Err(refuse(socket, refused).await),
-        };
+    let Judged { entrance, request, standing } = match judge(gate, &door, &head, &peer, record, &pulse).await
+    {
+        Ok(judged) => judged,
+        Err(refused) => return Err(refuse(socket, refused).await),
+    };
     let route = &entrance.route;
     let asked = Asked { request: &request, entrance, peer: &peer };
     let mut early = head.rest().to_vec();
     let connected = match (&standing, &route.backend) {
-        (Standing::Known, Backend::Upstream(upstream)) => Some(
-            onward::before_the_answer(gate, upstream, &asked, record, (&mut socket, &mut early)).await,
-        ),
+        (Standing::Known, Backend::Upstream(upstream)) => {
+            Some(onward::before_the_answer(gate, upstream, &asked, record, (&mut socket, &mut early)).await)
+        }
         (_, _) => None,
     };
     let (connected, standing) = match connected.transpose() {

@@ -259,9 +259,7 @@ impl Waiting {
     fn discard_unbegun(&mut self) -> bool {
         let unbegun = self.pending.split_off(self.written_bytes + self.begun_bytes);
         let (mut cuts_message, mut rest) = (None, &unbegun[..]);
-        while let Some((frame, behind)) =
-            frame_bytes(rest).and_then(|bytes| rest.split_at_checked(bytes))
-        {
+        while let Some((frame, behind)) = frame_bytes(rest).and_then(|bytes| rest.split_at_checked(bytes)) {
             match frame.first().and_then(|first| OpCode::from_bits(first & OPCODE_BITS)) {
                 Some(OpCode::Continuation) => _ = cuts_message.get_or_insert(true),
                 Some(OpCode::Text | OpCode::Binary) => _ = cuts_message.get_or_insert(false),

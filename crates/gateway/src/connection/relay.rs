@@ -159,7 +159,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
         let now = facilities.now();
         let limits = match application {
             Application::Unauthenticated(_) => FIRST_MESSAGE_LIMITS,
-            Application::Echo(_) | Application::Handler(_) | Application::Upstream(_) => terms.message_limits(),
+            Application::Echo(_) | Application::Handler(_) | Application::Upstream(_) => {
+                terms.message_limits()
+            }
         };
         let output = Output::new(Arc::clone(&facilities.budget));
         Self {

@@ -16,7 +16,6 @@ use super::route::{self, Prepared, Route, SharedFailures};
 use super::start::{BindError, StartError};
 use super::{Bound, Server, certificates};
 use crate::admin;
-use crate::auth;
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::compression;
@@ -235,7 +234,7 @@ impl Builder {
         let store = self.load(&sessions, &firewall)?;
         let control = Control::new(Arc::clone(&sessions), store, self.clock.clone(), observer.clone());
         let mut keys = KeyPlaces::default();
-        let routes = self.prepare_routes(&observer, &mut keys).map_err(StartError::Auth)?;
+        let routes = self.prepare_routes(&observer, &mut keys)?;
         let (bound, skipped) = self.listen_everywhere(&routes, &observer)?;
         let admin = self.admin.as_ref().map(|config| {
             let address = config.address;
@@ -292,7 +291,7 @@ impl Builder {
         &mut self,
         observer: &Observer,
         keys: &mut KeyPlaces,
-    ) -> Result<Vec<Prepared>, auth::ConfigError> {
+    ) -> Result<Vec<Prepared>, StartError> {
         let mut failures = SharedFailures::new();
         let routes = std::mem::take(&mut self.routes).into_iter();
         routes.map(|route| route.prepare(observer, keys, &mut failures, &self.clock)).collect()

@@ -11,6 +11,7 @@
     reason = "tests: what fails here should panic"
 )]
 
+mod application;
 mod compression;
 mod credentials;
 mod exchange;
@@ -22,9 +23,11 @@ mod keys;
 mod operations;
 mod pipelined;
 mod reasons;
+mod relayed;
 mod resources;
 mod routing;
 mod sessions;
 mod state;
 mod support;
 mod tls;
+mod upstream;

@@ -237,7 +237,9 @@ mod tests {
     fn h19_a38_headers_that_are_ours_to_say_are_dropped_and_said_by_us_alone() {
         let lines: String = DROPPED
             .iter()
-            .filter(|name| !matches!(**name, "Host" | "Connection" | "Upgrade" | "Content-Length" | "Transfer-Encoding"))
+            .filter(|name| {
+                !matches!(**name, "Host" | "Connection" | "Upgrade" | "Content-Length" | "Transfer-Encoding")
+            })
             .map(|name| format!("{name}: evil\r\n"))
             .chain(DROPPED_PREFIXES.iter().map(|prefix| format!("{}x: evil\r\n", prefix.to_lowercase())))
             .collect();
@@ -261,8 +263,14 @@ mod tests {
         let client = IpAddr::from([192, 0, 2, 1]);
         let lines = "Authorization: Bearer x\r\nCookie: a=b; session=x\r\n";
         let ours = [CredentialSource::AuthorizationHeader, CredentialSource::Cookie("session".to_owned())];
-        assert_eq!(said(lines, &ours, client, None)[..2], ["Cookie: a=b", "Forwarded: for=192.0.2.1;host=\"a:80\";proto=https"]);
-        assert_eq!(said(lines, &[], client, None)[..2], ["Authorization: Bearer x", "Cookie: a=b; session=x"]);
+        assert_eq!(
+            said(lines, &ours, client, None)[..2],
+            ["Cookie: a=b", "Forwarded: for=192.0.2.1;host=\"a:80\";proto=https"]
+        );
+        assert_eq!(
+            said(lines, &[], client, None)[..2],
+            ["Authorization: Bearer x", "Cookie: a=b; session=x"]
+        );
         let basic = said("Authorization: Basic x\r\n", &ours, client, None);
         assert_eq!(basic[0], "Authorization: Basic x");
     }

@@ -367,9 +367,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
                 let code = close.map_or(CloseCode::NORMAL, |close| close.code);
                 let close_code = Some(close.map_or(LocalCode::NoStatus.get(), |close| close.code.get()));
                 self.queue_close_frame(close, turn.fresh, turn.now);
-                self.ending.get_or_insert_with(|| {
-                    Box::new(Ending { close_code, ..Ending::by_application(code) })
-                });
+                self.ending
+                    .get_or_insert_with(|| Box::new(Ending { close_code, ..Ending::by_application(code) }));
             }
             Phase::Leaving { .. } => self.bid_farewell(turn.fresh, turn.now),
             Phase::Closing { .. } | Phase::Finishing { .. } | Phase::Lingering { .. } | Phase::Done => {}

@@ -6,9 +6,9 @@ use rustls::{CertificateError, Error};
 use tokio::time::timeout;
 
 use super::super::fetch::{Bounds, FetchError, get};
-use crate::tls::Trust;
 use super::site::{Answer, Authority, Site};
 use crate::clock::Clock;
+use crate::tls::Trust;
 
 const BODY: &str = r#"{"keys":[]}"#;
 const KIB: usize = 1024;
