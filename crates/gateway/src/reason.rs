@@ -396,7 +396,7 @@ row::reasons! {
     UpstreamLost "upstream_lost" "Upstream Lost" "the application has gone"
         http[] close[BAD_GATEWAY] level Warn fault Upstream retry AfterSeconds(1);
 
-    /// The application broke a rule of RFC 6455, or sent a message beyond the route's limits; the record's `violation` says which.
+    /// The application broke a rule of RFC 6455, or sent a message beyond the route's limits; the record's `rule` says which.
     UpstreamMisbehaved "upstream_misbehaved" "Upstream Misbehaved" "the application broke the protocol"
         http[] close[BAD_GATEWAY] level Error fault Upstream retry AfterSeconds(5);
 

@@ -327,8 +327,8 @@ async fn a28_a29_a38_the_credential_stays_here_and_who_it_is_goes_on() {
         let session = head.lines().filter_map(|line| line.strip_prefix("X-Drawgate-Session: "));
         let session: Vec<&str> = session.collect();
         assert!(session.len() == 1 && session[0].len() == 32, "{head}");
-        assert!(case.log_text().contains(session[0]), "it is the session of the record");
         let answer = client.read_head().await;
+        assert!(case.log_text().contains(session[0]), "it is the session of the record");
         assert!(!answer.contains("drawgate.token"), "{answer}");
     }
     case.keeps_nothing_of(token.as_bytes());
