@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use super::defaults::{AMOUNTS, REQUIRED, WORDS};
 use super::*;
 use crate::auth::{Algorithm, CredentialSource, Expected};
+use crate::backend::upstream;
 use crate::limits::Limits;
 use crate::observe::{ErrorFile, LogFormat, LogLevel};
 use crate::route::{Echo, Notice, Origins, PathPattern};
@@ -243,7 +244,7 @@ fn everything_that_is_supported_is_read() {
     assert_eq!(route.hosts, ["chat.example.com", "127.0.0.1"]);
     let origins = ["https://app.example.com", "http://localhost:3000"].map(str::to_owned).to_vec();
     assert_eq!(route.origins, Origins::Listed(origins));
-    assert_eq!((route.notice, &route.backend), (Notice::Json, &echo("> ")));
+    assert_eq!((route.notice, &route.backend), (Notice::Json, &echoing("> ")));
     let limits = Limits {
         message_bytes_max: Some(65_536),
         message_fragments_max: Some(7),
@@ -374,7 +375,7 @@ fn remove(table: &mut toml::Table, shape: &str) -> bool {
 }
 
 /// A configuration in which the setting of this shape has this value.
-fn echo(prefix: &str) -> BackendConfig {
+fn echoing(prefix: &str) -> BackendConfig {
     BackendConfig::Echo(Echo { prefix: prefix.to_owned() })
 }
 
@@ -441,6 +442,26 @@ fn every_number_is_held_to_its_bounds() {
 }
 
 #[test]
+fn an_application_is_named_by_its_addresses() {
+    let text = with_auth(AUTH).replace(
+        "backend = \"echo\"",
+        "backend = { urls = [\"ws://127.0.0.1:9000\", \"ws://app.example/ws\"], connect_timeout = \"1s\" }",
+    );
+    let config = read_with_secret(&text, SECRET).unwrap();
+    let BackendConfig::Upstream(upstream) = &config.routes[0].backend else { panic!("{config:?}") };
+    let defaults = upstream::Config::new("ws://127.0.0.1:9000".parse().unwrap());
+    assert_eq!(
+        upstream.urls.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ["ws://127.0.0.1:9000", "ws://app.example/ws"]
+    );
+    assert_eq!((upstream.connect_timeout.as_secs(), upstream.answer_timeout), (1, defaults.answer_timeout));
+    let table = [defaults::CONNECT_TIMEOUT.default, defaults::ANSWER_TIMEOUT.default];
+    let library =
+        [defaults.connect_timeout, defaults.answer_timeout].map(|time| u64::try_from(time.as_millis()).ok());
+    assert_eq!(library, table, "a program without a file has the same deadlines");
+}
+
+#[test]
 fn every_word_is_held_to_its_choices() {
     for word in WORDS {
         for wrong in ["5", "\"nonsense\"", "[[]]"] {
@@ -501,7 +522,7 @@ fn the_demo_is_valid_beside_its_secret() {
     assert_eq!(addresses, ["127.0.0.1:8765", "[::1]:8765", "127.0.0.1:8888"]);
     let required: Vec<bool> = config.listeners.iter().map(|listener| listener.required).collect();
     assert_eq!(required, [true, false, true]);
-    assert!(config.routes.iter().all(|route| route.backend == echo("Server received: ")));
+    assert!(config.routes.iter().all(|route| route.backend == echoing("Server received: ")));
     assert_eq!((config.routes[0].auth.as_deref(), config.routes[1].auth.as_deref()), (None, Some("users")));
     assert_eq!(config.auth["users"].subject_claims, ["sub", "user_id"]);
     assert_eq!(config.admin.unwrap().address.to_string(), "127.0.0.1:9090");

@@ -81,7 +81,8 @@ fn passed_on<'r>(opening: &Opening<'r>) -> Vec<(&'r str, Vec<u8>)> {
     let takes_authorization = credential::is_authorization(request, sources);
     let headers = request.headers().filter(|header| {
         let is_of_the_hop = request.connection.iter().any(|listed| header.is(listed));
-        !is_of_the_hop && !is_ours(header.name) && !(takes_authorization && header.is("Authorization"))
+        let is_taken = takes_authorization && header.is("Authorization");
+        !(is_of_the_hop || is_ours(header.name) || is_taken)
     });
     headers
         .filter_map(|header| {
