@@ -8,6 +8,7 @@ mod configuration;
 mod connect;
 mod demo;
 mod logging;
+mod proxy;
 mod run;
 mod token;
 
@@ -33,6 +34,8 @@ struct Arguments {
 enum Command {
     /// Start two servers to try out: an echo, and one that asks for a token
     Demo(demo::Args),
+    /// Stand before a WebSocket application, without a file
+    Proxy(proxy::Args),
     /// Serve what a configuration file says
     Run(run::Args),
     /// Check a configuration file and print every problem with it
@@ -94,6 +97,7 @@ fn main() -> ExitCode {
 fn execute(command: Command) -> Result<Outcome, Failure> {
     match command {
         Command::Demo(args) => demo::demo(&args),
+        Command::Proxy(args) => proxy::proxy(&args),
         Command::Run(args) => run::run(&args),
         Command::Check(args) => configuration::check(&args),
         Command::Init(args) => configuration::init(&args),

@@ -10,6 +10,8 @@ mod attempt;
 mod ending;
 mod identity;
 mod live;
+mod masks;
+mod onward;
 mod output;
 mod relay;
 mod secure;
@@ -60,6 +62,7 @@ use relay::{Application, Outcome, Relay};
 #[derive(Debug)]
 pub(crate) struct Facilities {
     pub(crate) clock: Clock,
+    pub(crate) chance: Chance,
     pub(crate) started_at: Instant,
     pub(crate) timers: Timers<Arc<Pulse>>,
     pub(crate) budget: Arc<Budget>,

@@ -12,7 +12,7 @@
 //! 5. [`auth`] turns a credential into a [`Principal`](principal::Principal)
 //!    (`jwks` fetches the keys to verify with, where they lie elsewhere)
 //! 6. [`session`] is the life that this begins: limited, refreshed, revoked
-//! 7. [`backend`] answers: the built-in echo, or a [`Handler`]
+//! 7. [`backend`] answers: the built-in echo, a [`Handler`], or an application behind the gate
 //! 8. `compression` stands between the answers and the frames, where a route has it on
 //! 9. [`observe`] turns the end into one log record and one counter
 //! 10. [`state`] keeps on disk what must outlive the process, and [`control`] is how it is changed

@@ -15,6 +15,7 @@ mod canary;
 mod connect;
 mod connect_servers;
 mod ends;
+mod proxy;
 mod resources;
 mod secrets;
 mod state;

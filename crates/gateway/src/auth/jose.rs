@@ -20,9 +20,10 @@ pub(super) fn read<'header>(
     header: &'header Map<String, Value>,
     allowed: &[Algorithm],
 ) -> Result<Named<'header>, TokenError> {
-    // A header has two or three members: fewer than are refused.
-    let refused = |name: &String| MEMBERS_REFUSED.into_iter().find(|refused| refused == name);
-    if let Some(name) = header.keys().find_map(refused) {
+    // A header has two or three members: fewer than are refused. Of several the first in the list is named.
+    if header.keys().any(|name| MEMBERS_REFUSED.contains(&name.as_str()))
+        && let Some(name) = MEMBERS_REFUSED.into_iter().find(|name| header.contains_key(*name))
+    {
         return Err(TokenError::HeaderMemberRefused(name));
     }
     check_type(header.get("typ"))?;

@@ -287,6 +287,20 @@ pub(super) static CLOSE_TIMEOUT: Amount = Amount::new(
     DEADLINE,
     "A Close is answered at once by every library; who does not answer is not waited for.",
 );
+pub(super) static CONNECT_TIMEOUT: Amount = Amount::new(
+    "routes.*.backend.connect_timeout",
+    Unit::Milliseconds,
+    3 * SECOND,
+    DEADLINE,
+    "A handshake across an ocean takes a third of a second, and a lost packet one more; what takes longer will not come.",
+);
+pub(super) static ANSWER_TIMEOUT: Amount = Amount::new(
+    "routes.*.backend.answer_timeout",
+    Unit::Milliseconds,
+    10 * SECOND,
+    DEADLINE,
+    "An application may look the user up before it answers; a client that waits longer has given up.",
+);
 pub(super) static FIRST_MESSAGE_TIMEOUT: Amount = Amount::new(
     "auth.*.first_message_timeout",
     Unit::Milliseconds,
@@ -392,7 +406,7 @@ pub(super) static ERROR_FILE_FILES_MAX: Amount = Amount::new(
 );
 
 /// Every [`Amount`], in the order of docs/defaults.md.
-pub(super) static AMOUNTS: [&Amount; 34] = [
+pub(super) static AMOUNTS: [&Amount; 36] = [
     &WORKERS,
     &DRAIN_TIMEOUT,
     &CONNECTIONS_MAX,
@@ -413,6 +427,8 @@ pub(super) static AMOUNTS: [&Amount; 34] = [
     &PONG_TIMEOUT,
     &STALL_TIMEOUT,
     &CLOSE_TIMEOUT,
+    &CONNECT_TIMEOUT,
+    &ANSWER_TIMEOUT,
     &FIRST_MESSAGE_TIMEOUT,
     &TOKEN_LIFETIME_MAX,
     &LEEWAY,
@@ -638,7 +654,7 @@ pub(super) static REQUIRED: [Required; 21] = [
     },
     Required {
         key: "routes.*.backend",
-        allowed: "\"echo\", or { echo = { prefix = \"…\" } }",
+        allowed: "{ urls = [\"ws://127.0.0.1:9000\"] }, \"echo\", or { echo = { prefix = \"…\" } }",
         reason: "Messages must go somewhere.",
     },
     Required {

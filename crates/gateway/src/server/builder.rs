@@ -18,7 +18,6 @@ use super::start::{BindError, StartError};
 use super::{Bound, Server, certificates};
 use crate::address;
 use crate::admin;
-use crate::auth;
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::compression;
@@ -243,13 +242,13 @@ impl Builder {
         let observer = self.observer()?;
         let sessions = Arc::new(Sessions::new(chance.clone(), route::token_time_max(&self.routes)));
         // Before the first accept: whoever was kept out is kept out from the beginning.
-        let facilities = self.facilities(&observer);
+        let facilities = self.facilities(&observer, chance.clone());
         let firewall = Firewall::new(&self.firewall, facilities.started_at);
         let store = self.load(&sessions, &firewall)?;
         let control = Control::new(Arc::clone(&sessions), store, self.clock.clone(), observer.clone());
         let takes_tickets = route::takes_tickets(&self.routes);
         let mut keys = KeyPlaces::default();
-        let routes = self.prepare_routes(&observer, &mut keys).map_err(StartError::Auth)?;
+        let routes = self.prepare_routes(&observer, &mut keys)?;
         let (bound, skipped) = self.listen_everywhere(&routes, &observer)?;
         let (draining, drain_begun) = watch::channel(false);
         let places = |count: usize| Semaphore::new(count.min(Semaphore::MAX_PERMITS));
@@ -304,7 +303,7 @@ impl Builder {
         &mut self,
         observer: &Observer,
         keys: &mut KeyPlaces,
-    ) -> Result<Vec<Prepared>, auth::ConfigError> {
+    ) -> Result<Vec<Prepared>, StartError> {
         let mut failures = SharedFailures::new();
         let routes = std::mem::take(&mut self.routes).into_iter();
         routes.map(|route| route.prepare(observer, keys, &mut failures, &self.clock)).collect()
@@ -319,7 +318,7 @@ impl Builder {
         })
     }
 
-    fn facilities(&self, observer: &Observer) -> Arc<Facilities> {
+    fn facilities(&self, observer: &Observer, chance: Chance) -> Arc<Facilities> {
         let room = compression::Room::new(self.compression_bytes_max, observer.compression_bytes());
         Arc::new(Facilities {
             started_at: self.clock.now(),
@@ -327,6 +326,7 @@ impl Builder {
             budget: Arc::new(Budget::new(self.buffers_bytes_max, observer.buffered_bytes())),
             compression: Arc::new(room),
             clock: self.clock.clone(),
+            chance,
         })
     }
 

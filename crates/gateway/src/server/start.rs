@@ -43,6 +43,9 @@ pub enum StartError {
     /// A route's authentication cannot work.
     #[error("a route's authentication cannot work")]
     Auth(#[source] auth::ConfigError),
+    /// Nobody's certificate can be believed, and a route's application shows one.
+    #[error("the certificate of a route's application could not be verified: {0}")]
+    Upstream(String),
     /// The system has no randomness to give.
     #[error("the system gives no randomness: {0}")]
     Randomness(String),

@@ -336,7 +336,7 @@ impl Raw {
     /// Reads one unmasked frame, or the end of the connection.
     pub(crate) async fn next_frame(&mut self) -> Option<Frame> {
         loop {
-            if let Some(bytes) = drawgate_protocol::frame::unmasked_frame_bytes(&self.unread)
+            if let Some(bytes) = drawgate_protocol::frame::frame_bytes(&self.unread)
                 && self.unread.len() >= bytes
             {
                 let frame: Vec<u8> = self.unread.drain(..bytes).collect();
