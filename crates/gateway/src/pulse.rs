@@ -95,6 +95,13 @@ impl Pulse {
         Signals(self.signals.swap(0, Ordering::AcqRel))
     }
 
+    /// Whether anything has been said that ends the connection, which stays to be heard; `waker` is woken by what is said from
+    /// now on. For a connection that waits for something else than its socket.
+    pub(crate) fn is_called(&self, waker: &Waker) -> bool {
+        self.waker.register(waker);
+        self.signals.load(Ordering::Acquire) & ENDING != 0
+    }
+
     /// Records that `bytes` wait, and since when: what the shedding of load chooses by.
     pub(crate) fn record_blocked(&self, bytes: usize, since_start: Option<Duration>) {
         self.blocked_bytes.store(u32::try_from(bytes).unwrap_or(u32::MAX), Ordering::Relaxed);
@@ -120,6 +127,9 @@ impl Signals {
         self.0 & signal as u8 != 0
     }
 }
+
+/// What ends a connection, whatever it is doing.
+const ENDING: u8 = Signal::Drain as u8 | Signal::Abort as u8 | Signal::Session as u8 | Signal::Banned as u8;
 
 /// Beside the signals: the connection is about to look at its outbox.
 const OUTBOX_HELD: u8 = 128;
@@ -156,6 +166,24 @@ mod tests {
         assert!(signals.contains(Signal::Abort) && !signals.contains(Signal::Outbox));
         pulse.signal(Signal::Outbox);
         assert_eq!(woken(), 2);
+    }
+
+    #[test]
+    fn what_ends_a_connection_is_noticed_while_it_waits_and_is_still_to_be_heard() {
+        let (pulse, count) = (Pulse::default(), Arc::new(Count(AtomicUsize::new(0))));
+        let waker = Waker::from(Arc::clone(&count));
+        for signal in [Signal::Timer, Signal::Shed, Signal::Outbox] {
+            pulse.signal(signal);
+            assert!(!pulse.is_called(&waker), "{signal:?} ends nothing");
+        }
+        for signal in [Signal::Drain, Signal::Abort, Signal::Session, Signal::Banned] {
+            let woken = count.0.load(Ordering::Relaxed);
+            pulse.signal(signal);
+            assert_eq!(count.0.load(Ordering::Relaxed), woken + 1, "{signal:?}");
+            assert!(pulse.is_called(&waker));
+            assert!(pulse.listen(&waker).contains(signal));
+            assert!(!pulse.is_called(&waker));
+        }
     }
 
     #[test]
