@@ -19,7 +19,7 @@ pub(crate) struct Pulse {
     /// How many bytes wait for a socket that is blocked; as many as fit in 32 bits, if it is more.
     blocked_bytes: AtomicU32,
     waker: AtomicWaker,
-    /// Whose connection it is: [`ClientKey::to_bits`].
+    /// Whose connection it is: [`ClientKey::to_bits`] and one more; 0 while that is not known.
     client_bits: AtomicU64,
     /// Since when nothing could be written, in milliseconds after the gateway's start; 0 while output flows.
     blocked_since_ms: AtomicU64,
@@ -53,12 +53,14 @@ impl Pulse {
     /// The connection is one of `client`'s. To be said before the firewall is asked whether it is banned: a ban that is made
     /// meanwhile then finds it, or is found.
     pub(crate) fn belongs_to(&self, client: ClientKey) {
-        self.client_bits.store(client.to_bits(), Ordering::SeqCst);
+        // The last key there could be is of addresses that no client has (RFC 4291 §2.7), and reads as not known.
+        self.client_bits.store(client.to_bits().wrapping_add(1), Ordering::SeqCst);
     }
 
-    /// The client's address; of IPv6 the first of its /64.
-    pub(crate) fn client_address(&self) -> IpAddr {
-        ClientKey::address_of_bits(self.client_bits.load(Ordering::SeqCst))
+    /// The client's address, where it is known; of IPv6 the first of its /64.
+    pub(crate) fn client_address(&self) -> Option<IpAddr> {
+        let bits = self.client_bits.load(Ordering::SeqCst).checked_sub(1)?;
+        Some(ClientKey::address_of_bits(bits))
     }
 
     /// Says `signal` and wakes the connection.
@@ -141,6 +143,7 @@ mod tests {
     use std::task::Wake;
 
     use super::*;
+    use crate::principal::ClientAddr;
 
     struct Count(AtomicUsize);
 
@@ -166,6 +169,21 @@ mod tests {
         assert!(signals.contains(Signal::Abort) && !signals.contains(Signal::Outbox));
         pulse.signal(Signal::Outbox);
         assert_eq!(woken(), 2);
+    }
+
+    #[test]
+    fn a_client_is_known_once_it_has_been_said_who_it_is() {
+        let pulse = Pulse::default();
+        assert_eq!(pulse.client_address(), None);
+        for (ip, known) in [
+            ("192.0.2.1", "192.0.2.1"),
+            ("::1", "::"),
+            ("2001:db8::5:1", "2001:db8::"),
+            ("0.0.0.0", "0.0.0.0"),
+        ] {
+            pulse.belongs_to(ClientAddr::new(ip.parse().unwrap()).key());
+            assert_eq!(pulse.client_address(), Some(known.parse().unwrap()), "{ip}");
+        }
     }
 
     #[test]
