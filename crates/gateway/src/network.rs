@@ -62,6 +62,19 @@ impl Network {
         }
     }
 
+    /// The network that [`fmt::Display`] wrote as `text`: also one that nobody may write, but that is [`Self::around`] an
+    /// address, such as the /64 around `::1`.
+    pub(crate) fn from_own_text(text: &str) -> Result<Self, NetworkError> {
+        match text.parse() {
+            Err(error @ NetworkError::PartlyMapped) => {
+                let (address, prefix_bits) = text.split_once('/').ok_or(error)?;
+                let address = address.parse().map_err(|_| NetworkError::NoAddress)?;
+                Ok(Self::around(address, prefix_bits.parse().map_err(|_| NetworkError::PrefixMalformed)?))
+            }
+            read => read,
+        }
+    }
+
     /// Whether the network holds `address`.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
@@ -366,11 +379,26 @@ mod tests {
         assert_eq!(map.lengths[0].len(), 2, "a length that nobody has is not tried");
     }
 
+    #[test]
+    fn what_was_written_of_the_network_around_an_address_is_read_though_nobody_may_write_it() {
+        let around = Network::around("::1".parse().unwrap(), 64);
+        assert_eq!("::/64".parse::<Network>(), Err(NetworkError::PartlyMapped));
+        assert_eq!(Network::from_own_text("::/64"), Ok(around));
+        assert!(
+            around.contains("::1".parse().unwrap()) && !around.contains("::ffff:192.0.2.1".parse().unwrap())
+        );
+        assert_eq!(Network::from_own_text("192.0.2.0/24"), Ok(network("192.0.2.0/24")));
+        for (text, error) in [("x/64", NetworkError::NoAddress), ("::1/x", NetworkError::PrefixMalformed)] {
+            assert_eq!(Network::from_own_text(text), Err(error), "{text}");
+        }
+    }
+
     proptest! {
         #[test]
         fn a_network_prints_as_it_is_read(address: IpAddr, bits in 0..=128_u8) {
             let around = Network::around(address, bits);
             prop_assert!(around.contains(address));
+            prop_assert_eq!(Network::from_own_text(&around.to_string()), Ok(around));
             match around.to_string().parse() {
                 Err(NetworkError::PartlyMapped) => prop_assert!(around.address.is_ipv6() && bits > 0),
                 read => prop_assert_eq!(read, Ok(around)),

@@ -19,7 +19,7 @@ pub(crate) struct Pulse {
     /// How many bytes wait for a socket that is blocked; as many as fit in 32 bits, if it is more.
     blocked_bytes: AtomicU32,
     waker: AtomicWaker,
-    /// Whose connection it is: [`ClientKey::to_bits`].
+    /// Whose connection it is: [`ClientKey::to_bits`] and one more; 0 while that is not known.
     client_bits: AtomicU64,
     /// Since when nothing could be written, in milliseconds after the gateway's start; 0 while output flows.
     blocked_since_ms: AtomicU64,
@@ -53,12 +53,14 @@ impl Pulse {
     /// The connection is one of `client`'s. To be said before the firewall is asked whether it is banned: a ban that is made
     /// meanwhile then finds it, or is found.
     pub(crate) fn belongs_to(&self, client: ClientKey) {
-        self.client_bits.store(client.to_bits(), Ordering::SeqCst);
+        // The last key there could be is of addresses that no client has (RFC 4291 §2.7), and reads as not known.
+        self.client_bits.store(client.to_bits().wrapping_add(1), Ordering::SeqCst);
     }
 
-    /// The client's address; of IPv6 the first of its /64.
-    pub(crate) fn client_address(&self) -> IpAddr {
-        ClientKey::address_of_bits(self.client_bits.load(Ordering::SeqCst))
+    /// The client's address, where it is known; of IPv6 the first of its /64.
+    pub(crate) fn client_address(&self) -> Option<IpAddr> {
+        let bits = self.client_bits.load(Ordering::SeqCst).checked_sub(1)?;
+        Some(ClientKey::address_of_bits(bits))
     }
 
     /// Says `signal` and wakes the connection.
@@ -95,6 +97,13 @@ impl Pulse {
         Signals(self.signals.swap(0, Ordering::AcqRel))
     }
 
+    /// Whether anything has been said that ends the connection, which stays to be heard; `waker` is woken by what is said from
+    /// now on. For a connection that waits for something else than its socket.
+    pub(crate) fn is_called(&self, waker: &Waker) -> bool {
+        self.waker.register(waker);
+        self.signals.load(Ordering::Acquire) & ENDING != 0
+    }
+
     /// Records that `bytes` wait, and since when: what the shedding of load chooses by.
     pub(crate) fn record_blocked(&self, bytes: usize, since_start: Option<Duration>) {
         self.blocked_bytes.store(u32::try_from(bytes).unwrap_or(u32::MAX), Ordering::Relaxed);
@@ -121,6 +130,9 @@ impl Signals {
     }
 }
 
+/// What ends a connection, whatever it is doing.
+const ENDING: u8 = Signal::Drain as u8 | Signal::Abort as u8 | Signal::Session as u8 | Signal::Banned as u8;
+
 /// Beside the signals: the connection is about to look at its outbox.
 const OUTBOX_HELD: u8 = 128;
 
@@ -131,6 +143,7 @@ mod tests {
     use std::task::Wake;
 
     use super::*;
+    use crate::principal::ClientAddr;
 
     struct Count(AtomicUsize);
 
@@ -156,6 +169,39 @@ mod tests {
         assert!(signals.contains(Signal::Abort) && !signals.contains(Signal::Outbox));
         pulse.signal(Signal::Outbox);
         assert_eq!(woken(), 2);
+    }
+
+    #[test]
+    fn a_client_is_known_once_it_has_been_said_who_it_is() {
+        let pulse = Pulse::default();
+        assert_eq!(pulse.client_address(), None);
+        for (ip, known) in [
+            ("192.0.2.1", "192.0.2.1"),
+            ("::1", "::"),
+            ("2001:db8::5:1", "2001:db8::"),
+            ("0.0.0.0", "0.0.0.0"),
+        ] {
+            pulse.belongs_to(ClientAddr::new(ip.parse().unwrap()).key());
+            assert_eq!(pulse.client_address(), Some(known.parse().unwrap()), "{ip}");
+        }
+    }
+
+    #[test]
+    fn what_ends_a_connection_is_noticed_while_it_waits_and_is_still_to_be_heard() {
+        let (pulse, count) = (Pulse::default(), Arc::new(Count(AtomicUsize::new(0))));
+        let waker = Waker::from(Arc::clone(&count));
+        for signal in [Signal::Timer, Signal::Shed, Signal::Outbox] {
+            pulse.signal(signal);
+            assert!(!pulse.is_called(&waker), "{signal:?} ends nothing");
+        }
+        for signal in [Signal::Drain, Signal::Abort, Signal::Session, Signal::Banned] {
+            let woken = count.0.load(Ordering::Relaxed);
+            pulse.signal(signal);
+            assert_eq!(count.0.load(Ordering::Relaxed), woken + 1, "{signal:?}");
+            assert!(pulse.is_called(&waker));
+            assert!(pulse.listen(&waker).contains(signal));
+            assert!(!pulse.is_called(&waker));
+        }
     }
 
     #[test]

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+pub(crate) use self::kept::OVER_TIME;
 pub use self::kept::{KeepError, NAME_BYTES_MAX};
 use self::kept::{Kept, Out};
 use self::live::Verified;
@@ -257,13 +258,13 @@ impl Sessions {
         (page, found.next().is_some())
     }
 
-    /// How many names are revoked or banned.
+    /// How many names are revoked or banned, or have been until lately.
     #[must_use]
     pub fn kept_count(&self) -> usize {
         self.locked().kept.count()
     }
 
-    /// Gives up revocations and bans whose time is over; they are without force before that too.
+    /// Gives up revocations and bans that have been over for an hour; they are without force before that too.
     pub fn forget(&self, now: UnixTime) {
         self.locked().kept.forget(now);
     }

@@ -45,6 +45,12 @@ impl Where {
         } else {
             demo(&self.data)?
         };
+        if !url.is_private() {
+            return Err(Failure(format!(
+                "{url} is not encrypted, and whoever is between could read the token: write https://, or forward a port of \
+                 this machine and name that"
+            )));
+        }
         Ok(Door { url, connect_to, token, origin, authority: self.ca.clone() })
     }
 }
@@ -111,7 +117,11 @@ fn demo(folder: &Path) -> Result<Found, Failure> {
     let (Some(url), Some(token_file)) = (value["url"].as_str(), value["token_file"].as_str()) else {
         return Err(damaged());
     };
-    let url = url.parse().map_err(|_| damaged())?;
+    let url: Url = url.parse().map_err(|_| damaged())?;
+    // Whoever has written the file must not make us send another file, or the token elsewhere.
+    if !url.is_loopback() || Path::new(token_file).file_name() != Some(token_file.as_ref()) {
+        return Err(damaged());
+    }
     let token_file = folder.join(token_file);
     Ok((url, None, read_token(&token_file)?, token_file.display().to_string()))
 }
@@ -177,6 +187,32 @@ mod tests {
     }
 
     #[test]
+    fn a_token_goes_to_this_machine_or_over_tls_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("admin.token");
+        fs::write(&file, "0123\n").unwrap();
+        let door = |url: &str| {
+            let at = Where {
+                config: None,
+                data: PathBuf::new(),
+                admin: Some(url.parse().unwrap()),
+                token_file: Some(file.clone()),
+                ca: None,
+            };
+            at.door(Scope::Read).map(|door| door.url.to_string())
+        };
+        for url in
+            ["http://127.0.0.1:9090/", "http://[::1]:9090/", "http://localhost:9090/", "https://192.0.2.1/"]
+        {
+            assert_eq!(door(url).unwrap(), url);
+        }
+        for url in ["http://192.0.2.1:9090/", "http://gateway.example:9090/", "http://127.0.0.1.example/"] {
+            let Failure(refused) = door(url).unwrap_err();
+            assert!(refused.contains("is not encrypted") && !refused.contains("0123"), "{refused}");
+        }
+    }
+
+    #[test]
     fn what_the_demo_writes_is_found_again() {
         let folder = tempfile::tempdir().unwrap();
         let Failure(missing) = demo(folder.path()).unwrap_err();
@@ -186,7 +222,18 @@ mod tests {
         let (url, _, token, origin) = demo(folder.path()).unwrap();
         assert_eq!((url.to_string().as_str(), token.expose()), ("http://127.0.0.1:9090/", &b"0123"[..]));
         assert!(origin.ends_with("admin.token"), "{origin}");
-        for text in ["", "{}", "[]", r#"{"url":"x","token_file":"admin.token"}"#] {
+        for text in [
+            "",
+            "{}",
+            "[]",
+            r#"{"url":"x","token_file":"admin.token"}"#,
+            r#"{"url":"http://127.0.0.1:9090","token_file":"/etc/hostname"}"#,
+            r#"{"url":"http://127.0.0.1:9090","token_file":"../admin.token"}"#,
+            r#"{"url":"http://127.0.0.1:9090","token_file":".."}"#,
+            r#"{"url":"http://127.0.0.1:9090","token_file":"admin.token/"}"#,
+            r#"{"url":"https://192.0.2.1:9090","token_file":"admin.token"}"#,
+            r#"{"url":"http://localhost.example:9090","token_file":"admin.token"}"#,
+        ] {
             fs::write(folder.path().join("admin.json"), text).unwrap();
             let Failure(damaged) = demo(folder.path()).unwrap_err();
             assert!(damaged.contains("is not what the demo writes"), "{damaged}");

@@ -1,6 +1,7 @@
 //! The address to connect to: `ws://HOST[:PORT][/PATH][?QUERY]` (RFC 6455 §3).
 
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 
 use drawgate_protocol::handshake::Host;
@@ -52,6 +53,16 @@ impl FromStr for Url {
 }
 
 impl Url {
+    /// Whether nobody on a network reads what is sent there: it is encrypted, or leads to this machine.
+    pub(crate) fn is_private(&self) -> bool {
+        self.is_secure || self.host.eq_ignore_ascii_case("localhost") || self.is_loopback()
+    }
+
+    /// Whether it leads to this machine by an address.
+    pub(crate) fn is_loopback(&self) -> bool {
+        self.host.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
+    }
+
     /// As in `Host`.
     pub(crate) fn authority(&self) -> &str {
         &self.authority

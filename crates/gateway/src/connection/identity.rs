@@ -4,7 +4,9 @@
 //! The end of the credential is turned into monotonic time here, once, so that a wall clock that is set afterwards moves it
 //! neither way.
 
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use super::attempt::attempt;
@@ -99,12 +101,21 @@ impl Record {
     }
 }
 
-/// The client sent another token over its connection: the session goes on with it, or ends.
+/// The client sent another token over its connection: the session goes on with it, or ends. A session that has been ended
+/// meanwhile does not wait for keys.
 pub(super) async fn refresh<S>(gate: &Gate, record: &mut Record, relay: &mut Relay<S>, token: Vec<u8>)
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + 'static,
 {
-    match try_refresh(gate, record, &token).await {
+    let pulse = relay.pulse();
+    let called = poll_fn(|cx| if pulse.is_called(cx.waker()) { Poll::Ready(()) } else { Poll::Pending });
+    let tried = tokio::select! {
+        biased;
+        // The relay hears why.
+        () = called => return,
+        tried = try_refresh(gate, record, &token) => tried,
+    };
+    match tried {
         Ok(Some((principal, term))) => relay.refreshed(&principal, term),
         // It has been told to end, which the relay is about to see.
         Ok(None) => {}

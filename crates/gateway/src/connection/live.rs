@@ -50,7 +50,7 @@ impl Live {
 
     /// Ends the connections of `network`; how many. Looks at all of them, under the lock, and wakes those outside it.
     pub(crate) fn ban(&self, network: Network) -> usize {
-        let is_of = |pulse: &&Arc<Pulse>| network.contains(pulse.client_address());
+        let is_of = |pulse: &&Arc<Pulse>| pulse.client_address().is_some_and(|ip| network.contains(ip));
         let banned: Vec<_> = self.locked().pulses.iter().flatten().filter(is_of).cloned().collect();
         banned.iter().for_each(|pulse| pulse.signal(Signal::Banned));
         banned.len()
@@ -114,6 +114,21 @@ impl Places {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::principal::ClientAddr;
+
+    #[test]
+    fn r18_a_ban_ends_nobody_whose_address_is_not_known_yet() {
+        let live = Live::default();
+        let (unknown, local) = (Arc::<Pulse>::default(), Arc::<Pulse>::default());
+        local.belongs_to(ClientAddr::new("::1".parse().unwrap()).key());
+        for pulse in [&unknown, &local] {
+            live.enter(Arc::clone(pulse));
+        }
+        for prefix_bits in [64, 0] {
+            assert_eq!(live.ban(Network::around("::1".parse().unwrap(), prefix_bits)), 1);
+        }
+        assert!(!unknown.is_called(std::task::Waker::noop()) && local.is_called(std::task::Waker::noop()));
+    }
 
     #[test]
     fn a_place_that_was_given_back_is_the_next_to_be_taken() {

@@ -238,6 +238,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
         outcome
     }
 
+    /// Where it hears that it has to end, for whoever keeps it from being polled.
+    pub(crate) fn pulse(&self) -> Arc<Pulse> {
+        Arc::clone(&self.pulse)
+    }
+
     /// The application, which outlives the relay by the time it takes to tell it the end.
     pub(crate) fn into_application(self) -> Application {
         self.application

@@ -137,7 +137,7 @@ pub(super) fn load(
     for state::AddressBan { network, until, reason } in bans {
         let damaged = |error: &dyn Display| format!("the ban of {}: {error}", Encoded(network));
         let ban = AddressBan {
-            network: network.parse::<Network>().map_err(|error| damaged(&error))?,
+            network: Network::from_own_text(network).map_err(|error| damaged(&error))?,
             until: *until,
             reason: reason.clone(),
         };

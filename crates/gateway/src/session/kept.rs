@@ -1,11 +1,12 @@
 //! The revocations and bans that are in force: asked at every session that begins.
 //!
-//! Bounded, and never by forgetting one that is in force: when it is full, the next is refused. Each is forgotten when its
-//! time is over. Pure: `now` is an argument. Comes after a token has been verified.
+//! Bounded, and never by forgetting one that is in force: when it is full, the next is refused. Each is forgotten some time
+//! after it is over, since a clock that is ahead for a while and set back must let nobody in. Pure: `now` is an argument. Comes after a token has been verified.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::revocation::{Revocation, SubjectBan, Target};
 use crate::clock::UnixTime;
@@ -79,7 +80,7 @@ impl Kept {
 
     /// Keeps `revocation`; where its name is kept already, what keeps more out counts.
     pub(super) fn revoke(&mut self, revocation: &Revocation, now: UnixTime) -> Result<(), KeepError> {
-        self.forget(now);
+        self.make_room(now);
         let until = revocation.until;
         let name = match &revocation.target {
             Target::Everyone { cutoff } => {
@@ -105,7 +106,7 @@ impl Kept {
 
     /// Keeps a subject out; another ban of the same subject takes the place of the first.
     pub(super) fn ban(&mut self, ban: &SubjectBan, now: UnixTime) -> Result<(), KeepError> {
-        self.forget(now);
+        self.make_room(now);
         let before = self.bans.remove(&ban.subject);
         let has_room = before.is_some() || self.count() < self.count_max;
         self.bans.add(&ban.subject, (), |()| (), ban.until, has_room)
@@ -113,8 +114,7 @@ impl Kept {
 
     /// Lets a subject in again; whether it had been kept out.
     pub(super) fn unban(&mut self, subject: &str, now: UnixTime) -> bool {
-        self.forget(now);
-        self.bans.remove(subject).is_some()
+        self.bans.remove(subject).is_some_and(|(_, (_, until))| is_in_force(until, now))
     }
 
     /// The bans that are in force, in the order of their subjects.
@@ -177,13 +177,26 @@ impl Kept {
         self.subjects.len() + self.tokens.len() + self.sessions.len() + self.bans.len()
     }
 
-    /// Gives up what is over.
+    /// Gives up what has been over for long.
     pub(super) fn forget(&mut self, now: UnixTime) {
-        self.everyone = self.everyone.filter(|(_, until)| is_in_force(*until, now));
-        self.subjects.forget(now);
-        self.tokens.forget(now);
-        self.sessions.forget(now);
-        self.bans.forget(now);
+        self.forget_over(OVER_TIME, now);
+    }
+
+    /// Gives up all that is over, where there is no room for more.
+    fn make_room(&mut self, now: UnixTime) {
+        if self.count() >= self.count_max {
+            self.forget_over(Duration::ZERO, now);
+        }
+    }
+
+    /// Gives up what has been over for `time`.
+    fn forget_over(&mut self, time: Duration, now: UnixTime) {
+        let is_kept = |until: UnixTime| until.plus(time) > now;
+        self.everyone = self.everyone.filter(|(_, until)| until.is_none_or(is_kept));
+        self.subjects.retain(is_kept);
+        self.tokens.retain(is_kept);
+        self.sessions.retain(is_kept);
+        self.bans.retain(is_kept);
     }
 }
 
@@ -263,9 +276,10 @@ impl<T> Names<T> {
         Some((end.1, entry))
     }
 
-    fn forget(&mut self, now: UnixTime) {
+    /// Gives up those whose end `is_kept` is not true of, nor of any before it.
+    fn retain(&mut self, is_kept: impl Fn(UnixTime) -> bool) {
         while let Some((until, _)) = self.ends.first()
-            && !is_in_force(Some(*until), now)
+            && !is_kept(*until)
             && let Some((_, name)) = self.ends.pop_first()
         {
             self.entries.remove(&name);
@@ -281,6 +295,9 @@ fn later(one: Option<UnixTime>, other: Option<UnixTime>) -> Option<UnixTime> {
 fn is_in_force(until: Option<UnixTime>, now: UnixTime) -> bool {
     until.is_none_or(|until| until > now)
 }
+
+/// For how long what is over is kept, in memory and on disk: a clock that is wrong for a while takes nothing away.
+pub(crate) const OVER_TIME: Duration = Duration::from_hours(1);
 
 /// The longest name that can be revoked or banned: no subject and no token id is longer.
 pub const NAME_BYTES_MAX: usize = 256;
@@ -439,6 +456,63 @@ mod tests {
         assert_eq!(kept.refuse(&alice, at(200)), Ok(()));
         assert!(kept.unban("alice", at(199)) && !kept.unban("alice", at(199)));
         assert_eq!(kept.refuse(&alice, at(150)), Ok(()));
+    }
+
+    #[test]
+    fn o07_a_clock_that_is_an_hour_ahead_for_a_while_lets_nobody_in() {
+        let hour = 3600;
+        let mut kept = Kept::new(10);
+        let targets = [
+            Target::Everyone { cutoff: at(50) },
+            Target::Subject { subject: "alice".to_owned(), cutoff: at(100) },
+            Target::Token { token_id: "t1".to_owned() },
+            Target::Session { session: "s1".to_owned() },
+        ];
+        for target in targets {
+            kept.revoke(&Revocation { target, until: Some(at(200)) }, at(100)).unwrap();
+        }
+        kept.ban(&SubjectBan { subject: "bob".to_owned(), until: Some(at(200)) }, at(100)).unwrap();
+        let kept_out = |kept: &Kept, now| {
+            let of =
+                |subject, issued_at, claims| kept.refuse(&principal(subject, issued_at, &claims), now).err();
+            [
+                of("carol", Some(50), json!({})),
+                of("alice", Some(100), json!({})),
+                of("carol", Some(101), json!({ "jti": "t1" })),
+                of("carol", Some(101), json!({ "sid": "s1" })),
+                of("bob", Some(101), json!({})),
+            ]
+        };
+        let all = [Out::Revoked, Out::Revoked, Out::Revoked, Out::Revoked, Out::Banned].map(Some);
+        assert_eq!(kept_out(&kept, at(150)), all);
+        // Ahead, and seen by all that forgets; then set back.
+        let ahead = at(150 + hour);
+        assert_eq!(kept_out(&kept, ahead), [None; 5]);
+        kept.forget(ahead);
+        let other = Target::Token { token_id: "t2".to_owned() };
+        kept.revoke(&Revocation { target: other, until: None }, ahead).unwrap();
+        assert!(!kept.unban("carol", ahead));
+        assert_eq!(kept_out(&kept, at(150)), all);
+        // What is over for good goes.
+        kept.forget(at(200 + hour));
+        assert_eq!((kept_out(&kept, at(150)), kept.count()), ([None; 5], 1));
+    }
+
+    #[test]
+    fn where_there_is_no_room_what_is_over_goes_at_once() {
+        let mut kept = Kept::new(2);
+        let token = |id: &str, until| Revocation {
+            target: Target::Token { token_id: id.to_owned() },
+            until: Some(at(until)),
+        };
+        kept.revoke(&token("t1", 200), at(100)).unwrap();
+        kept.revoke(&token("t2", 300), at(100)).unwrap();
+        assert_eq!(kept.revoke(&token("t3", 300), at(199)), Err(KeepError::Full));
+        kept.revoke(&token("t3", 300), at(200)).unwrap();
+        let bob = SubjectBan { subject: "bob".to_owned(), until: None };
+        assert_eq!(kept.ban(&bob, at(299)), Err(KeepError::Full));
+        kept.ban(&bob, at(300)).unwrap();
+        assert_eq!(kept.count(), 1);
     }
 
     #[test]

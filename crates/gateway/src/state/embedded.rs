@@ -16,6 +16,7 @@ use serde::de::DeserializeOwned;
 
 use super::{AddressBan, Change, ENTRIES_MAX, Loaded, StateError, Task, VALUE_BYTES_MAX};
 use crate::clock::UnixTime;
+use crate::session::OVER_TIME;
 use crate::session::revocation::{Revocation, SubjectBan, Target};
 
 /// The database, and how it is opened anew after a failure.
@@ -281,7 +282,5 @@ const REVOCATIONS: TableDefinition<'_, &str, &str> = TableDefinition::new("revoc
 const SUBJECT_BANS: TableDefinition<'_, &str, &str> = TableDefinition::new("subject_bans");
 const ADDRESS_BANS: TableDefinition<'_, &str, &str> = TableDefinition::new("address_bans");
 
-/// For how long what is over stays on disk: a clock that is wrong for a while takes nothing away.
-const OVER_TIME: std::time::Duration = std::time::Duration::from_hours(1);
 /// What the database may hold in memory; nothing is read from it after the start.
 const CACHE_BYTES_MAX: usize = 16 * 1024 * 1024;

@@ -13,11 +13,14 @@ use drawgate::Server;
 use drawgate::auth::{Keys, RemoteKeys};
 use drawgate::clock::Clock;
 use drawgate::config::Config;
+use drawgate::firewall::AddressBan;
 use drawgate::reason::Reason;
+use drawgate::session::revocation::{SubjectBan, Target};
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
 use crate::support::{Case, Frame, Raw, echo, eventually, request};
@@ -35,6 +38,8 @@ struct Issuer {
 struct Published {
     keys: Vec<(String, Ed25519KeyPair)>,
     is_down: bool,
+    /// Requests are taken and not answered.
+    is_stuck: bool,
     /// What is answered instead of keys.
     document: Option<String>,
 }
@@ -83,6 +88,10 @@ impl Issuer {
 
     fn set_down(&self, is_down: bool) {
         self.published.lock().unwrap().is_down = is_down;
+    }
+
+    fn set_stuck(&self, is_stuck: bool) {
+        self.published.lock().unwrap().is_stuck = is_stuck;
     }
 
     fn requests(&self) -> usize {
@@ -138,6 +147,11 @@ async fn answer<S: AsyncRead + AsyncWrite + Unpin>(
         }
     }
     requests.fetch_add(1, Ordering::SeqCst);
+    if published.lock().unwrap().is_stuck {
+        // Until whoever asked gives up.
+        let _ = socket.read_u8().await;
+        return;
+    }
     let answer = {
         let published = published.lock().unwrap();
         let is_document = head.starts_with(b"GET /.well-known/openid-configuration ");
@@ -311,6 +325,42 @@ async fn a31_down_its_keys_are_used_up_to_the_stated_age_and_then_refused() {
     issuer.set_down(false);
     has_keys(&case).await;
     lives(&mut open(&case, &issuer.token("k1", "dave")).await).await;
+}
+
+#[tokio::test]
+async fn a22_a_session_whose_next_token_waits_for_keys_ends_at_once_all_the_same() {
+    for reason in [Reason::TokenRevoked, Reason::SubjectBanned, Reason::AddressBanned, Reason::Draining] {
+        let issuer = Issuer::start(&["k1"]).await;
+        let mut case = start(&issuer).await;
+        let mut raw = open(&case, &issuer.token("k1", "alice")).await;
+        lives(&mut raw).await;
+        issuer.set_stuck(true);
+        raw.send_frame(0x81, format!("drawgate.refresh {}", strange("k9")).as_bytes()).await;
+        eventually(|| issuer.requests() == 2, || "it does not ask".to_owned()).await;
+        let told_at = Instant::now();
+        match reason {
+            Reason::TokenRevoked => {
+                let cutoff = Clock::system().unix_now();
+                let target = Target::Subject { subject: "alice".to_owned(), cutoff };
+                let revocation = case.control.revocation(target);
+                assert_eq!(case.control.revoke(revocation).await.unwrap().closed, 1);
+            }
+            Reason::SubjectBanned => {
+                let ban = SubjectBan { subject: "alice".to_owned(), until: None };
+                assert_eq!(case.control.ban(ban).await.unwrap().closed, 1);
+            }
+            Reason::AddressBanned => {
+                let network = "127.0.0.1".parse().unwrap();
+                let ban = AddressBan { network, until: None, reason: String::new() };
+                case.bans.ban_address(ban).await.unwrap();
+            }
+            _ => case.drain(),
+        }
+        let (code, text) = raw.read_close().await;
+        let row = reason.row();
+        assert_eq!((Some(code), &*text), (row.close.map(drawgate::CloseCode::get), row.close_reason));
+        assert!(told_at.elapsed() < Duration::from_secs(1), "{:?} for {}", told_at.elapsed(), row.label);
+    }
 }
 
 #[tokio::test]

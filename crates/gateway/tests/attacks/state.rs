@@ -120,3 +120,20 @@ async fn o10_a_ban_of_addresses_outlives_the_process_until_it_is_lifted() {
     assert_eq!(case.bans.address_bans(), []);
     case.stop().await;
 }
+
+#[tokio::test]
+async fn o10_a_ban_around_the_loopback_of_ipv6_does_not_keep_a_gateway_from_starting() {
+    let folder = tempfile::tempdir().unwrap();
+    let case = Case::start_with(gateway(folder.path(), STATE)).await;
+    let ban = AddressBan { network: "::1".parse().unwrap(), until: None, reason: String::new() };
+    case.bans.ban_address(ban.clone()).await.unwrap();
+    let bans = case.bans.address_bans();
+    case.stop().await;
+    let case = Case::start_with(gateway(folder.path(), STATE)).await;
+    assert_eq!((case.bans.address_bans(), bans.len()), (bans, 1));
+    assert!(case.bans.unban_address(ban.network).await.unwrap());
+    case.stop().await;
+    let case = Case::start_with(gateway(folder.path(), STATE)).await;
+    assert_eq!(case.bans.address_bans(), []);
+    case.stop().await;
+}

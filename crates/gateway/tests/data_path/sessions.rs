@@ -16,7 +16,7 @@ use drawgate_protocol::MessageKind;
 use serde_json::json;
 use tokio::time::{sleep, timeout};
 
-use crate::pipes::{Client, Gateway, frame, let_others_run};
+use crate::pipes::{Client, Gateway, REQUEST, Told, frame, let_others_run};
 
 const KEY: &[u8] = b"0123456789abcdef0123456789abcdef";
 const START_SECONDS: u64 = 1_795_338_000;
@@ -31,21 +31,26 @@ impl Handler for Answer {
     }
 }
 
-/// A gateway that wants a token, whose wall clock says what `wall` has, in milliseconds.
-fn gateway(wall: &Arc<AtomicU64>, answer: Duration, limits: Limits) -> Gateway {
-    let config = auth::Config {
+/// Wants a token as the first message, within `first_message_timeout`.
+fn config(first_message_timeout: Duration) -> auth::Config {
+    auth::Config {
         credentials: vec![CredentialSource::FirstMessage],
         algorithms: vec![Algorithm::Hs256],
         keys: Keys::Secret(Secret::new(KEY)),
         issuer: Expected::Any,
         audience: Expected::Any,
         subject_claims: vec!["sub".to_owned()],
-        first_message_timeout: Duration::from_secs(5),
+        first_message_timeout,
         token_lifetime_max: None,
         leeway: LEEWAY,
         failures_per_client_per_minute: None,
         sessions: session::Config { refresh: true, ..session::Config::default() },
-    };
+    }
+}
+
+/// A gateway that wants a token, whose wall clock says what `wall` has, in milliseconds.
+fn gateway(wall: &Arc<AtomicU64>, answer: Duration, limits: Limits) -> Gateway {
+    let config = config(Duration::from_secs(5));
     let route = Route::new("route", "/*", Origins::Any, Access::Token(config), Answer(answer)).unwrap();
     let route = route.notice(Notice::Json).limits(limits);
     let clock = Clock::set_by(Arc::clone(wall));
@@ -104,6 +109,58 @@ async fn o07_a_wall_clock_that_jumps_neither_ends_a_session_nor_prolongs_it() {
         assert_eq!(told, ["authenticated", "session_expiring", "token_expired"]);
         assert_eq!(close, Some(3000));
     }
+}
+
+/// Counts the clients that it hears of.
+struct Heard(Arc<AtomicU64>);
+
+impl Handler for Heard {
+    async fn opened(&self, _: &Session) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    async fn message(&self, _: &Session, _: Message) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a37_ten_thousand_who_wait_to_authenticate_are_closed_at_5_s_and_no_application_hears_of_them() {
+    const COUNT: usize = 10_000;
+    let heard = Arc::new(AtomicU64::new(0));
+    let config = config(Duration::from_secs(5));
+    let route = Route::new("route", "/*", Origins::Any, Access::Token(config), Heard(Arc::clone(&heard)));
+    let unlimited = drawgate::firewall::Config {
+        connections_per_client_max: None,
+        handshakes_per_client_per_minute: None,
+        ..drawgate::firewall::Config::default()
+    };
+    let builder = Gateway::builder_with(route.unwrap().limits(patient()), Duration::from_secs(5));
+    let clock = Clock::set_by(wall());
+    let gateway = Gateway::start(builder.firewall(unlimited).deterministic(clock, Chance::seeded(1)));
+    let begun = Clock::system().now();
+    let mut clients = Vec::with_capacity(COUNT);
+    for _ in 0..COUNT {
+        clients.push(gateway.connect(1024).await);
+    }
+    // There is no room for one more, and nobody's place is taken for it.
+    let mut excess = gateway.open(1024);
+    excess.send(REQUEST).await;
+    let refused = excess.take("HTTP/1.1 503 ".len()).await;
+    assert_eq!(refused, b"HTTP/1.1 503 ");
+    for client in &mut clients {
+        let Told { close, .. } = client.until_close().await;
+        assert_eq!(close, Some((3008, true)));
+    }
+    assert!(is_at(begun.elapsed(), 5), "{:?}", begun.elapsed());
+    assert_eq!(heard.load(Ordering::Relaxed), 0);
+    // Their places are free again when they have gone.
+    drop(clients);
+    let_others_run().await;
+    let mut next = open(&gateway, 600).await;
+    next.send(&frame(MessageKind::Text, true, b"hello")).await;
+    let_others_run().await;
+    assert_eq!(heard.load(Ordering::Relaxed), 2, "opened, and its message");
 }
 
 #[tokio::test(start_paused = true)]
