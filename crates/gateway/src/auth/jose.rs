@@ -20,9 +20,9 @@ pub(super) fn read<'header>(
     header: &'header Map<String, Value>,
     allowed: &[Algorithm],
 ) -> Result<Named<'header>, TokenError> {
-    // A header has two or three members: fewer than are refused.
-    let refused = |name: &String| MEMBERS_REFUSED.into_iter().find(|refused| refused == name);
-    if let Some(name) = header.keys().find_map(refused) {
+    // A header has two or three members: to compare each is less than to look each of these up.
+    let is_there = |refused: &&str| header.keys().any(|name| name == refused);
+    if let Some(name) = MEMBERS_REFUSED.into_iter().find(is_there) {
         return Err(TokenError::HeaderMemberRefused(name));
     }
     check_type(header.get("typ"))?;
