@@ -18,7 +18,7 @@ mod writer;
 pub use encode::{ENCODED_BYTES_MAX, Encoded};
 pub(crate) use keys::KeyMetrics;
 pub use metrics::{CONTENT_TYPE, RouteMetrics};
-pub(crate) use operated::{Action, Operated};
+pub(crate) use operated::{Action, Closed, Operated};
 pub use rotate::RotatingFile;
 pub(crate) use tls::{HandshakeOutcome, TlsMetrics};
 pub use traffic::{Count, Direction, FrameKind, Traffic, TrafficDelta};
