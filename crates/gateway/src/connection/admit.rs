@@ -62,13 +62,16 @@ where
     let Accepted { route, answer, compression, standing } =
         match judge(gate, &door, &head, &mut peer, record, &pulse).await {
             Ok(accepted) => accepted,
-            Err(refused) => return Err(refuse(socket, refused).await),
+            Err(refused) => {
+                let ending = refuse(socket, refused).await;
+                return Err(Ending { origin: head.origin().map(Box::from), ..ending });
+            }
         };
     if let Err(error) = timeout(ANSWER_TIME_MAX, socket.write_all(&answer)).await.unwrap_or(Err(stuck())) {
-        return Err(Ending::reset(&error));
+        return Err(Ending { origin: head.origin().map(Box::from), ..Ending::reset(&error) });
     }
     record.phase = Phase::Open;
-    opened(gate, record, &route);
+    opened(gate, record, &route, head.origin());
     let application = match (&standing, &route.authenticator) {
         (Standing::Known, _) | (_, None) => application(&route, record, &pulse),
         (Standing::Unknown(_) | Standing::Unwelcome(_), Some(authenticator)) => {
@@ -461,12 +464,14 @@ fn verified_notice(notice: Notice, principal: &Principal) -> Option<String> {
     }
 }
 
-fn opened(gate: &Gate, record: &Record, route: &Route) {
+fn opened(gate: &Gate, record: &Record, route: &Route, origin: Option<&str>) {
     gate.observer.connection_opened(&Opened {
         connection: record.connection,
         client: record.client,
         via: record.via.as_deref().copied(),
         route: &route.name,
+        origin,
+        subject: record.principal().map(|principal| &*principal.subject),
         session: record.session().map(|session| session.id()),
         handshake_duration: gate.facilities.clock.now().saturating_duration_since(record.accepted_at),
     });
