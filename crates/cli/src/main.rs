@@ -50,9 +50,11 @@ enum Command {
     Sessions(admin::SessionsArgs),
     /// Refuse tokens from now on, and end their sessions
     Revoke(admin::RevokeArgs),
-    /// Keep a subject out, and end its sessions
+    /// List who is kept out: networks and subjects
+    Bans(admin::BansArgs),
+    /// Keep a subject or a network out, and end its sessions or connections
     Ban(admin::BanArgs),
-    /// Let a subject in again
+    /// Let a subject or a network in again
     Unban(admin::UnbanArgs),
     /// Make a one-time ticket for somebody's browser, and print it
     Ticket(admin::TicketArgs),
@@ -105,6 +107,7 @@ fn execute(command: Command) -> Result<Outcome, Failure> {
         Command::Token(args) => token_command(&args),
         Command::Sessions(args) => admin::sessions(&args),
         Command::Revoke(args) => admin::revoke(&args),
+        Command::Bans(args) => admin::bans(&args),
         Command::Ban(args) => admin::ban(&args),
         Command::Unban(args) => admin::unban(&args),
         Command::Ticket(args) => admin::ticket(&args),

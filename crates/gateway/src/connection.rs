@@ -372,6 +372,7 @@ fn conclude(gate: &Gate, record: &Record, ending: &Ending) {
         http_status: ending.reason.row().status.filter(|_| !is_open),
         violation: ending.violation,
         detail: ending.detail.as_ref().map(|detail| detail as _),
+        origin: ending.origin.as_deref(),
         limit: ending.limit,
         observed: ending.observed,
         traffic: ending.traffic,

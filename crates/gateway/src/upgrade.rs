@@ -97,6 +97,15 @@ impl Head {
         header_lines(&self.bytes[..self.head_bytes], &HEAD_LIMITS).ok()
     }
 
+    /// The page that it names, whatever becomes of it; for records. What is there and is no origin may be anything, a token
+    /// as well, and is not told.
+    pub(crate) fn origin(&self) -> Option<&str> {
+        let headers = self.headers()?;
+        let mut values = headers.iter().filter(|header| header.is("origin")).map(|header| header.value);
+        let (Some(value), None) = (values.next(), values.next()) else { return None };
+        str::from_utf8(value).ok().filter(|origin| has_form_of_origin(origin))
+    }
+
     /// The refusal of this head, for a reason that is not in itself.
     pub(crate) fn refused(&self, refused: Refused) -> Refused {
         refused.answering(&self.bytes)
@@ -175,6 +184,16 @@ impl<T> Entrance<T> {
             }
         }
     }
+}
+
+/// RFC 6454 §6.2: `null`, or a scheme, `://`, a host and perhaps a port. Neither a user nor a path stands in it.
+fn has_form_of_origin(text: &str) -> bool {
+    let Some((scheme, authority)) = text.split_once("://") else { return text == "null" };
+    let is_of_scheme = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
+    let is_of_authority = |byte: u8| byte.is_ascii_graphic() && !b"/?#@\\\"".contains(&byte);
+    scheme.starts_with(|first: char| first.is_ascii_alphabetic())
+        && scheme.bytes().all(is_of_scheme)
+        && authority.bytes().all(is_of_authority)
 }
 
 /// RFC 6066 §3: who names a host in the TLS handshake asks for the same one in the request; RFC 9110 §15.5.20 has a status

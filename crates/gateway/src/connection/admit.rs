@@ -61,10 +61,12 @@ where
             return Err(Ending { detail, ..Ending::by_client(Reason::RequestIncomplete, None) });
         }
     };
+    // The record of a handshake that fails says which page asked.
+    let named = |ending| Ending { origin: head.origin().map(Box::from), ..ending };
     let Judged { entrance, request, standing } =
         match judge(gate, &door, &head, &mut peer, record, &pulse).await {
             Ok(judged) => judged,
-            Err(refused) => return Err(refuse(socket, refused).await),
+            Err(refused) => return Err(named(refuse(socket, refused).await)),
         };
     let route = &entrance.route;
     let asked = Asked { request: &request, entrance, peer: &peer };
@@ -77,20 +79,20 @@ where
     };
     let (connected, standing) = match connected.transpose() {
         Ok(connected) => (connected, standing),
-        Err(NoWay::Ended(ending)) => return Err(ending),
+        Err(NoWay::Ended(ending)) => return Err(named(ending)),
         Err(NoWay::Refused(refused)) if closes_for(route, &refused) => (None, Standing::Unwelcome(refused)),
-        Err(NoWay::Refused(refused)) => return Err(refuse(socket, refused).await),
+        Err(NoWay::Refused(refused)) => return Err(named(refuse(socket, refused).await)),
     };
     let (compression, agreed) = negotiate_compression(gate, route, &request.extensions);
     let answer = match answer(&asked, agreed.as_deref(), connected.as_ref(), &standing) {
         Ok(answer) => answer,
-        Err(refused) => return Err(refuse(socket, refused).await),
+        Err(refused) => return Err(named(refuse(socket, refused).await)),
     };
     if let Err(error) = timeout(ANSWER_TIME_MAX, socket.write_all(&answer)).await.unwrap_or(Err(stuck())) {
-        return Err(Ending::reset(&error));
+        return Err(named(Ending::reset(&error)));
     }
     record.phase = Phase::Open;
-    opened(gate, record, route);
+    opened(gate, record, route, head.origin());
     let application = match (&standing, &route.authenticator) {
         (Standing::Known, _) => application(gate, route, record, &pulse, connected),
         (Standing::Unknown(_) | Standing::Unwelcome(_), authenticator) => {
@@ -523,12 +525,14 @@ fn verified_notice(notice: Notice, principal: &Principal) -> Option<String> {
     }
 }
 
-fn opened(gate: &Gate, record: &Record, route: &Route) {
+fn opened(gate: &Gate, record: &Record, route: &Route, origin: Option<&str>) {
     gate.observer.connection_opened(&Opened {
         connection: record.connection,
         client: record.client,
         via: record.via.as_deref().copied(),
         route: &route.name,
+        origin,
+        subject: record.principal().map(|principal| &*principal.subject),
         session: record.session().map(|session| session.id()),
         handshake_duration: gate.facilities.clock.now().saturating_duration_since(record.accepted_at),
     });

@@ -17,6 +17,7 @@ use super::route::{self, Prepared, Route, SharedFailures};
 use super::start::{BindError, StartError};
 use super::{Bound, Server, certificates};
 use crate::address;
+use crate::address_bans;
 use crate::admin;
 use crate::chance::Chance;
 use crate::clock::Clock;
@@ -290,7 +291,7 @@ impl Builder {
         let (store, loaded) = Store::open(&config.directory, now).map_err(StartError::State)?;
         let Loaded { revocations, bans, address_bans } = loaded;
         sessions.load(&revocations, &bans, now).map_err(StartError::Kept)?;
-        super::bans::load(firewall, &address_bans, self.clock.now(), now).map_err(|detail| {
+        address_bans::load(firewall, &address_bans, self.clock.now(), now).map_err(|detail| {
             StartError::State(state::StateError::Damaged {
                 file: config.directory.display().to_string(),
                 detail,
