@@ -287,12 +287,12 @@ async fn the_path_of_an_address_takes_the_place_of_what_matched() {
 }
 
 /// A gateway whose route `/token` leads to the application at `address` and looks for credentials in `sources`.
-async fn with_tokens(address: SocketAddr, sources: &str, more: &str) -> Case {
-    let toml = with_sessions("", "")
+pub(crate) async fn with_tokens(address: SocketAddr, sources: &str, auth: &str) -> Case {
+    let toml = with_sessions(auth, "")
         .replace("\"authorization_header\", \"first_message\"", sources)
         .replace(
             "auth = \"users\"\n        backend = \"echo\"",
-            &format!("auth = \"users\"\n        backend = {{ urls = [\"ws://{address}\"] }}\n        {more}"),
+            &format!("auth = \"users\"\n        backend = {{ urls = [\"ws://{address}\"] }}"),
         )
         .replace(
             "origins = \"any\"\n        auth = \"users\"",
