@@ -613,3 +613,62 @@ async fn messages_stay_whole_and_in_order_however_they_are_cut() {
         sending.await.unwrap();
     }
 }
+
+#[tokio::test]
+async fn o08_in_a_drain_at_any_moment_what_the_application_has_got_has_been_answered() {
+    const CLIENTS: u64 = 40;
+    const MESSAGES: u64 = 200;
+    for moment in [0, 5, 30] {
+        let config = Config::from_toml(&echo("", ""), Path::new("."), &|_| None).unwrap();
+        let server = Server::from_config(config).bind().unwrap();
+        let (address, application) = (server.address(), server.observer());
+        tokio::spawn(server.run(std::future::pending()));
+        let patient = |text: String| {
+            text.replace(
+                "[routes.app.limits]\n        close_timeout = \"300ms\"",
+                "[routes.app.limits]\n        close_timeout = \"3s\"",
+            )
+        };
+        let mut case = Case::start(&patient(before(address, "", ""))).await;
+        let mut clients = Vec::new();
+        for _ in 0..CLIENTS {
+            let mut client = case.connect().await;
+            client.upgrade("/app/").await;
+            clients.push(tokio::spawn(async move {
+                let writer = std::net::TcpStream::from(client.stream.as_fd().try_clone_to_owned().unwrap());
+                let mut writer = TcpStream::from_std(writer).unwrap();
+                let sending = tokio::spawn(async move {
+                    for number in 0..MESSAGES {
+                        // Once the gateway has gone nobody takes it.
+                        let _ = writer.write_all(&frame(0x82, &number.to_be_bytes())).await;
+                        tokio::task::yield_now().await;
+                    }
+                });
+                let mut answers = 0_u64;
+                loop {
+                    let frame = client.read_frame().await;
+                    if frame.first == 0x88 {
+                        assert_eq!(frame.payload[..2], 1012_u16.to_be_bytes());
+                        break;
+                    }
+                    assert_eq!(frame, Frame::whole(0x82, &answers.to_be_bytes()), "without a gap");
+                    answers += 1;
+                }
+                sending.await.unwrap();
+                client.send_frame(0x88, &1012_u16.to_be_bytes()).await;
+                answers
+            }));
+        }
+        sleep(Duration::from_millis(moment)).await;
+        case.drain();
+        let mut answers = 0;
+        for client in clients {
+            answers += client.await.unwrap();
+        }
+        let name = r#"drawgate_messages_total{route="echo",direction="in",kind="binary"} "#;
+        let text = application.render();
+        let got: u64 = text.lines().find_map(|line| line.strip_prefix(name)).unwrap().parse().unwrap();
+        assert_eq!(got, answers, "{moment} ms");
+        case.stop().await;
+    }
+}
