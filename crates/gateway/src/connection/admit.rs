@@ -438,6 +438,10 @@ where
     let begun = attempt(gate, route, record.client, verified)
         .await
         .and_then(|principal| record.begin_session(gate, route, principal, leeway, pulse));
+    if begun.is_ok() {
+        // From here on the session can end, also while its application is dialled.
+        begin_tenure(relay, route, record);
+    }
     let connected = match (begun, &route.backend) {
         (Err(refused), _) => Err(NoWay::Refused(refused)),
         (Ok(()), Backend::Upstream(upstream)) => {
@@ -450,7 +454,6 @@ where
             let notice =
                 record.principal().and_then(|principal| verified_notice(route.terms.notice, principal));
             relay.authenticated(application(gate, route, record, pulse, connected), notice.as_deref());
-            begin_tenure(relay, route, record);
             Ok(())
         }
         Err(NoWay::Ended(ending)) => Err(ending),

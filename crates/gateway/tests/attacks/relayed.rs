@@ -1,16 +1,25 @@
 //! What happens between a client and the application behind the gate once both are there.
 
 use std::collections::BTreeSet;
+use std::os::fd::AsFd as _;
+use std::path::Path;
 use std::time::Duration;
 
+use drawgate::Server;
+use drawgate::clock::Clock;
+use drawgate::config::Config;
 use drawgate::reason::Reason;
 use serde_json::json;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::application::{Application, before, unmasked};
+use crate::application::{Application, Seen, before, unmasked};
 use crate::compression::deflated;
 use crate::resources::flood;
-use crate::support::{Case, Frame, Raw, eventually, frame, payload, request, settled};
+use crate::sessions::{logout, revoke, token};
+use crate::support::{Case, Frame, Raw, echo, eventually, frame, payload, request, settled};
+use crate::upstream::with_tokens;
 
 #[tokio::test]
 async fn messages_go_through_both_ways() {
@@ -328,7 +337,6 @@ async fn r06_a_flood_for_a_slow_client_waits_at_the_application_and_a_stall_is_f
     client.read_head().await;
     let flooding = tokio::spawn(async move {
         let message = unmasked(0x82, &[b'f'; 60_000]);
-        use tokio::io::AsyncWriteExt as _;
         while timeout(Duration::from_millis(100), seen.stream.write_all(&message)).await.is_ok() {}
         seen
     });
@@ -447,4 +455,220 @@ async fn o08_a_drain_does_not_wait_for_an_application_that_does_not_close() {
     assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
     client.send_frame(0x88, &1012_u16.to_be_bytes()).await;
     seen.expect_end().await;
+}
+
+/// A connection of whoever has `token` on the route that wants one.
+async fn with_token(case: &Case, application: &Application, token: &str) -> (Raw, Seen) {
+    application.join(case, "/token", &format!("Authorization: Bearer {token}\r\n")).await
+}
+
+#[tokio::test]
+async fn a22_a23_the_end_of_a_session_is_told_to_both() {
+    let application = Application::start().await;
+    let case = with_tokens(application.address, "\"authorization_header\"", "").await;
+    let now = Clock::system().unix_now().seconds();
+    let (mut client, mut seen) =
+        with_token(&case, &application, &token("alice", &json!({ "exp": now + 2 }))).await;
+    let (mut other, mut other_seen) = with_token(&case, &application, &token("bob", &json!({}))).await;
+    assert_eq!(revoke(&case, logout("bob")), 1);
+    // Its notice comes first.
+    assert_eq!(other.read_close().await, (3000, Reason::TokenRevoked.row().close_reason.to_owned()));
+    assert_eq!(other_seen.read_close().await, (1001, "token_revoked".to_owned()));
+    seen.send_frame(0x81, b"still there").await;
+    let mut frame = client.read_frame().await;
+    // The warning that it is about to end may come between two of the application's messages.
+    if frame.payload.windows(16).any(|part| part == b"session_expiring") {
+        frame = client.read_frame().await;
+    }
+    assert_eq!(frame, Frame::whole(0x81, b"still there"));
+    assert_eq!(client.read_close().await, (3000, Reason::TokenExpired.row().close_reason.to_owned()));
+    assert_eq!(seen.read_close().await, (1001, "token_expired".to_owned()));
+}
+
+#[tokio::test]
+async fn a24_a_new_token_in_band_never_reaches_the_application() {
+    let application = Application::start().await;
+    let case = with_tokens(application.address, "\"authorization_header\"", "refresh = \"on\"").await;
+    let (mut client, mut seen) = with_token(&case, &application, &token("alice", &json!({}))).await;
+    client.send_frame(0x81, b"drawgate.refres").await;
+    client.send_frame(0x81, format!("drawgate.refresh {}", token("alice", &json!({}))).as_bytes()).await;
+    client.send_frame(0x81, b"after it").await;
+    assert_eq!(seen.read_frame().await, Frame::whole(0x81, b"drawgate.refres"));
+    assert_eq!(seen.read_frame().await, Frame::whole(0x81, b"after it"));
+}
+
+#[tokio::test]
+async fn r07_where_all_buffers_are_full_a_connection_that_waits_for_its_application_is_shed() {
+    let application = Application::start().await;
+    let more = "[server]\nbuffers_bytes_max = \"100KiB\"\n[admin]\naddress = \"127.0.0.1:0\"";
+    let mut case = Case::start(&before(application.address, "", more)).await;
+    let (mut client, seen) = application.join(&case, "/app/", "").await;
+    // Until it is told: what it sends from then on is read and dropped.
+    let message = frame(0x82, &[b'f'; 60_000]);
+    while timeout(Duration::from_millis(1), client.stream.readable()).await.is_err() {
+        let _ = timeout(Duration::from_millis(20), client.stream.write_all(&message)).await;
+    }
+    let (code, text) = client.read_close().await;
+    assert_eq!((code, &*text), (1013, Reason::Overloaded.row().close_reason));
+    drop((client, seen));
+    case.refused(Reason::Overloaded, &[b'f'; 16]).await;
+    assert_eq!(case.buffered_bytes().await, 0);
+}
+
+/// A gateway before another, which echoes.
+async fn before_an_echo() -> Case {
+    let limits = "message_bytes_max = \"4MiB\"";
+    let config = Config::from_toml(&echo(limits, ""), Path::new("."), &|_| None).unwrap();
+    let server = Server::from_config(config).bind().unwrap();
+    let address = server.address();
+    tokio::spawn(server.run(std::future::pending()));
+    Case::start(&before(address, limits, "")).await
+}
+
+#[tokio::test]
+async fn a_client_that_sends_a_large_message_whole_before_it_reads_gets_its_answer() {
+    let case = before_an_echo().await;
+    let mut client = Raw::connect_bounded(case.address).await;
+    client.upgrade("/app/").await;
+    let sent: Vec<u8> = (0..=250_u8).cycle().take(3 * 1024 * 1024).collect();
+    client.send_frame(0x82, &sent).await;
+    assert!(payload(&client.read_message().await) == sent);
+}
+
+#[tokio::test]
+async fn messages_stay_whole_and_in_order_however_they_are_cut() {
+    let case = before_an_echo().await;
+    for seed in 1..=8_u64 {
+        let mut client = case.connect().await;
+        client.upgrade("/app/").await;
+        let mut state = seed;
+        let mut below = |bound: usize| {
+            // xorshift64
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            usize::try_from(state % bound as u64).unwrap()
+        };
+        let (mut bytes, mut messages) = (Vec::new(), Vec::new());
+        for number in 0..60_u8 {
+            let sizes = [10, 200, 3000, 70_000];
+            let size = sizes[below(4)];
+            let message = vec![b'a' + number % 26; below(size)];
+            let kind = if below(2) == 0 { 0x01 } else { 0x02 };
+            let mut rest = &message[..];
+            let mut opcode = kind;
+            loop {
+                let (part, after) = rest.split_at(below(rest.len() + 1));
+                rest = after;
+                let is_last = rest.is_empty() || below(3) == 0;
+                let part = if is_last { [part, rest].concat() } else { part.to_vec() };
+                bytes.extend(frame(opcode | if is_last { 0x80 } else { 0 }, &part));
+                if is_last {
+                    break;
+                }
+                opcode = 0;
+                if below(4) == 0 {
+                    bytes.extend(frame(0x89, b"between"));
+                }
+            }
+            messages.push((kind, message));
+        }
+        let writer = std::net::TcpStream::from(client.stream.as_fd().try_clone_to_owned().unwrap());
+        let mut writer = TcpStream::from_std(writer).unwrap();
+        let cuts: Vec<usize> = (0..10_000).map(|_| 1 + below(5000)).collect();
+        let sending = tokio::spawn(async move {
+            let mut rest = &bytes[..];
+            for cut in cuts {
+                let (now, later) = rest.split_at(cut.min(rest.len()));
+                writer.write_all(now).await.unwrap();
+                if later.is_empty() {
+                    break;
+                }
+                rest = later;
+                tokio::task::yield_now().await;
+            }
+            writer
+        });
+        for (kind, message) in messages {
+            let (mut answer, mut found) = (Vec::new(), 0);
+            loop {
+                let frame = client.read_frame().await;
+                if frame.first == 0x8A {
+                    assert_eq!(frame.payload, b"between");
+                    continue;
+                }
+                found |= frame.first & 0x0F;
+                answer.extend(frame.payload);
+                if frame.first & 0x80 != 0 {
+                    break;
+                }
+            }
+            assert!(
+                found == kind && answer == message,
+                "{} bytes instead of {}",
+                answer.len(),
+                message.len()
+            );
+        }
+        sending.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn o08_in_a_drain_at_any_moment_what_the_application_has_got_has_been_answered() {
+    const CLIENTS: u64 = 40;
+    const MESSAGES: u64 = 200;
+    for moment in [0, 5, 30] {
+        let config = Config::from_toml(&echo("", ""), Path::new("."), &|_| None).unwrap();
+        let server = Server::from_config(config).bind().unwrap();
+        let (address, application) = (server.address(), server.observer());
+        tokio::spawn(server.run(std::future::pending()));
+        let patient = |text: String| {
+            text.replace(
+                "[routes.app.limits]\n        close_timeout = \"300ms\"",
+                "[routes.app.limits]\n        close_timeout = \"3s\"",
+            )
+        };
+        let mut case = Case::start(&patient(before(address, "", ""))).await;
+        let mut clients = Vec::new();
+        for _ in 0..CLIENTS {
+            let mut client = case.connect().await;
+            client.upgrade("/app/").await;
+            clients.push(tokio::spawn(async move {
+                let writer = std::net::TcpStream::from(client.stream.as_fd().try_clone_to_owned().unwrap());
+                let mut writer = TcpStream::from_std(writer).unwrap();
+                let sending = tokio::spawn(async move {
+                    for number in 0..MESSAGES {
+                        // Once the gateway has gone nobody takes it.
+                        let _ = writer.write_all(&frame(0x82, &number.to_be_bytes())).await;
+                        tokio::task::yield_now().await;
+                    }
+                });
+                let mut answers = 0_u64;
+                loop {
+                    let frame = client.read_frame().await;
+                    if frame.first == 0x88 {
+                        assert_eq!(frame.payload[..2], 1012_u16.to_be_bytes());
+                        break;
+                    }
+                    assert_eq!(frame, Frame::whole(0x82, &answers.to_be_bytes()), "without a gap");
+                    answers += 1;
+                }
+                sending.await.unwrap();
+                client.send_frame(0x88, &1012_u16.to_be_bytes()).await;
+                answers
+            }));
+        }
+        sleep(Duration::from_millis(moment)).await;
+        case.drain();
+        let mut answers = 0;
+        for client in clients {
+            answers += client.await.unwrap();
+        }
+        let name = r#"drawgate_messages_total{route="echo",direction="in",kind="binary"} "#;
+        let text = application.render();
+        let got: u64 = text.lines().find_map(|line| line.strip_prefix(name)).unwrap().parse().unwrap();
+        assert_eq!(got, answers, "{moment} ms");
+        case.stop().await;
+    }
 }

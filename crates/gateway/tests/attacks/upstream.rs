@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::application::{Application, Seen, accepting, before, before_url, unmasked};
 use crate::fetched::acceptor;
-use crate::sessions::{token, with_sessions};
+use crate::sessions::{logout, revoke, token, with_sessions};
 use crate::support::{Case, Frame, Raw, eventually, frame, request};
 use crate::tls::support::Authority;
 
@@ -287,12 +287,12 @@ async fn the_path_of_an_address_takes_the_place_of_what_matched() {
 }
 
 /// A gateway whose route `/token` leads to the application at `address` and looks for credentials in `sources`.
-async fn with_tokens(address: SocketAddr, sources: &str, more: &str) -> Case {
-    let toml = with_sessions("", "")
+pub(crate) async fn with_tokens(address: SocketAddr, sources: &str, auth: &str) -> Case {
+    let toml = with_sessions(auth, "")
         .replace("\"authorization_header\", \"first_message\"", sources)
         .replace(
             "auth = \"users\"\n        backend = \"echo\"",
-            &format!("auth = \"users\"\n        backend = {{ urls = [\"ws://{address}\"] }}\n        {more}"),
+            &format!("auth = \"users\"\n        backend = {{ urls = [\"ws://{address}\"] }}"),
         )
         .replace(
             "origins = \"any\"\n        auth = \"users\"",
@@ -409,6 +409,46 @@ async fn h30_a_client_that_leaves_behind_its_first_message_ends_the_dial() {
     seen.expect_end().await;
     assert!(began.elapsed() < Duration::from_millis(100), "{:?}", began.elapsed());
     case.refused(Reason::ConnectionLost, b"").await;
+}
+
+#[tokio::test]
+async fn a25_a_logout_while_the_application_is_dialled_leaves_no_survivor() {
+    let application = Application::start().await;
+    let case = with_tokens(application.address, "\"first_message\", \"authorization_header\"", "").await;
+    let told = (3000, Reason::TokenRevoked.row().close_reason.to_owned());
+    // Behind the first message it is told at once.
+    let (mut client, _) = unauthenticated(&case, "").await;
+    client.send_frame(0x81, token("alice", &json!({})).as_bytes()).await;
+    let mut seen = application.accept().await;
+    seen.read_head().await;
+    assert_eq!(revoke(&case, logout("alice")), 1);
+    assert_eq!(client.read_close().await, told);
+    client.send_frame(0x88, b"\x0b\xb8").await;
+    seen.expect_end().await;
+    // Before the `101` it is told behind it, and the application hears the end.
+    let mut client = case.connect().await;
+    let header = format!("Authorization: Bearer {}\r\n", token("bob", &json!({})));
+    client.send(request("/token", &header).as_bytes()).await;
+    let mut seen = application.accept().await;
+    let head = seen.read_head().await;
+    assert_eq!(revoke(&case, logout("bob")), 1);
+    seen.send(accepting(&head, "").as_bytes()).await;
+    client.read_head().await;
+    assert_eq!(client.read_close().await, told);
+    assert_eq!(seen.read_close().await, (1001, "token_revoked".to_owned()));
+}
+
+#[tokio::test]
+async fn o08_a_drain_while_the_application_is_dialled_is_a_503() {
+    let application = Application::start().await;
+    let mut case = Case::start(&before(application.address, "", "").replace("300ms\" }", "5s\" }")).await;
+    let mut client = case.connect().await;
+    client.send(request("/app/", "").as_bytes()).await;
+    let mut seen = application.accept().await;
+    seen.read_head().await;
+    case.drain();
+    client.expect_refusal(Reason::Draining).await;
+    seen.expect_end().await;
 }
 
 #[tokio::test]
