@@ -483,6 +483,13 @@ pub(super) static COMPRESSION: Word = Word {
     allowed: "\"off\", \"on\"",
     reason: "Compression costs memory for each connection and can leak secrets that share a message with foreign text.",
 };
+pub(super) static TOKEN_TYPES: Word = Word {
+    key: "auth.*.token_types",
+    default: "absent, JWT or at+jwt",
+    allowed: "a list of what `typ` must be one of, such as [\"at+jwt\"]",
+    reason: "Most issuers write `JWT` or nothing. Where an ID token has the same audience as an access token, demand a type \
+             that it has not.",
+};
 pub(super) static SUBJECT_CLAIMS: Word = Word {
     key: "auth.*.subject_claims",
     default: "[\"sub\"]",
@@ -556,7 +563,7 @@ pub(super) static STATE_DIRECTORY: Word = Word {
     reason: "Beside the configuration it is found again. It is made where it is missing, for this user alone.",
 };
 /// Every [`Word`], in the order of docs/defaults.md.
-pub(super) static WORDS: [&Word; 25] = [
+pub(super) static WORDS: [&Word; 26] = [
     &LISTENER_REQUIRED,
     &PROXY_PROTOCOL,
     &CLIENT_CA_FILE,
@@ -566,6 +573,7 @@ pub(super) static WORDS: [&Word; 25] = [
     &REFUSE,
     &ECHO_PREFIX,
     &COMPRESSION,
+    &TOKEN_TYPES,
     &SUBJECT_CLAIMS,
     &SESSIONS_AT_LIMIT,
     &REFRESH,

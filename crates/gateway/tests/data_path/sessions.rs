@@ -36,6 +36,7 @@ fn gateway(wall: &Arc<AtomicU64>, answer: Duration, limits: Limits) -> Gateway {
     let config = auth::Config {
         credentials: vec![CredentialSource::FirstMessage],
         algorithms: vec![Algorithm::Hs256],
+        token_types: None,
         keys: Keys::Secret(Secret::new(KEY)),
         issuer: Expected::Any,
         audience: Expected::Any,
