@@ -194,7 +194,7 @@ fn client_certificate(context: &mut Context<'_>, value: &Value<'_>) -> Option<Cr
 }
 
 fn algorithm(context: &mut Context<'_>, value: &Value<'_>) -> Option<Algorithm> {
-    value.choice(context, &Algorithm::ALL.map(|algorithm| (algorithm.name(), algorithm)), &["ES512"])
+    value.choice(context, &Algorithm::names().collect::<Vec<_>>(), &["ES512"])
 }
 
 fn token_type(context: &mut Context<'_>, value: &Value<'_>) -> Option<TokenType> {

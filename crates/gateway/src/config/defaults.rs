@@ -657,7 +657,7 @@ pub(super) static REQUIRED: [Required; 21] = [
     Required {
         key: "auth.*.algorithms",
         allowed: "a list such as [\"ES256\"]: HS256, HS384, HS512 with a secret; RS256, RS384, RS512, PS256, PS384, PS512, \
-                  ES256, ES384, EdDSA with public keys",
+                  ES256, ES384, EdDSA (or Ed25519, the same) with public keys",
         reason: "A token's own header must not choose how it is checked.",
     },
     Required {
