@@ -88,6 +88,7 @@ fn a_handler_behind_a_token_sees_who_speaks_and_nobody_before() {
     let config = auth::Config {
         credentials: vec![CredentialSource::FirstMessage],
         algorithms: vec![Algorithm::Hs256],
+        token_types: None,
         keys: Keys::Secret(key.clone()),
         issuer: Expected::Any,
         audience: Expected::Any,

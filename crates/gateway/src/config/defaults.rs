@@ -499,6 +499,13 @@ pub(super) static COMPRESSION: Word = Word {
     allowed: "\"off\", \"on\"",
     reason: "Compression costs memory for each connection and can leak secrets that share a message with foreign text.",
 };
+pub(super) static TOKEN_TYPES: Word = Word {
+    key: "auth.*.token_types",
+    default: "absent, JWT or at+jwt",
+    allowed: "a list of what `typ` must be one of, such as [\"at+jwt\"]",
+    reason: "Most issuers write `JWT` or nothing. Where an ID token has the same audience as an access token, demand a type \
+             that it has not.",
+};
 pub(super) static SUBJECT_CLAIMS: Word = Word {
     key: "auth.*.subject_claims",
     default: "[\"sub\"]",
@@ -572,7 +579,7 @@ pub(super) static STATE_DIRECTORY: Word = Word {
     reason: "Beside the configuration it is found again. It is made where it is missing, for this user alone.",
 };
 /// Every [`Word`], in the order of docs/defaults.md.
-pub(super) static WORDS: [&Word; 25] = [
+pub(super) static WORDS: [&Word; 26] = [
     &LISTENER_REQUIRED,
     &PROXY_PROTOCOL,
     &CLIENT_CA_FILE,
@@ -582,6 +589,7 @@ pub(super) static WORDS: [&Word; 25] = [
     &REFUSE,
     &ECHO_PREFIX,
     &COMPRESSION,
+    &TOKEN_TYPES,
     &SUBJECT_CLAIMS,
     &SESSIONS_AT_LIMIT,
     &REFRESH,
@@ -665,7 +673,7 @@ pub(super) static REQUIRED: [Required; 21] = [
     Required {
         key: "auth.*.algorithms",
         allowed: "a list such as [\"ES256\"]: HS256, HS384, HS512 with a secret; RS256, RS384, RS512, PS256, PS384, PS512, \
-                  ES256, ES384, EdDSA with public keys",
+                  ES256, ES384, EdDSA (or Ed25519, the same) with public keys",
         reason: "A token's own header must not choose how it is checked.",
     },
     Required {

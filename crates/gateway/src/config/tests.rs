@@ -10,7 +10,7 @@ use super::defaults::{AMOUNTS, REQUIRED, WORDS};
 use super::*;
 use crate::address::{ClientAddressHeader, ProxyProtocol};
 use crate::admin::Scope;
-use crate::auth::{Algorithm, CredentialSource, Expected};
+use crate::auth::{Algorithm, CredentialSource, Expected, TokenType};
 use crate::backend::upstream;
 use crate::limits::Limits;
 use crate::observe::{ErrorFile, LogFormat, LogLevel};
@@ -134,7 +134,7 @@ fn what_is_left_out_has_its_default() {
         (&Vec::new(), Notice::Close, &BackendConfig::Echo(Echo::default()))
     );
     let auth = &config.auth["users"];
-    assert_eq!(auth.subject_claims, ["sub"]);
+    assert_eq!((auth.subject_claims.as_slice(), &auth.token_types), (&["sub".to_owned()][..], &None));
     assert_eq!(auth.first_message_timeout, Duration::from_secs(5));
     assert_eq!(auth.token_lifetime_max, Some(Duration::from_secs(86_400)));
     assert_eq!(auth.leeway, Duration::from_secs(30));
@@ -199,6 +199,7 @@ fn everything() -> String {
         limits.inflated_bytes_per_second = "1MiB"
         [auth.users]
         {AUTH}
+        token_types = ["at+jwt", "application/JWT"]
         subject_claims = ["user_id", "sub"]
         first_message_timeout = "50ms"
         token_lifetime_max = "unlimited"
@@ -276,6 +277,8 @@ fn everything_that_is_supported_is_read() {
     assert_eq!(auth.credentials, [CredentialSource::FirstMessage]);
     assert_eq!(auth.algorithms, [Algorithm::Hs256]);
     assert_eq!((&auth.issuer, &auth.audience), (&Expected::Any, &Expected::Exactly("chat".to_owned())));
+    let types = auth.token_types.as_ref().unwrap();
+    assert_eq!(types.iter().map(TokenType::as_str).collect::<Vec<_>>(), ["at+jwt", "JWT"]);
     assert_eq!(auth.subject_claims, ["user_id", "sub"]);
     assert_eq!((auth.token_lifetime_max, auth.leeway), (None, Duration::ZERO));
     let sessions = session::Config {

@@ -291,6 +291,11 @@ fn authentication_that_cannot_be_done_is_refused() {
         ("{ secret_file = \"token.secret\" }", "{ jwks_url = \"x\" }", ProblemKind::NotAllowed),
         ("\"chat\"", "\"\"", ProblemKind::NotAllowed),
         ("issuer =", "subject_claims = []\nissuer =", ProblemKind::NotAllowed),
+        ("[\"HS256\"]", "[\"Ed448\"]", ProblemKind::NotAllowed),
+        ("issuer =", "token_types = []\nissuer =", ProblemKind::NotAllowed),
+        ("issuer =", "token_types = \"at+jwt\"\nissuer =", ProblemKind::WrongType),
+        ("issuer =", "token_types = [\"text/jwt\"]\nissuer =", ProblemKind::NotAllowed),
+        ("issuer =", "token_types = [\"at+jwt\", \"AT+JWT\"]\nissuer =", ProblemKind::Duplicate),
     ] {
         assert_eq!(problem(&auth_with(find, replacement)).kind, kind, "{replacement}");
     }
