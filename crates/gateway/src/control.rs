@@ -70,6 +70,8 @@ impl Control {
         if revocation.is_over(now) {
             return Ok(revoked);
         }
+        // It may reach further now, for what it has ended.
+        let revocation = self.0.sessions.in_force(&revocation);
         self.keep(Change::Revoke(revocation)).await.map_err(|source| not_kept(revoked, source))?;
         Ok(revoked)
     }
@@ -175,6 +177,8 @@ mod tests {
 
     use super::*;
     use crate::chance::Chance;
+    use crate::principal::{ClientAddr, ConnectionId, Principal};
+    use crate::session::{self, Opening};
     use crate::state::by_hand::Hands;
 
     fn control() -> (Control, Hands) {
@@ -235,6 +239,40 @@ mod tests {
         answer(Ok(()));
         assert_eq!(revoking.await.unwrap().unwrap(), Revoked { closed: 0 });
         assert_eq!((&*written(&control, "ok"), &*written(&control, "failed")), ("1", "0"));
+    }
+
+    #[tokio::test]
+    async fn a22_what_is_kept_of_a_logout_covers_a_token_of_an_issuer_whose_clock_is_ahead() {
+        let (control, hands) = control();
+        let principal = Principal {
+            subject: "alice".into(),
+            token_id: None,
+            issued_at: Some(UnixTime::from_seconds(1010)),
+            expires_at: UnixTime::from_seconds(1600),
+            key: None,
+            claims: Arc::default(),
+        };
+        let opening = Opening {
+            route: &"chat".into(),
+            client: ClientAddr::new([192, 0, 2, 1].into()),
+            connection: ConnectionId::new(1),
+            pulse: &Arc::default(),
+        };
+        let sessions = control.sessions();
+        let guard = sessions.open(Arc::new(principal), &opening, &session::Config::default(), control.now());
+        let guard = guard.unwrap();
+        let revoking = start({
+            let now = Target::Subject { subject: "alice".to_owned(), cutoff: control.now() };
+            let (control, revocation) = (control.clone(), control.revocation(now));
+            async move { control.revoke(revocation).await }
+        });
+        settle().await;
+        let (change, answer) = hands.take().expect("it waits for the disk");
+        let target = Target::Subject { subject: "alice".to_owned(), cutoff: UnixTime::from_seconds(1010) };
+        assert_eq!(change, Change::Revoke(control.revocation(target)));
+        answer(Ok(()));
+        assert_eq!(revoking.await.unwrap().unwrap(), Revoked { closed: 1 });
+        assert!(guard.live().end().is_some());
     }
 
     #[tokio::test]

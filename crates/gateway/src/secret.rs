@@ -58,6 +58,7 @@ mod tests {
     use zeroize::ZeroizeOnDrop;
 
     use super::*;
+    use crate::clock::Clock;
 
     #[test]
     fn o19_debug_prints_nothing_of_a_secret() {
@@ -79,6 +80,27 @@ mod tests {
             assert_eq!(secret.is(other), is_same);
             assert_eq!(secret == Secret::new(other), is_same);
         }
+    }
+
+    #[test]
+    fn a30_where_a_secret_differs_is_not_told_by_time() {
+        let (bytes, clock) = (vec![b's'; 256 * 1024], Clock::system());
+        let secret = Secret::new(&bytes);
+        let [mut first, mut last] = [bytes.clone(), bytes];
+        first[0] = b'x';
+        *last.last_mut().unwrap() = b'x';
+        // The best of several, since others use the machine.
+        let shortest = |guess: &[u8]| {
+            let taken = (0..9).map(|_| {
+                let begun = clock.now();
+                assert!(!secret.is(std::hint::black_box(guess)));
+                begun.elapsed()
+            });
+            taken.min().unwrap()
+        };
+        let (first, last) = (shortest(&first), shortest(&last));
+        // A comparison that stops where they differ takes a thousandth.
+        assert!(first * 4 > last, "{first:?} against {last:?}");
     }
 
     #[test]

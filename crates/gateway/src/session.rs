@@ -173,10 +173,28 @@ impl Sessions {
         let ended = {
             let mut state = self.locked();
             state.kept.revoke(revocation, now)?;
-            state.table.revoked(&revocation.target, now)
+            let ended = state.table.revoked(&revocation.target, now);
+            if let Some(covering) = self.covering(revocation, &ended, now) {
+                state.kept.revoke(&covering, now)?;
+            }
+            ended
         };
         tell(&ended, End::Revoked);
         Ok(Revoked { closed: ended.len() })
+    }
+
+    /// `revocation` where its cut-off comes before the token of a session that it has `ended` was issued: with a cut-off that
+    /// does not, so that the token does not come back. Its issuer's clock is ahead of ours, by the leeway at most; what it
+    /// issues later says so, and works.
+    fn covering(&self, revocation: &Revocation, ended: &[Arc<Live>], now: UnixTime) -> Option<Revocation> {
+        let cutoff = revocation.target.cutoff()?;
+        let last = ended.iter().filter_map(|live| live.principal().issued_at).max()?;
+        (last > cutoff).then(|| self.revocation(revocation.target.until(last), now))
+    }
+
+    /// `revocation` as it is in force: together with others of its name.
+    pub(crate) fn in_force(&self, revocation: &Revocation) -> Revocation {
+        self.locked().kept.in_force(revocation)
     }
 
     /// Keeps a subject out and ends its sessions. Another ban of the same subject takes the place of the first.

@@ -104,6 +104,22 @@ impl Kept {
         }
     }
 
+    /// `revocation` together with what is kept by its name.
+    pub(super) fn in_force(&self, revocation: &Revocation) -> Revocation {
+        let kept = match &revocation.target {
+            Target::Everyone { .. } => self.everyone,
+            Target::Subject { subject, .. } => self.subjects.entries.get(&**subject).copied(),
+            // Of these there is nothing but the name and its end.
+            Target::Token { .. } | Target::Session { .. } => None,
+        };
+        kept.map_or_else(
+            || revocation.clone(),
+            |(cutoff, until)| {
+                revocation.merged(&Revocation { target: revocation.target.until(cutoff), until })
+            },
+        )
+    }
+
     /// Keeps a subject out; another ban of the same subject takes the place of the first.
     pub(super) fn ban(&mut self, ban: &SubjectBan, now: UnixTime) -> Result<(), KeepError> {
         self.make_room(now);

@@ -81,10 +81,19 @@ impl Revocation {
 
 impl Target {
     /// The moment of the logout, where it is one.
-    fn cutoff(&self) -> Option<UnixTime> {
+    pub(super) fn cutoff(&self) -> Option<UnixTime> {
         match self {
             Self::Subject { cutoff, .. } | Self::Everyone { cutoff } => Some(*cutoff),
             Self::Token { .. } | Self::Session { .. } => None,
+        }
+    }
+
+    /// The same, of what was issued until `cutoff`, where that is asked.
+    pub(super) fn until(&self, cutoff: UnixTime) -> Self {
+        match self {
+            Self::Subject { subject, .. } => Self::Subject { subject: subject.clone(), cutoff },
+            Self::Everyone { .. } => Self::Everyone { cutoff },
+            Self::Token { .. } | Self::Session { .. } => self.clone(),
         }
     }
 }

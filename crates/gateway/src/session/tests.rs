@@ -240,6 +240,29 @@ fn a22_a_token_from_an_issuer_whose_clock_is_ahead_does_not_outlive_a_logout() {
 }
 
 #[test]
+fn a22_a_token_from_an_issuer_whose_clock_is_ahead_does_not_come_back_after_a_logout() {
+    for is_for_all in [false, true] {
+        let sessions = sessions();
+        let iat = |ahead: u64| json!({ "iat": 1_000_000 + ahead });
+        let (token, other) = (iat(10), iat(3));
+        let ahead = open(&sessions, "alice", &token).unwrap();
+        let neighbour = open(&sessions, "bob", &other).unwrap();
+        let target = match is_for_all {
+            true => Target::Everyone { cutoff: NOW },
+            false => Target::Subject { subject: "alice".to_owned(), cutoff: NOW },
+        };
+        let revoked = sessions.revoke(&sessions.revocation(target, NOW), NOW).unwrap();
+        assert_eq!((revoked.closed, ahead.end()), (if is_for_all { 2 } else { 1 }, Some(End::Revoked)));
+        assert_eq!(neighbour.is_told(), is_for_all);
+        let again = |subject, claims: &Value| open(&sessions, subject, claims).err();
+        assert_eq!(again("alice", &token), Some(SessionRefused::Revoked));
+        // What the same issuer issues a second later works.
+        assert_eq!(again("alice", &iat(11)), None);
+        assert_eq!(again("bob", &other), is_for_all.then_some(SessionRefused::Revoked));
+    }
+}
+
+#[test]
 fn a_session_is_revoked_by_its_id_together_with_its_token() {
     let sessions = sessions();
     let named = open(&sessions, "alice", &json!({ "jti": "t1" })).unwrap();
