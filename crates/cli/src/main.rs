@@ -9,6 +9,7 @@ mod connect;
 mod demo;
 mod logging;
 mod run;
+mod service;
 mod token;
 
 use std::io::{self, IsTerminal as _, Write as _};

@@ -17,6 +17,8 @@ mod connect_servers;
 mod ends;
 mod resources;
 mod secrets;
+#[cfg(target_os = "linux")]
+mod service;
 mod state;
 mod support;
 mod tls;
