@@ -135,7 +135,7 @@ fn count(connections: i64) -> String {
     format!("{connections} connection{}", if connections == 1 { "" } else { "s" })
 }
 
-/// sd_notify(3): a path, or a name that begins with `@` and has no file.
+/// `sd_notify(3)`: a path, or a name that begins with `@` and has no file.
 fn connected(address: &OsStr) -> io::Result<BlockingSocket> {
     let socket = BlockingSocket::unbound()?;
     match address.as_bytes() {
@@ -150,7 +150,7 @@ fn connected(address: &OsStr) -> io::Result<BlockingSocket> {
     Ok(socket)
 }
 
-/// sd_watchdog_enabled(3): how often to tell of life, which is twice in the time that was asked for; `None` where nobody asks, or
+/// `sd_watchdog_enabled(3)`: how often to tell of life, which is twice in the time that was asked for; `None` where nobody asks, or
 /// asks another process.
 fn watchdog_interval(microseconds: Option<String>, process: Option<String>) -> Option<Duration> {
     let is_ours = process.is_none_or(|process| process == process::id().to_string());
