@@ -13,6 +13,7 @@ import os
 import pathlib
 import re
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -95,17 +96,22 @@ def check_installed(package, folder):
         expect(config.read_text() == edited and any(PLACES[1].iterdir()), "removing has taken what only purging may")
         (PLACES[0] / "token.secret").unlink()
         run(["dpkg", "--purge", "drawgate"])
+        left = [place for place in (*PLACES, *map(pathlib.Path, FILES)) if place.exists()]
+        expect(not left, f"purging has left {left}")
+        now = [output_of(["getent", base]) for base in ("passwd", "group")]
+        expect(now == accounts, "purging has left other users or groups than there were")
+        done("upgraded, removed and purged; nothing is left")
     finally:
-        # Also after a failure: it was not here before.
-        subprocess.run(["dpkg", "--purge", "drawgate"], capture_output=True, timeout=STEP_SECONDS_MAX, check=False)
-        (PLACES[0] / "token.secret").unlink(missing_ok=True)
-        with contextlib.suppress(OSError):
-            PLACES[0].rmdir()
-    left = [place for place in (*PLACES, *map(pathlib.Path, FILES)) if place.exists()]
-    expect(not left, f"purging has left {left}")
-    now = [output_of(["getent", base]) for base in ("passwd", "group")]
-    expect(now == accounts, "purging has left other users or groups than there were")
-    done("upgraded, removed and purged; nothing is left")
+        put_back()
+
+
+def put_back():
+    """Makes this machine one without the package again, whatever went wrong: it was one before."""
+    purge = ["dpkg", "--force-remove-reinstreq", "--purge", "drawgate"]
+    for command in (purge, ["userdel", "drawgate"], purge):
+        subprocess.run(command, capture_output=True, timeout=STEP_SECONDS_MAX, check=False)
+    for place in PLACES[:2]:
+        shutil.rmtree(place, ignore_errors=True)
 
 
 def check_places():

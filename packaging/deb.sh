@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 binary=${1:-target/release/drawgate}
 folder=${2:-target/package}
 [ -x "$binary" ] || { echo "deb.sh: there is no program at $binary: cargo build --release --locked makes one" >&2; exit 1; }
-SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct)}
+SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || stat --format=%Y Cargo.lock)}
 export SOURCE_DATE_EPOCH
 umask 022
 
