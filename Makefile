@@ -86,10 +86,10 @@ browser: program
 	conformance/install.sh conformance chromium
 	$(PYTHON) conformance/browser.py --binary $(BINARY)
 
-# The Debian package: built, installed where this is root, run as its unit says, removed.
+# The Debian package: built, installed where this is root (UNPACK=1: unpacked into a folder), run as its unit says, removed.
 package: program tools
 	conformance/install.sh conformance dpkg-deb strip strace systemd-analyze
-	$(PYTHON) conformance/package.py --binary $(BINARY)
+	$(PYTHON) conformance/package.py --binary $(BINARY) $(if $(UNPACK),--unpack)
 
 # Licences, sources and flaws of every dependency.
 licences:

@@ -88,13 +88,11 @@ def check_installed(package, folder):
         move_admin(config)
         check_service(Service(UNITS / "drawgate.service", pathlib.Path("/"), folder))
         edited = config.read_text()
-        run(["dpkg", "--install", package])
+        check_scripts(package, config, folder)
         expect(config.read_text() == edited, "an upgrade has changed the configuration")
-        (PLACES[0] / "token.secret").write_text("the administrator's")
         run(["dpkg", "--remove", "drawgate"])
         expect(not PLACES[2].exists() and not UNITS.joinpath("drawgate.service").exists(), "the program is still there")
         expect(config.read_text() == edited and any(PLACES[1].iterdir()), "removing has taken what only purging may")
-        (PLACES[0] / "token.secret").unlink()
         run(["dpkg", "--purge", "drawgate"])
         left = [place for place in (*PLACES, *map(pathlib.Path, FILES)) if place.exists()]
         expect(not left, f"purging has left {left}")
@@ -103,6 +101,41 @@ def check_installed(package, folder):
         done("upgraded, removed and purged; nothing is left")
     finally:
         put_back()
+
+
+def check_scripts(package, config, folder):
+    """What the package's scripts ask of systemd, where it runs: here it seems to, and `systemctl` writes down what it is asked."""
+    asked = folder / "asked.txt"
+    (folder / "bin").mkdir()
+    systemctl = folder / "bin" / "systemctl"
+    seeming = 'mount -t tmpfs none /run && mkdir -p /run/systemd/system && PATH="$1:$PATH" && shift && exec "$@"'
+    command = ["unshare", "--mount", "sh", "-c", seeming, "sh", systemctl.parent]
+    if subprocess.run([*command, "true"], capture_output=True, check=False).returncode != 0:
+        print("NOT CHECKED (no file system can be mounted here): what the package's scripts ask of systemd")
+        run(["dpkg", "--install", package])
+        return
+
+    def asks(*arguments, is_active=True):
+        systemctl.write_text(f'#!/bin/sh\necho "$*" >>{asked}\n[ "$2" != is-active ] || {str(is_active).lower()}\n')
+        systemctl.chmod(0o755)
+        asked.write_text("")
+        run([*command, "dpkg", *arguments])
+        return asked.read_text().splitlines()
+
+    edited = config.read_text()
+    upgrade = ("--install", package)
+    look = ["daemon-reload", "--quiet is-active drawgate.service"]
+    restart = ["restart drawgate.service"]
+    for is_active, is_right, wanted in ((True, True, look + restart), (False, True, look), (True, False, look)):
+        config.write_text(edited if is_right else "wrong")
+        told = asks(*upgrade, is_active=is_active)
+        expect(told[-len(wanted) :] == wanted, f"with a service that is active: {is_active}, asked: {told}")
+    config.write_text(edited)
+    told = asks("--remove", "drawgate")
+    expect("disable --now drawgate.socket drawgate.service" in told and told[-1] == "daemon-reload", f"asked: {told}")
+    told = asks(*upgrade, is_active=False)
+    expect("enable" not in " ".join(told) and "start" not in " ".join(told), f"an installation starts something: {told}")
+    done("the scripts ask systemd for what they should, and nothing is started unasked")
 
 
 def put_back():
