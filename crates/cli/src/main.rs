@@ -10,6 +10,7 @@ mod demo;
 mod logging;
 mod proxy;
 mod run;
+mod service;
 mod token;
 
 use std::io::{self, IsTerminal as _, Write as _};

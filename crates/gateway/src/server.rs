@@ -9,6 +9,7 @@ mod certificates;
 mod keys;
 mod operator;
 mod route;
+mod socket;
 mod start;
 mod upkeep;
 

@@ -18,6 +18,8 @@ mod ends;
 mod proxy;
 mod resources;
 mod secrets;
+#[cfg(target_os = "linux")]
+mod service;
 mod state;
 mod support;
 mod tls;

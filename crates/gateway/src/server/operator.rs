@@ -6,8 +6,8 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use super::builder::listen;
 use super::certificates;
+use super::socket::listen;
 use super::start::{BindError, StartError};
 use crate::address_bans::AddressBans;
 use crate::admin::{self, AdminState, Api, Operations};
