@@ -10,6 +10,7 @@ use drawgate::config::Config;
 use drawgate::url::UpstreamUrl;
 
 use crate::logging::{Log, say};
+use crate::service::Service;
 use crate::{Failure, Outcome, print, run};
 
 /// `drawgate proxy`
@@ -41,7 +42,7 @@ pub(crate) fn proxy(args: &Args) -> Result<Outcome, Failure> {
         say(&format!("warning: {warning}"));
     }
     let if_taken = "for another port: drawgate proxy --listen ADDRESS:PORT";
-    run::serve(config, &log, Some(if_taken), |server| {
+    run::serve(config, &log, Service::none(), Some(if_taken), |server| {
         let (address, to) = (server.address(), &args.to);
         print(&format!(
             "Drawgate passes ws://{address} on to {to}; Ctrl-C ends it.\n\n  \
