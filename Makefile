@@ -2,7 +2,7 @@
 # A fresh machine needs Rust (rustfmt and clippy with it), a C compiler, Python 3.11 and Node 18; the rest installs itself.
 
 .DELETE_ON_ERROR:
-.PHONY: test check unit coverage fuzz-corpus fuzz simulate program tools conformance clients pages browser licences newcomer clean
+.PHONY: test check unit coverage fuzz-corpus fuzz simulate program tools conformance clients pages browser package licences newcomer clean
 
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 BINARY := $(TARGET_DIR)/debug/drawgate
@@ -18,6 +18,7 @@ test:
 	$(MAKE) clients
 	$(MAKE) pages
 	$(MAKE) browser
+	$(MAKE) package
 	$(MAKE) conformance SAMPLE=1
 	$(MAKE) newcomer
 	$(MAKE) bench-smoke
@@ -85,6 +86,11 @@ browser: program
 	conformance/install.sh conformance chromium
 	$(PYTHON) conformance/browser.py --binary $(BINARY)
 
+# The Debian package: built, installed where this is root (UNPACK=1: unpacked into a folder), run as its unit says, removed.
+package: program tools
+	conformance/install.sh conformance dpkg-deb strip strace systemd-analyze
+	$(PYTHON) conformance/package.py --binary $(BINARY) $(if $(UNPACK),--unpack)
+
 # Licences, sources and flaws of every dependency.
 licences:
 	conformance/licences.sh
@@ -102,7 +108,7 @@ clean:
 BENCH := --manifest-path bench/Cargo.toml --locked
 
 # What the data path costs beside its peers; writes docs/performance.md. WHAT is one or more of messages, handshake, many,
-# idle, tls and instructions; without it, all of them: some twenty minutes, on a machine that does nothing else.
+# idle, tls, identity and instructions; without it, all of them: some twenty minutes, on a machine that does nothing else.
 bench:
 	conformance/install.sh bench valgrind
 	cargo build --release --package drawgate-cli --locked

@@ -30,6 +30,9 @@ need_program() {
     case $1 in
         # Elsewhere it has other names; conformance/chromium.py knows the same ones.
         chromium) need "chromium --version || chromium-browser --version || google-chrome --version" chromium ;;
+        dpkg-deb) need "dpkg-deb --version" dpkg ;;
+        strip) need "strip --version" binutils ;;
+        systemd-analyze) need "systemd-analyze --version" systemd ;;
         testssl) need "command -v testssl" testssl.sh ;;
         *) need "$1 --version" "$1" ;;
     esac

@@ -38,27 +38,30 @@ impl Batch {
     }
 }
 
-/// Connects to `port`, and shakes hands there if that is `websocket`.
+/// Connects to `port`, and shakes hands there by `request` if there is one.
 ///
 /// # Errors
 /// No connection, no `101`, or neither in time.
-pub fn connect(port: u16, websocket: bool) -> io::Result<TcpStream> {
-    let socket = TcpStream::connect(("127.0.0.1", port))?;
+pub fn connect(port: u16, request: Option<&[u8]>) -> io::Result<TcpStream> {
+    let mut socket = TcpStream::connect(("127.0.0.1", port))?;
     socket.set_nodelay(true)?;
     socket.set_read_timeout(Some(ANSWER_TIME_MAX))?;
-    if websocket {
-        request(&socket)?;
+    if let Some(request) = request {
+        socket.write_all(request)?;
         accepted(&socket)?;
     }
     Ok(socket)
 }
 
-/// Sends the request.
-///
-/// # Errors
-/// The connection is gone.
-pub fn request(mut socket: &TcpStream) -> io::Result<()> {
-    socket.write_all(REQUEST)
+/// RFC 6455 §1.3's request, at the path that every server here takes; it shows `token`, if there is one.
+#[must_use]
+pub fn request(token: Option<&str>) -> Vec<u8> {
+    let authorization = token.map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
+    format!(
+        "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n{authorization}\r\n"
+    )
+    .into_bytes()
 }
 
 /// Waits for the `101`.
@@ -257,10 +260,6 @@ fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
-
-/// RFC 6455 §1.3's request, at the path that every server here takes.
-const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
 
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(30);
 

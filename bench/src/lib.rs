@@ -3,9 +3,11 @@
 //! Nothing here is a part of the product or depends on it.
 
 pub mod client;
+pub mod configuration;
 pub mod figures;
 pub mod load;
 pub mod page;
 pub mod part;
 pub mod peer;
 pub mod server;
+pub mod token;

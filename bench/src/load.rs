@@ -50,7 +50,7 @@ impl<'b> Load<'b> {
         let websocket = server.kind.speaks_websocket();
         let mut load = Self { connections: Vec::with_capacity(connections), batch, poll, messages: 0 };
         for key in 0..connections {
-            let socket = client::connect(server.port, websocket)?;
+            let socket = client::connect(server.port, server.request())?;
             client::check_echo(&socket, batch, websocket)?;
             socket.set_nonblocking(true)?;
             let data = epoll::EventData::new_u64(key as u64);

@@ -1,6 +1,6 @@
 //! `drawgate-bench [--smoke] [--ours] [--rounds N] [--drawgate FILE] [--page FILE] [PART]...`: measures, prints, and writes the page.
 //!
-//! The parts are messages, handshake, many, idle, tls and instructions; without a name, all of them. `--smoke` runs each but
+//! The parts are messages, handshake, many, idle, tls, identity and instructions; without a name, all of them. `--smoke` runs each but
 //! instructions for a moment and only asks whether figures come out; `--ours` leaves the peers out. It decides nothing about the product.
 
 use std::io;
@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use drawgate_bench::page;
-use drawgate_bench::part::{Plan, Section, handshake, idle, instructions, many, messages, tls};
+use drawgate_bench::part::{Plan, Section, handshake, identity, idle, instructions, many, messages, tls};
 use drawgate_bench::server::{Places, pin};
 
 fn main() -> ExitCode {
@@ -113,12 +113,13 @@ fn part_names() -> String {
     format!("there are {} and all", names.join(", "))
 }
 
-const PARTS: [Part; 6] = [
+const PARTS: [Part; 7] = [
     ("messages", messages::measure),
     ("handshake", handshake::measure),
     ("many", many::measure),
     ("idle", idle::measure),
     ("tls", tls::measure),
+    ("identity", identity::measure),
     ("instructions", instructions::measure),
 ];
 

@@ -1,6 +1,7 @@
 //! The parts of the bench, each a section of docs/performance.md.
 
 pub mod handshake;
+pub mod identity;
 pub mod idle;
 pub mod instructions;
 pub mod many;

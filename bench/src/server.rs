@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
+use crate::{client, configuration};
+
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -31,6 +33,10 @@ pub enum Kind {
     BareTls,
     /// The product within TLS.
     DrawgateTls,
+    /// The product on a route that takes nobody without a token.
+    DrawgateToken,
+    /// The same with every limit that is off by default, and with metrics.
+    DrawgateGuarded,
     /// fastwebsockets.
     FastWebSockets,
     /// tokio-websockets.
@@ -55,6 +61,8 @@ impl Kind {
             Self::DrawgateQuiet => "drawgate, level = \"error\"",
             Self::BareTls => "bare rustls on tokio",
             Self::DrawgateTls => "drawgate, TLS",
+            Self::DrawgateToken => "drawgate, ES256",
+            Self::DrawgateGuarded => "drawgate, ES256, limits, metrics",
             Self::FastWebSockets => "fastwebsockets",
             Self::TokioWebSockets => "tokio-websockets",
             Self::Tungstenite => "tokio-tungstenite",
@@ -77,6 +85,8 @@ impl Kind {
             Self::Drawgate
                 | Self::DrawgateQuiet
                 | Self::DrawgateTls
+                | Self::DrawgateToken
+                | Self::DrawgateGuarded
                 | Self::BareEcho
                 | Self::BareTokio
                 | Self::BareHandshake
@@ -125,28 +135,26 @@ impl Places {
         Ok(Self { drawgate, binaries, bench, run, cores: (server, generator) })
     }
 
-    fn command(&self, kind: Kind, port: u16) -> io::Result<Command> {
+    fn command(&self, kind: Kind, ports: Ports) -> io::Result<Command> {
+        let port = ports.server.to_string();
         let binary = |name: &str| Command::new(self.binaries.join(name));
         let mut command = match kind {
-            Kind::Drawgate | Kind::DrawgateQuiet => {
-                let level = if kind == Kind::Drawgate { "info" } else { "error" };
-                let file = self.run.join(format!("drawgate-{level}-{port}.toml"));
-                fs::write(&file, configuration(port, level))?;
-                let mut command = Command::new(&self.drawgate);
-                command.arg("run").arg("--config").arg(file);
-                return Ok(command);
-            }
-            Kind::DrawgateTls => {
-                let file = self.run.join(format!("drawgate-tls-{port}.toml"));
-                let tls = "tls = { certificate_file = \"cert.pem\", private_key_file = \"key.pem\" }";
-                fs::write(&file, configuration(port, "info").replace("tls = \"none\"", tls))?;
+            Kind::Drawgate
+            | Kind::DrawgateQuiet
+            | Kind::DrawgateTls
+            | Kind::DrawgateToken
+            | Kind::DrawgateGuarded => {
+                let text = configuration::of(kind, ports)
+                    .ok_or_else(|| io::Error::other(format!("{} has no configuration", kind.label())))?;
+                let file = self.run.join(format!("drawgate-{}.toml", ports.server));
+                fs::write(&file, text)?;
                 let mut command = Command::new(&self.drawgate);
                 command.arg("run").arg("--config").arg(file);
                 return Ok(command);
             }
             Kind::BareTls => {
                 let mut command = binary("bare_tls");
-                command.arg(port.to_string());
+                command.arg(port);
                 command.args([self.run.join("cert.pem"), self.run.join("key.pem")]);
                 return Ok(command);
             }
@@ -170,8 +178,25 @@ impl Places {
                 command
             }
         };
-        command.arg(port.to_string());
+        command.arg(port);
         Ok(command)
+    }
+}
+
+/// Where a server listens on 127.0.0.1.
+#[derive(Clone, Copy, Debug)]
+pub struct Ports {
+    /// For its clients.
+    pub server: u16,
+    /// For whoever operates it, if it has such a listener.
+    pub admin: u16,
+}
+
+impl Ports {
+    /// Two that nobody uses now.
+    fn free() -> io::Result<Self> {
+        let listeners = [TcpListener::bind(("127.0.0.1", 0))?, TcpListener::bind(("127.0.0.1", 0))?];
+        Ok(Self { server: listeners[0].local_addr()?.port(), admin: listeners[1].local_addr()?.port() })
     }
 }
 
@@ -182,6 +207,9 @@ pub struct Server {
     pub kind: Kind,
     /// Where it listens on 127.0.0.1.
     pub port: u16,
+    /// Where its admin listener is, if it has one.
+    pub admin_port: u16,
+    request: Vec<u8>,
     child: Child,
 }
 
@@ -191,8 +219,9 @@ impl Server {
     /// # Errors
     /// It could not be started, or did not accept in time.
     pub fn start(places: &Places, kind: Kind, wrapper: &[String]) -> io::Result<Self> {
-        let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
-        let plain = places.command(kind, port)?;
+        let ports = Ports::free()?;
+        let port = ports.server;
+        let plain = places.command(kind, ports)?;
         let mut command = match wrapper {
             [] => plain,
             [program, arguments @ ..] => {
@@ -208,7 +237,8 @@ impl Server {
         let child = command.spawn();
         pin(places.cores.1)?;
         let failed = |error: &dyn std::fmt::Display| io::Error::other(format!("{}: {error}", kind.label()));
-        let mut server = Self { kind, port, child: child.map_err(|error| failed(&error))? };
+        let child = child.map_err(|error| failed(&error))?;
+        let mut server = Self { kind, port, admin_port: ports.admin, request: client::request(None), child };
         let deadline = Instant::now() + START_TIME_MAX;
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
             if let Some(status) = server.child.try_wait()? {
@@ -220,6 +250,19 @@ impl Server {
             sleep(Duration::from_millis(20));
         }
         Ok(server)
+    }
+
+    /// The same server, to whose clients `token` belongs.
+    #[must_use]
+    pub fn with_token(mut self, token: &str) -> Self {
+        self.request = client::request(Some(token));
+        self
+    }
+
+    /// What its clients ask for, if they shake hands.
+    #[must_use]
+    pub fn request(&self) -> Option<&[u8]> {
+        self.kind.speaks_websocket().then_some(&self.request)
     }
 
     /// The CPU time of all its threads so far, in nanoseconds, by the scheduler's accounts.
@@ -285,34 +328,6 @@ pub fn pin(core: usize) -> io::Result<()> {
     let mut set = CpuSet::new();
     set.set(core);
     Ok(sched_setaffinity(None, &set)?)
-}
-
-/// A verbatim echo on one worker; one address may connect as much as it likes, and all else is as it comes.
-fn configuration(port: u16, level: &str) -> String {
-    format!(
-        r#"[server]
-workers = 1
-drain_timeout = "1s"
-
-[listeners.bench]
-address = "127.0.0.1:{port}"
-tls = "none"
-
-[routes.echo]
-listeners = ["bench"]
-path = "/"
-origins = "any"
-auth = "none"
-backend = "echo"
-
-[firewall]
-connections_per_client_max = "unlimited"
-handshakes_per_client_per_minute = "unlimited"
-
-[log]
-level = "{level}"
-"#
-    )
 }
 
 /// Under callgrind a program takes seconds to start.

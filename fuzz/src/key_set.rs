@@ -54,6 +54,7 @@ fn check(set: KeySet, data: &[u8]) {
     let config = Config {
         credentials: vec![CredentialSource::FirstMessage],
         algorithms: algorithms.collect(),
+        token_types: None,
         keys: Keys::Set(Arc::new(set)),
         issuer: Expected::Any,
         audience: Expected::Any,

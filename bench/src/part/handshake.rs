@@ -1,6 +1,6 @@
 //! CPU time for a connection's life: accepted, upgraded, closed by both sides.
 
-use std::io;
+use std::io::{self, Write as _};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
@@ -53,11 +53,14 @@ pub fn measure(plan: &Plan) -> io::Result<Section> {
 }
 
 /// The server's CPU time for one connection's life, in nanoseconds.
-fn shake_hands_for(server: &Server, time: Duration) -> io::Result<f64> {
+///
+/// # Errors
+/// The server refuses one, or does not close as it should.
+pub fn shake_hands_for(server: &Server, time: Duration) -> io::Result<f64> {
     let (cpu_ns, deadline) = (server.cpu_ns()?, Instant::now() + time);
     let mut connections = 0.0;
     while Instant::now() < deadline {
-        shake_hands(server.port, AT_ONCE)?;
+        shake_hands(server, AT_ONCE)?;
         connections += AT_ONCE as f64;
     }
     Ok((server.cpu_ns()? - cpu_ns) as f64 / connections)
@@ -67,10 +70,12 @@ fn shake_hands_for(server: &Server, time: Duration) -> io::Result<f64> {
 ///
 /// # Errors
 /// The server refuses one, or does not close as it should.
-pub fn shake_hands(port: u16, count: usize) -> io::Result<()> {
+pub fn shake_hands(server: &Server, count: usize) -> io::Result<()> {
     let sockets =
-        (0..count).map(|_| TcpStream::connect(("127.0.0.1", port))).collect::<io::Result<Vec<_>>>()?;
-    for step in [client::request, client::accepted, client::close, client::closed] {
+        (0..count).map(|_| TcpStream::connect(("127.0.0.1", server.port))).collect::<io::Result<Vec<_>>>()?;
+    let request = server.request().unwrap_or_default();
+    sockets.iter().try_for_each(|mut socket| socket.write_all(request))?;
+    for step in [client::accepted, client::close, client::closed] {
         sockets.iter().try_for_each(step)?;
     }
     Ok(())

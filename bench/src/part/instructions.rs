@@ -31,7 +31,7 @@ pub fn measure(plan: &Plan) -> io::Result<Section> {
         }
         if let Some(kind) = shaking(kind) {
             let instructions = difference(plan, kind, &HANDSHAKES, |server, count| {
-                (0..count).try_for_each(|_| handshake::shake_hands(server.port, 1))
+                (0..count).try_for_each(|_| handshake::shake_hands(server, 1))
             })?;
             row.push(rounded(instructions, 0));
             figures.push((format!("{}, handshake", kind.label()), instructions));
@@ -62,7 +62,7 @@ const fn shaking(kind: Kind) -> Option<Kind> {
 fn for_message(plan: &Plan, kind: Kind, case: &Case) -> io::Result<f64> {
     let difference = difference(plan, kind, &WRITES, |server, count| {
         let websocket = kind.speaks_websocket();
-        let socket = client::connect(server.port, websocket)?;
+        let socket = client::connect(server.port, server.request())?;
         (0..count).try_for_each(|_| client::check_echo(&socket, &case.batch, websocket))?;
         if websocket {
             client::close(&socket)?;

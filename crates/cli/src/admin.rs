@@ -1,4 +1,4 @@
-//! `drawgate sessions`, `revoke`, `ban`, `unban` and `ticket`: the operators' API of a running gateway, from a shell.
+//! `drawgate sessions`, `revoke`, `bans`, `ban`, `unban` and `ticket`: the operators' API of a running gateway, from a shell.
 //!
 //! Decides nothing: the gateway does. Never prints an operator's token, and never takes one as an argument, which others on
 //! the machine could see. What answers is found by `find.rs`, asked by `ask.rs` and shown by `show.rs`.
@@ -12,9 +12,10 @@ use std::time::Duration;
 
 use drawgate::admin::Scope;
 use drawgate::json;
+use drawgate::network::{Network, NetworkError};
 use serde_json::{Map, Value};
 
-use self::ask::Request;
+use self::ask::{Door, Request};
 use self::find::Where;
 pub(crate) use self::find::remember;
 use crate::token::{ahead, shown};
@@ -68,12 +69,14 @@ struct Target {
 /// `drawgate ban`
 #[derive(Debug, clap::Args)]
 pub(crate) struct BanArgs {
-    /// Who is to be kept out
-    #[arg(value_name = "SUBJECT")]
-    subject: String,
+    #[command(flatten)]
+    who: Banned,
     /// For how long, such as 90s, 15m, 1h30m or 7d; without it, for good
     #[arg(long = "for", value_name = "TIME", value_parser = ahead)]
     time: Option<Duration>,
+    /// Why, for whoever lists the bans of addresses
+    #[arg(long, value_name = "TEXT", requires = "address", conflicts_with = "subject")]
+    reason: Option<String>,
     /// For scripts: the gateway's answer, as JSON
     #[arg(long)]
     json: bool,
@@ -84,9 +87,30 @@ pub(crate) struct BanArgs {
 /// `drawgate unban`
 #[derive(Debug, clap::Args)]
 pub(crate) struct UnbanArgs {
-    /// Who is to be let in again
+    #[command(flatten)]
+    who: Banned,
+    #[command(flatten)]
+    at: Where,
+}
+
+/// Whom a ban is about.
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+struct Banned {
+    /// The subject
     #[arg(value_name = "SUBJECT")]
-    subject: String,
+    subject: Option<String>,
+    /// Whoever comes from this network, such as 203.0.113.0/24, or from this address
+    #[arg(long, value_name = "NETWORK", value_parser = network)]
+    address: Option<Network>,
+}
+
+/// `drawgate bans`
+#[derive(Debug, clap::Args)]
+pub(crate) struct BansArgs {
+    /// For scripts: one JSON object a line, with a subject or a network
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     at: Where,
 }
@@ -115,25 +139,57 @@ pub(crate) struct TicketArgs {
 
 pub(crate) fn sessions(args: &SessionsArgs) -> Result<Outcome, Failure> {
     let door = args.at.door(Scope::Read)?;
-    let mut page = 0;
-    let mut after = None;
-    loop {
-        let parameters = [
-            ("subject", args.subject.as_deref()),
-            ("route", args.route.as_deref()),
-            ("after", after.as_deref()),
-            ("limit", Some("1000")),
-        ];
-        let answer = door.ask(&Request::get("/v1/sessions").with(&parameters))?;
-        let sessions = answer["sessions"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let text = if args.json { show::lines(sessions) } else { show::sessions(sessions, page == 0) };
-        if !written(&text)? {
+    let parameters = [("subject", args.subject.as_deref()), ("route", args.route.as_deref())];
+    let mut is_first = true;
+    each_page(&door, "/v1/sessions", "sessions", &parameters, |sessions| {
+        let text = if args.json { show::lines(sessions) } else { show::sessions(sessions, is_first) };
+        is_first = false;
+        written(&text)
+    })?;
+    Ok(Outcome::Done)
+}
+
+pub(crate) fn bans(args: &BansArgs) -> Result<Outcome, Failure> {
+    let door = args.at.door(Scope::Read)?;
+    let mut is_first = true;
+    for (path, name) in [("/v1/address-bans", "address_bans"), ("/v1/bans", "bans")] {
+        let is_read_on = each_page(&door, path, name, &[], |bans| {
+            if bans.is_empty() {
+                return Ok(true);
+            }
+            let text = if args.json { show::lines(bans) } else { show::bans(bans, is_first) };
+            is_first = false;
+            written(&text)
+        })?;
+        if !is_read_on {
             return Ok(Outcome::Done);
         }
-        page += 1;
+    }
+    if is_first && !args.json {
+        return print("no bans\n");
+    }
+    Ok(Outcome::Done)
+}
+
+/// Hands over the list `name` at `path`, a page at a time, for as long as `show` says that somebody reads; whether somebody
+/// still does.
+fn each_page(
+    door: &Door,
+    path: &str,
+    name: &str,
+    parameters: &[(&str, Option<&str>)],
+    mut show: impl FnMut(&[Value]) -> Result<bool, Failure>,
+) -> Result<bool, Failure> {
+    let mut after: Option<String> = None;
+    loop {
+        let place = [("after", after.as_deref()), ("limit", Some("1000"))];
+        let answer = door.ask(&Request::get(path).with(&[parameters, &place].concat()))?;
+        if !show(answer[name].as_array().map(Vec::as_slice).unwrap_or_default())? {
+            return Ok(false);
+        }
         match answer["next"].as_str() {
             Some(next) => after = Some(next.to_owned()),
-            None => return Ok(Outcome::Done),
+            None => return Ok(true),
         }
     }
 }
@@ -155,17 +211,33 @@ pub(crate) fn revoke(args: &RevokeArgs) -> Result<Outcome, Failure> {
 
 pub(crate) fn ban(args: &BanArgs) -> Result<Outcome, Failure> {
     let mut body = Map::new();
-    body.insert("subject".to_owned(), args.subject.as_str().into());
     if let Some(time) = args.time {
         body.insert("seconds".to_owned(), time.as_secs().into());
     }
-    let answer = args.at.door(Scope::Operate)?.ask(&Request::post("/v1/bans", body))?;
+    if let Some(reason) = &args.reason {
+        body.insert("reason".to_owned(), reason.as_str().into());
+    }
+    let (path, member, name) = args.who.place();
+    body.insert(member.to_owned(), name.into());
+    let answer = args.at.door(Scope::Operate)?.ask(&Request::post(path, body))?;
     print(&if args.json { show::line(&answer) } else { show::banned(&answer) })
 }
 
 pub(crate) fn unban(args: &UnbanArgs) -> Result<Outcome, Failure> {
-    args.at.door(Scope::Operate)?.ask(&Request::delete("/v1/bans", &args.subject))?;
-    print(&format!("{} is let in again\n", shown(&args.subject)))
+    let (path, _, name) = args.who.place();
+    args.at.door(Scope::Operate)?.ask(&Request::delete(path, &name))?;
+    print(&format!("{} is let in again\n", shown(&name)))
+}
+
+impl Banned {
+    /// The path of such bans, the member that names whom one is about, and the name.
+    fn place(&self) -> (&'static str, &'static str, String) {
+        match &self.address {
+            Some(network) => ("/v1/address-bans", "network", network.to_string()),
+            // One of them is there: see the group.
+            None => ("/v1/bans", "subject", self.subject.clone().unwrap_or_default()),
+        }
+    }
 }
 
 pub(crate) fn ticket(args: &TicketArgs) -> Result<Outcome, Failure> {
@@ -178,6 +250,19 @@ pub(crate) fn ticket(args: &TicketArgs) -> Result<Outcome, Failure> {
     }
     let answer = args.at.door(Scope::Tickets)?.ask(&Request::post("/v1/tickets", body))?;
     print(&if args.json { show::line(&answer) } else { show::text(&answer["ticket"]) + "\n" })
+}
+
+/// Reads a network.
+fn network(text: &str) -> Result<Network, String> {
+    text.parse().map_err(|error| match error {
+        NetworkError::HostBitsSet { network } => {
+            format!("it {error}; write {network} for the whole network, or the address alone")
+        }
+        NetworkError::NoAddress
+        | NetworkError::PrefixMalformed
+        | NetworkError::PrefixTooLong { .. }
+        | NetworkError::PartlyMapped => format!("it {error}; write it like 203.0.113.0/24 or 2001:db8::/32"),
+    })
 }
 
 /// Reads a JSON object.

@@ -13,6 +13,7 @@ use drawgate::config::{Config, demo_text};
 use serde_json::json;
 
 use crate::logging::{Log, say};
+use crate::service::Service;
 use crate::token::{
     ADMIN_FILE_NAME, DATA_FOLDER, SecretFile, demo_config, ensure_admin_token, ensure_secret,
 };
@@ -60,7 +61,7 @@ pub(crate) fn demo(args: &Args) -> Result<Outcome, Failure> {
         "exp": now.plus(TOKEN_LIFETIME).seconds(),
     });
     let token = claims.as_object().map(|claims| sign_hs256(&key, claims)).unwrap_or_default();
-    run::serve(config, &log, Some(&other_ports(folder, args.tls)), |server| {
+    run::serve(config, &log, Service::none(), Some(&other_ports(folder, args.tls)), |server| {
         let welcome = Welcome {
             program: std::env::args().next().unwrap_or_else(|| "drawgate".to_owned()),
             folder,

@@ -8,7 +8,9 @@ mod configuration;
 mod connect;
 mod demo;
 mod logging;
+mod proxy;
 mod run;
+mod service;
 mod token;
 
 use std::io::{self, IsTerminal as _, Write as _};
@@ -33,6 +35,8 @@ struct Arguments {
 enum Command {
     /// Start two servers to try out: an echo, and one that asks for a token
     Demo(demo::Args),
+    /// Stand before a WebSocket application, without a file
+    Proxy(proxy::Args),
     /// Serve what a configuration file says
     Run(run::Args),
     /// Check a configuration file and print every problem with it
@@ -47,9 +51,11 @@ enum Command {
     Sessions(admin::SessionsArgs),
     /// Refuse tokens from now on, and end their sessions
     Revoke(admin::RevokeArgs),
-    /// Keep a subject out, and end its sessions
+    /// List who is kept out: networks and subjects
+    Bans(admin::BansArgs),
+    /// Keep a subject or a network out, and end its sessions or connections
     Ban(admin::BanArgs),
-    /// Let a subject in again
+    /// Let a subject or a network in again
     Unban(admin::UnbanArgs),
     /// Make a one-time ticket for somebody's browser, and print it
     Ticket(admin::TicketArgs),
@@ -94,6 +100,7 @@ fn main() -> ExitCode {
 fn execute(command: Command) -> Result<Outcome, Failure> {
     match command {
         Command::Demo(args) => demo::demo(&args),
+        Command::Proxy(args) => proxy::proxy(&args),
         Command::Run(args) => run::run(&args),
         Command::Check(args) => configuration::check(&args),
         Command::Init(args) => configuration::init(&args),
@@ -101,6 +108,7 @@ fn execute(command: Command) -> Result<Outcome, Failure> {
         Command::Token(args) => token_command(&args),
         Command::Sessions(args) => admin::sessions(&args),
         Command::Revoke(args) => admin::revoke(&args),
+        Command::Bans(args) => admin::bans(&args),
         Command::Ban(args) => admin::ban(&args),
         Command::Unban(args) => admin::unban(&args),
         Command::Ticket(args) => admin::ticket(&args),

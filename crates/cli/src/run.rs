@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 
 use crate::configuration;
 use crate::logging::Log;
+use crate::service::{Given, Inherited, Manager, Service};
 use crate::{ConfigFile, Failure, Outcome};
 
 /// `drawgate run`
@@ -26,12 +27,23 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
+    // Before the threads of the log: what is read is taken out of the environment.
+    let inherited = Inherited::take()?;
     let config = configuration::read(&args.file.config)?;
+    let sockets = inherited.for_listeners(&config.listeners)?;
     let log = Log::to_stderr(&config.log)?;
     for warning in &config.warnings {
         tracing::warn!(target: "drawgate", message = "configuration warning", %warning);
     }
-    serve(config, &log, None, |server| {
+    for Given { listener, address, .. } in sockets.iter().filter(|given| given.is_elsewhere) {
+        tracing::warn!(
+            target: "drawgate",
+            message = "the socket that was handed over is not where the configuration says; it is used as it is",
+            listener,
+            address = %address,
+        );
+    }
+    serve(config, &log, Service::new(sockets), None, |server| {
         for (name, address) in server.addresses() {
             tracing::info!(target: "drawgate", message = "listening", listener = name, address = %address);
         }
@@ -42,20 +54,26 @@ pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
     })
 }
 
-/// Serves `config` until a signal; `started` is called once every listener is bound. `if_taken` is what else to do about a
+/// Serves `config` until a signal, as `service` has it; `started` is called once every listener is bound. `if_taken` is what else to do about a
 /// port that another program has.
 pub(crate) fn serve(
     config: Config,
     log: &Log,
+    service: Service,
     if_taken: Option<&str>,
     started: impl FnOnce(&Server) -> Result<(), Failure>,
 ) -> Result<Outcome, Failure> {
     let runtime = runtime(config.server.workers)?;
     let connections_max = connections_max(config.server.connections_max, raise_descriptor_limit(), log);
+    let Service { sockets, ear } = service;
+    let drain_timeout = config.server.drain_timeout;
+    let routes: Vec<_> = config.routes.iter().map(|route| route.name.clone()).collect();
     let outcome = runtime.block_on(async {
         let mut signals = Signals::new()?;
-        let server = Server::from_config(config)
-            .connections_max(connections_max)
+        let builder = Server::from_config(config).connections_max(connections_max);
+        let server = sockets
+            .into_iter()
+            .fold(builder, |builder, given| builder.socket(&given.listener, given.socket))
             .bind()
             .map_err(|error| Failure(explain(&error, if_taken)))?;
         for skipped in server.skipped() {
@@ -64,7 +82,12 @@ pub(crate) fn serve(
         }
         started(&server)?;
         let observer = server.observer();
-        let outcome = until_drained(server, &mut signals, log, &observer).await;
+        let routes = routes.iter().map(|route| observer.route_metrics(route)).collect();
+        let manager = match ear {
+            Some(ear) => told(Manager::ready(ear, routes, drain_timeout).await),
+            None => None,
+        };
+        let outcome = until_drained(server, &mut signals, log, &observer, manager).await;
         log.count_lost(&observer);
         Ok(outcome)
     });
@@ -73,8 +96,27 @@ pub(crate) fn serve(
     outcome
 }
 
+/// The manager, if it could be told.
+fn told(manager: io::Result<Manager>) -> Option<Manager> {
+    manager
+        .inspect_err(|error| {
+            tracing::warn!(
+                target: "drawgate",
+                message = "the service manager could not be told that all is ready",
+                %error,
+            );
+        })
+        .ok()
+}
+
 /// Serves until the first signal, then drains; a second signal ends the drain.
-async fn until_drained(server: Server, signals: &mut Signals, log: &Log, observer: &Observer) -> Outcome {
+async fn until_drained(
+    server: Server,
+    signals: &mut Signals,
+    log: &Log,
+    observer: &Observer,
+    manager: Option<Manager>,
+) -> Outcome {
     let drain = Notify::new();
     let mut serving = pin!(server.run(drain.notified()));
     tokio::select! {
@@ -86,6 +128,9 @@ async fn until_drained(server: Server, signals: &mut Signals, log: &Log, observe
         "draining: what has come is answered, then connections are closed; another signal cuts them at once",
     );
     tracing::info!(target: "drawgate", message = "draining");
+    if let Some(manager) = manager {
+        manager.stopping();
+    }
     drain.notify_one();
     tokio::select! {
         drained = serving => report(drained),

@@ -18,6 +18,7 @@ mod pem;
 mod remote;
 mod sign;
 pub mod token;
+mod token_type;
 
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -32,6 +33,7 @@ pub use self::remote::{Issuer, KeyLocation, RemoteKeys};
 pub use self::sign::{SignError, SigningKey};
 pub use self::token::TokenError;
 use self::token::{Compact, Part};
+pub use self::token_type::{TokenType, TokenTypeError};
 use crate::clock::UnixTime;
 use crate::principal::Principal;
 use crate::secret::Secret;
@@ -90,7 +92,7 @@ impl Authenticator {
     pub fn verify_with(&self, keys: &KeySet, token: &[u8], now: UnixTime) -> Result<Principal, TokenError> {
         let compact = Compact::split(token)?;
         let header = token::object(compact.header, Part::Header)?;
-        let named = jose::read(&header, &self.config.algorithms)?;
+        let named = jose::read(&header, &self.config.algorithms, self.config.token_types.as_deref())?;
         let signature = token::decode(compact.signature, Part::Signature)?;
         let key = keys.verify(named, compact.signed, &signature)?;
         let claims = token::object(compact.claims, Part::Claims)?;
@@ -111,6 +113,8 @@ pub struct Config {
     pub credentials: Vec<CredentialSource>,
     /// The algorithms that tokens may be signed with. The key decides which of them; the token's header only has to agree.
     pub algorithms: Vec<Algorithm>,
+    /// What `typ` must be one of; `None` where a token may leave it out, and otherwise says `JWT` or `at+jwt`.
+    pub token_types: Option<Vec<TokenType>>,
     /// What tokens are verified with.
     pub keys: Keys,
     /// What `iss` must be.
@@ -147,6 +151,9 @@ impl Config {
         }
         if self.takes_tokens() {
             problems.extend(self.problems_with_algorithms());
+            if self.token_types.as_ref().is_some_and(Vec::is_empty) {
+                problems.push(ConfigError::NoTokenType);
+            }
         }
         if self.subject_claims.is_empty() {
             problems.push(ConfigError::NoSubjectClaim);
@@ -231,6 +238,9 @@ pub enum ConfigError {
     /// No algorithm is allowed.
     #[error("no algorithm is named")]
     NoAlgorithm,
+    /// No type is allowed: no token would verify.
+    #[error("no type of tokens is named")]
+    NoTokenType,
     /// RFC 7518 §3.2: an HMAC key must be at least as long as the hash.
     #[error("the secret is shorter than the {} bytes that {algorithm} needs", .0.secret_bytes_min(), algorithm = .0)]
     KeyTooShort(Algorithm),

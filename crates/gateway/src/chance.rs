@@ -31,6 +31,16 @@ impl Chance {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).random()
     }
 
+    /// Fills `bytes` with random ones.
+    pub(crate) fn fill(&self, bytes: &mut [u8]) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).fill(bytes);
+    }
+
+    /// Whether both hand out the same stream.
+    pub(crate) fn is_that_of(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// 64 random bits.
     #[must_use]
     pub fn bits(&self) -> u64 {

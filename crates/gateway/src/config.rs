@@ -18,6 +18,7 @@ mod addresses;
 mod admin;
 mod amount;
 mod auth;
+mod backend;
 mod check;
 mod defaults;
 mod keys;
@@ -34,6 +35,7 @@ mod tests;
 mod tls;
 mod units;
 
+pub use backend::BackendConfig;
 pub use listeners::{ListenerConfig, ServerConfig};
 pub use page::defaults_page;
 pub use problem::{Position, Problem, ProblemKind, Problems};

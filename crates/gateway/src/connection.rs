@@ -10,6 +10,8 @@ mod attempt;
 mod ending;
 mod identity;
 mod live;
+mod masks;
+mod onward;
 mod output;
 mod relay;
 mod secure;
@@ -60,6 +62,7 @@ use relay::{Application, Outcome, Relay};
 #[derive(Debug)]
 pub(crate) struct Facilities {
     pub(crate) clock: Clock,
+    pub(crate) chance: Chance,
     pub(crate) started_at: Instant,
     pub(crate) timers: Timers<Arc<Pulse>>,
     pub(crate) budget: Arc<Budget>,
@@ -369,6 +372,7 @@ fn conclude(gate: &Gate, record: &Record, ending: &Ending) {
         http_status: ending.reason.row().status.filter(|_| !is_open),
         violation: ending.violation,
         detail: ending.detail.as_ref().map(|detail| detail as _),
+        origin: ending.origin.as_deref(),
         limit: ending.limit,
         observed: ending.observed,
         traffic: ending.traffic,

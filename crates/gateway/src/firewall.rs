@@ -122,7 +122,18 @@ impl Firewall {
     /// The bans that are in force, in the order of their networks.
     #[must_use]
     pub fn bans(&self, now: Instant) -> Vec<AddressBan> {
-        self.bans.list(now)
+        self.bans.list(None, usize::MAX, now).0
+    }
+
+    /// At most `count_max` of them, those that come after `after`; and whether more follow.
+    #[must_use]
+    pub fn bans_after(
+        &self,
+        after: Option<Network>,
+        count_max: usize,
+        now: Instant,
+    ) -> (Vec<AddressBan>, bool) {
+        self.bans.list(after, count_max, now)
     }
 
     /// How many bans are kept.

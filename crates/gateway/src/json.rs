@@ -1,12 +1,12 @@
-//! Strict JSON: says of a text whether every reader reads it the same way, before anybody reads it.
+//! Strict JSON: reads a text that every reader reads the same way, and no other.
 //!
 //! RFC 8259 leaves duplicate names, lone surrogates, huge numbers and depth to each reader, and readers differ; here they
-//! are refused. Never recurses, works in one pass (keys are sorted once when their object closes), and its memory is
-//! bounded by the text. Comes before `serde_json`, which is lenient about names; whoever calls it bounds the text first.
+//! are refused. Never recurses, works in one pass, and its memory is bounded by the text. What it reads is what `serde_json`,
+//! which is lenient about names, would read of the same text; whoever calls it bounds the text first.
 
-use std::borrow::Cow;
+use std::mem;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// Why a text is not strict JSON, and where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -62,100 +62,97 @@ pub const DEPTH_MAX: usize = 32;
 /// How many digits a number may have, those of its fraction and exponent included.
 pub const NUMBER_DIGITS_MAX: usize = 40;
 
-/// Says whether `text` is strict JSON.
-///
-/// # Errors
-/// With the first rule that it breaks. Duplicate names are found where their object ends.
-pub fn check(text: &str) -> Result<(), Fault> {
-    Scanner { text, at: 0, open: Vec::new(), names: Vec::new() }.run()
-}
-
 /// Reads `text`, which must be strict JSON.
 ///
 /// # Errors
-/// As [`check`].
+/// With the first rule that it breaks. A duplicate name is found once its value has been read.
 pub fn parse(text: &str) -> Result<Value, Fault> {
-    check(text)?;
-    // The check is stricter than this reader, which a property test holds it to.
-    serde_json::from_str(text).map_err(|_| Fault { rule: Rule::Unexpected, offset_bytes: 0 })
+    Reader { text, at: 0, open: Vec::new() }.run()
 }
 
-struct Scanner<'text> {
+struct Reader<'text> {
     text: &'text str,
     /// The byte to look at next; never beyond the text's length.
     at: usize,
     /// What is open, outermost first; at most [`DEPTH_MAX`].
     open: Vec<Open>,
-    /// The names in all open objects, outermost object first, each with its place.
-    names: Vec<(Cow<'text, str>, usize)>,
 }
 
-#[derive(Clone, Copy)]
+/// An array or an object, as far as it has been read.
 enum Open {
-    Array,
-    /// An object whose names begin at this index of `names`.
-    Object(usize),
+    Array(Vec<Value>),
+    /// With the name whose value comes next, and its place.
+    Object(Map<String, Value>, (String, usize)),
 }
 
-/// What a scanner looks for next.
-enum Next {
-    Value,
-    AfterValue,
-}
-
-impl Scanner<'_> {
-    fn run(mut self) -> Result<(), Fault> {
+impl Reader<'_> {
+    fn run(mut self) -> Result<Value, Fault> {
         if self.text.starts_with('\u{feff}') {
             return Err(self.fault(Rule::ByteOrderMark));
         }
-        let mut next = Next::Value;
         loop {
             self.skip_white_space();
-            next = match next {
-                Next::Value => self.value()?,
-                Next::AfterValue => match self.open.last().copied() {
-                    None if self.at == self.text.len() => return Ok(()),
-                    None => return Err(self.fault(Rule::TrailingData)),
-                    Some(open) => self.after_value(open)?,
-                },
-            };
+            let mut begun = self.begin()?;
+            // A value that is whole may be the last of what is open, and that in turn.
+            while let Some(whole) = begun {
+                self.skip_white_space();
+                if self.open.is_empty() {
+                    let is_all = self.at == self.text.len();
+                    return if is_all { Ok(whole) } else { Err(self.fault(Rule::TrailingData)) };
+                }
+                begun = self.put(whole)?;
+            }
         }
     }
 
-    fn value(&mut self) -> Result<Next, Fault> {
+    /// The value that begins here, unless it is an array or an object with anything in it: that is open now.
+    fn begin(&mut self) -> Result<Option<Value>, Fault> {
         match self.peek() {
             Some(b'[') => {
-                self.enter(Open::Array)?;
+                self.enter(Open::Array(Vec::new()))?;
                 self.skip_white_space();
-                if self.peek() == Some(b']') { self.leave() } else { Ok(Next::Value) }
+                if self.peek() == Some(b']') { self.leave().map(Some) } else { Ok(None) }
             }
             Some(b'{') => {
-                self.enter(Open::Object(self.names.len()))?;
+                self.enter(Open::Object(Map::new(), (String::new(), 0)))?;
                 self.skip_white_space();
-                if self.peek() == Some(b'}') { self.leave() } else { self.name() }
+                if self.peek() == Some(b'}') { self.leave().map(Some) } else { self.name() }
             }
-            Some(b'"') => self.string().map(|()| Next::AfterValue),
-            Some(b'-' | b'0'..=b'9') => self.number().map(|()| Next::AfterValue),
-            Some(b't') => self.word("true"),
-            Some(b'f') => self.word("false"),
-            Some(b'n') => self.word("null"),
+            Some(b'"') => self.string().map(|text| Some(Value::String(text))),
+            Some(b'-' | b'0'..=b'9') => self.number().map(Some),
+            Some(b't') => self.word("true", Value::Bool(true)),
+            Some(b'f') => self.word("false", Value::Bool(false)),
+            Some(b'n') => self.word("null", Value::Null),
             other => Err(self.unexpected(other)),
         }
     }
 
-    fn after_value(&mut self, open: Open) -> Result<Next, Fault> {
-        match (self.peek(), open) {
-            (Some(b','), Open::Array) => {
-                self.at += 1;
-                Ok(Next::Value)
+    /// Puts a value where it belongs, and looks at what follows it: the array or object that ends there, if it does.
+    fn put(&mut self, value: Value) -> Result<Option<Value>, Fault> {
+        let close = match self.open.last_mut() {
+            Some(Open::Array(values)) => {
+                values.push(value);
+                b']'
             }
-            (Some(b','), Open::Object(_)) => {
+            Some(Open::Object(members, (name, offset_bytes))) => {
+                if members.insert(mem::take(name), value).is_some() {
+                    return Err(Fault { rule: Rule::DuplicateName, offset_bytes: *offset_bytes });
+                }
+                b'}'
+            }
+            None => return Err(self.fault(Rule::TrailingData)),
+        };
+        match self.peek() {
+            Some(b',') => {
                 self.at += 1;
+                if close == b']' {
+                    return Ok(None);
+                }
                 self.skip_white_space();
                 self.name()
             }
-            (Some(b']'), Open::Array) | (Some(b'}'), Open::Object(_)) => self.leave(),
-            (other, Open::Array | Open::Object(_)) => Err(self.unexpected(other)),
+            Some(byte) if byte == close => self.leave().map(Some),
+            other => Err(self.unexpected(other)),
         }
     }
 
@@ -169,59 +166,59 @@ impl Scanner<'_> {
     }
 
     /// Closes the innermost array or object, whose last byte is next.
-    fn leave(&mut self) -> Result<Next, Fault> {
+    fn leave(&mut self) -> Result<Value, Fault> {
         self.at += 1;
-        if let Some(Open::Object(first)) = self.open.pop() {
-            // Sorting needs no hash that a sender could flood, and one vector serves all open objects.
-            let names = &mut self.names[first..];
-            names.sort_unstable();
-            for pair in names.windows(2) {
-                if pair[0].0 == pair[1].0 {
-                    return Err(Fault { rule: Rule::DuplicateName, offset_bytes: pair[1].1 });
-                }
-            }
-            self.names.truncate(first);
+        match self.open.pop() {
+            Some(Open::Array(values)) => Ok(Value::Array(values)),
+            Some(Open::Object(members, _)) => Ok(Value::Object(members)),
+            None => Err(self.fault(Rule::Unexpected)),
         }
-        Ok(Next::AfterValue)
     }
 
-    /// A member's name and its colon.
-    fn name(&mut self) -> Result<Next, Fault> {
+    /// A member's name and its colon. A value has not begun with it.
+    fn name(&mut self) -> Result<Option<Value>, Fault> {
         let start = self.at;
-        match self.peek() {
+        let read = match self.peek() {
             Some(b'"') => self.string()?,
             other => return Err(self.unexpected(other)),
-        }
-        let quoted = &self.text[start..self.at];
-        let name = if quoted.contains('\\') {
-            let unescaped = serde_json::from_str::<String>(quoted);
-            Cow::Owned(unescaped.map_err(|_| Fault { rule: Rule::UnknownEscape, offset_bytes: start })?)
-        } else {
-            Cow::Borrowed(&quoted[1..quoted.len() - 1])
         };
-        self.names.push((name, start));
         self.skip_white_space();
         match self.peek() {
             Some(b':') => self.at += 1,
             other => return Err(self.unexpected(other)),
         }
-        Ok(Next::Value)
+        if let Some(Open::Object(_, name)) = self.open.last_mut() {
+            *name = (read, start);
+        }
+        Ok(None)
     }
 
     /// RFC 8259 §7. Both quotes are ASCII, so the slice between two positions is always whole characters.
-    fn string(&mut self) -> Result<(), Fault> {
+    fn string(&mut self) -> Result<String, Fault> {
+        let start = self.at;
         self.at += 1;
+        let mut has_escapes = false;
         loop {
+            let rest = &self.text.as_bytes()[self.at..];
+            let is_plain = |byte: &u8| !matches!(byte, b'"' | b'\\' | 0..=0x1f);
+            self.at += rest.iter().position(|byte| !is_plain(byte)).unwrap_or(rest.len());
             match self.peek() {
-                Some(b'"') => {
-                    self.at += 1;
-                    return Ok(());
+                Some(b'"') => break,
+                Some(b'\\') => {
+                    has_escapes = true;
+                    self.escape()?;
                 }
-                Some(b'\\') => self.escape()?,
-                Some(0..=0x1f) => return Err(self.fault(Rule::ControlCharacter)),
-                Some(_) => self.at += 1,
+                Some(_) => return Err(self.fault(Rule::ControlCharacter)),
                 None => return Err(self.fault(Rule::UnexpectedEnd)),
             }
+        }
+        self.at += 1;
+        let quoted = &self.text[start..self.at];
+        if has_escapes {
+            let fault = Fault { rule: Rule::UnknownEscape, offset_bytes: start };
+            serde_json::from_str(quoted).map_err(|_| fault)
+        } else {
+            Ok(quoted[1..quoted.len() - 1].to_owned())
         }
     }
 
@@ -267,7 +264,7 @@ impl Scanner<'_> {
     }
 
     /// RFC 8259 §6.
-    fn number(&mut self) -> Result<(), Fault> {
+    fn number(&mut self) -> Result<Value, Fault> {
         let start = self.at;
         if self.peek() == Some(b'-') {
             self.at += 1;
@@ -294,10 +291,12 @@ impl Scanner<'_> {
             return Err(Fault { rule: Rule::NumberTooLong, offset_bytes: start });
         }
         // Without an exponent the longest number is below 1e40, far inside the range of a double.
-        if has_exponent && !self.text[start..self.at].parse::<f64>().is_ok_and(f64::is_finite) {
-            return Err(Fault { rule: Rule::NumberTooLarge, offset_bytes: start });
+        let fault = Fault { rule: Rule::NumberTooLarge, offset_bytes: start };
+        let number = &self.text[start..self.at];
+        if has_exponent && !number.parse::<f64>().is_ok_and(f64::is_finite) {
+            return Err(fault);
         }
-        Ok(())
+        serde_json::from_str(number).map_err(|_| fault)
     }
 
     /// One digit or more; says how many.
@@ -309,10 +308,10 @@ impl Scanner<'_> {
         if self.at == start { Err(self.unexpected(self.peek())) } else { Ok(self.at - start) }
     }
 
-    fn word(&mut self, word: &str) -> Result<Next, Fault> {
+    fn word(&mut self, word: &str, value: Value) -> Result<Option<Value>, Fault> {
         if self.text.as_bytes()[self.at..].starts_with(word.as_bytes()) {
             self.at += word.len();
-            Ok(Next::AfterValue)
+            Ok(Some(value))
         } else {
             Err(self.fault(Rule::Unexpected))
         }
@@ -344,7 +343,7 @@ mod tests {
     use super::*;
 
     fn rule(text: &str) -> Option<Rule> {
-        check(text).err().map(|fault| fault.rule)
+        parse(text).err().map(|fault| fault.rule)
     }
 
     #[test]
@@ -391,7 +390,7 @@ mod tests {
         ] {
             assert_eq!(rule(text), Some(Rule::DuplicateName), "{text}");
         }
-        assert_eq!(check(r#"{"b":1,"a":2,"b":3}"#).unwrap_err().offset_bytes, 13);
+        assert_eq!(parse(r#"{"b":1,"a":2,"b":3}"#).unwrap_err().offset_bytes, 13);
         assert_eq!(rule(r#"{"a":1,"A":2,"a ":3,"é":4,"e\u0301":5}"#), None);
     }
 
@@ -445,7 +444,7 @@ mod tests {
             "\u{a0}1",
             "\0",
         ] {
-            assert!(check(text).is_err(), "{text}");
+            assert!(parse(text).is_err(), "{text}");
         }
         assert_eq!(rule("\u{feff}{}"), Some(Rule::ByteOrderMark));
         for text in ["1 2", "{} {}", "[]]", "null,", "{}\0", "1\u{feff}", "012"] {
@@ -485,7 +484,7 @@ mod tests {
 
     #[test]
     fn a_fault_says_where_and_nothing_of_the_text() {
-        let fault = check(r#"{"secret": nope}"#).unwrap_err();
+        let fault = parse(r#"{"secret": nope}"#).unwrap_err();
         assert_eq!(fault.to_string(), "the text leaves the grammar of JSON at byte 11");
     }
 
@@ -542,9 +541,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_passes_the_check_is_read_by_serde_json(text in prop_oneof![nearly_json(), any::<String>()]) {
-            if check(&text).is_ok() {
-                prop_assert!(serde_json::from_str::<Value>(&text).is_ok(), "{text}");
+        fn what_is_read_is_what_serde_json_reads(text in prop_oneof![nearly_json(), any::<String>()]) {
+            if let Ok(value) = parse(&text) {
+                prop_assert_eq!(Some(value), serde_json::from_str::<Value>(&text).ok(), "{}", text);
             }
         }
 

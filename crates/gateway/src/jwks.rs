@@ -11,7 +11,7 @@ mod file;
 mod source;
 
 pub(crate) use discovery::fetch;
-pub(crate) use fetch::{Bounds, Trust};
+pub(crate) use fetch::Bounds;
 pub(crate) use file::WatchedFile;
 pub(crate) use source::{Event, Source, Timing, chain};
 

@@ -12,10 +12,10 @@
 //! 5. [`auth`] turns a credential into a [`Principal`](principal::Principal)
 //!    (`jwks` fetches the keys to verify with, where they lie elsewhere)
 //! 6. [`session`] is the life that this begins: limited, refreshed, revoked
-//! 7. [`backend`] answers: the built-in echo, or a [`Handler`]
+//! 7. [`backend`] answers: the built-in echo, a [`Handler`], or an application behind the gate
 //! 8. `compression` stands between the answers and the frames, where a route has it on
 //! 9. [`observe`] turns the end into one log record and one counter
-//! 10. [`state`] keeps on disk what must outlive the process, and [`control`] is how it is changed
+//! 10. [`state`] keeps on disk what must outlive the process, and [`control`] is how it is changed (for networks `address_bans`)
 //! 11. [`reason`] holds every way to end, and all that follows from it
 //!
 //! Deciding modules take `now` as an argument and do no I/O; [`clock`] is the only reader of time and [`chance`] the
@@ -42,6 +42,7 @@
 //! ```
 
 pub mod address;
+mod address_bans;
 pub mod admin;
 pub mod auth;
 pub mod backend;

@@ -18,7 +18,7 @@ mod writer;
 pub use encode::{ENCODED_BYTES_MAX, Encoded};
 pub(crate) use keys::KeyMetrics;
 pub use metrics::{CONTENT_TYPE, RouteMetrics};
-pub(crate) use operated::{Action, Operated};
+pub(crate) use operated::{Action, Closed, Operated};
 pub use rotate::RotatingFile;
 pub(crate) use tls::{HandshakeOutcome, TlsMetrics};
 pub use traffic::{Count, Direction, FrameKind, Traffic, TrafficDelta};
@@ -212,6 +212,10 @@ pub struct Opened<'a> {
     pub via: Option<ClientAddr>,
     /// The name of the route that took it.
     pub route: &'a str,
+    /// The page that the request named. Chosen by a peer: it is encoded before it is logged.
+    pub origin: Option<&'a str>,
+    /// Who speaks on it, where the request had a credential. Encoded before it is logged.
+    pub subject: Option<&'a str>,
     /// The session that has begun, where the request had a credential.
     pub session: Option<SessionId>,
     /// From the accept to the `101`.
@@ -247,6 +251,8 @@ pub struct Ended<'a> {
     pub violation: Option<Violation>,
     /// The precise cause, for the operator alone. It is encoded before it is logged; it must hold no token, key or payload.
     pub detail: Option<&'a dyn Display>,
+    /// The page that a request named which did not get its `101`. It is encoded before it is logged.
+    pub origin: Option<&'a str>,
     /// The limit that was exceeded, in its own unit.
     pub limit: Option<u64>,
     /// What was found where the limit is, in the same unit.

@@ -384,6 +384,54 @@ row::reasons! {
     Overloaded "overloaded" "Overloaded" "the server is overloaded, please try again later"
         http[] close[TRY_AGAIN_LATER] level Error fault Gateway retry AfterSeconds(10);
 
+    // The application behind the gate.
+
+    /// Nothing takes connections at the address of the route's backend. Start the application, or correct `urls`.
+    UpstreamRefused "upstream_refused" "Upstream Refused" "the application does not take connections"
+        http[502] close[BAD_GATEWAY] level Error fault Upstream retry AfterSeconds(5);
+
+    /// There is no way to the address of the route's backend: its name is not known, or no network leads there. The record's detail
+    /// says which.
+    UpstreamUnreachable "upstream_unreachable" "Upstream Unreachable" "the application cannot be reached"
+        http[502] close[BAD_GATEWAY] level Error fault Upstream retry AfterSeconds(5);
+
+    /// The application did not take the connection within `connect_timeout`, or did not answer within `answer_timeout` of the
+    /// route's backend; the record's `limit` says which. It is overloaded, or stopped.
+    UpstreamTimeout "upstream_timeout" "Upstream Timeout" "the application did not answer in time"
+        http[504] close[BAD_GATEWAY] level Error fault Upstream retry AfterSeconds(5);
+
+    /// The TLS handshake with the application failed. Most often its certificate is not for the host in `urls`, has expired, or is
+    /// from an authority that neither the system nor `ca_file` knows.
+    UpstreamTlsFailed "upstream_tls_failed" "Upstream TLS Failed" "the application cannot be trusted"
+        http[502] close[BAD_GATEWAY] level Error fault Upstream retry AfterSeconds(30);
+
+    /// The application answered the handshake with a status other than 101, which the record's detail has. Redirects are not
+    /// followed. If the path is wrong, see how `urls` and the route's `path` become the path that the application is asked for.
+    UpstreamDeclined "upstream_declined" "Upstream Declined" "the application did not accept the connection"
+        http[502] close[BAD_GATEWAY] level Warn fault Upstream retry AfterSeconds(5);
+
+    /// What the application answered is no valid answer to a WebSocket handshake (RFC 6455 §4.1), or accepts what was never
+    /// offered. What listens there may be no WebSocket application at all.
+    UpstreamAnswerInvalid "upstream_answer_invalid" "Upstream Answer Invalid"
+        "the application did not answer as a WebSocket server"
+        http[502] close[BAD_GATEWAY] level Error fault Upstream retry AfterSeconds(5);
+
+    /// The application ended its connection without a Close frame. It crashed, or was restarted without closing.
+    UpstreamLost "upstream_lost" "Upstream Lost" "the application has gone"
+        http[] close[BAD_GATEWAY] level Warn fault Upstream retry AfterSeconds(1);
+
+    /// The application broke a rule of RFC 6455, or sent a message beyond the route's limits; the record's `rule` says which.
+    UpstreamMisbehaved "upstream_misbehaved" "Upstream Misbehaved" "the application broke the protocol"
+        http[] close[BAD_GATEWAY] level Error fault Upstream retry AfterSeconds(5);
+
+    /// The application took none of the bytes that wait for it for the route's `stall_timeout`. It is overloaded, or stopped.
+    UpstreamStalled "upstream_stalled" "Upstream Stalled" "the application does not read what is sent"
+        http[] close[BAD_GATEWAY] level Error fault Upstream retry AfterSeconds(5);
+
+    /// The application sent nothing at all for the route's `pong_timeout` after a ping. It is stopped, or its network is gone.
+    UpstreamSilent "upstream_silent" "Upstream Silent" "the application does not answer"
+        http[] close[BAD_GATEWAY] level Error fault Upstream retry AfterSeconds(5);
+
     // Our own faults.
 
     /// A handler of the application panicked. This connection alone ends; the message of the panic is in the log.

@@ -4,12 +4,12 @@
 //! becomes a task that lives one connection. It decides nothing about connections but whether there is room for them.
 
 mod accept;
-mod bans;
 mod builder;
 mod certificates;
 mod keys;
 mod operator;
 mod route;
+mod socket;
 mod start;
 mod upkeep;
 
@@ -36,7 +36,7 @@ use crate::session::Sessions;
 
 use keys::KeyPlaces;
 
-pub use bans::{AddressBanError, AddressBans};
+pub use crate::address_bans::{AddressBanError, AddressBans};
 pub use builder::Builder;
 pub use keys::{KeysNotFetched, fetch_keys};
 use operator::Admin;
@@ -177,7 +177,7 @@ impl Server {
     /// The bans of addresses: to list and lift them, and to keep networks out.
     #[must_use]
     pub fn firewall(&self) -> AddressBans {
-        AddressBans { gate: Arc::clone(&self.gate), control: self.control.clone() }
+        AddressBans::new(Arc::clone(&self.gate), self.control.clone())
     }
 
     /// Serves until `shutdown` is ready, then drains: accepts no more, lets each connection finish what has come, closes

@@ -9,6 +9,7 @@ mod files;
 mod handshake;
 mod names;
 mod settings;
+mod trust;
 mod watch;
 mod wire;
 
@@ -25,7 +26,9 @@ pub use files::{FileError, WhichFile};
 
 pub(crate) use files::{ClientAuthorities, Identity};
 pub(crate) use handshake::{Established, Failure, FailureKind};
+#[cfg(test)]
 pub(crate) use settings::provider;
+pub(crate) use trust::{Trust, TrustError};
 pub(crate) use watch::{Outlook, Watch};
 pub(crate) use wire::Wire;
 

@@ -12,7 +12,7 @@ use drawgate_protocol::handshake::{
 };
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
-use crate::auth::credential::TOKEN_SUBPROTOCOL;
+use crate::auth::credential::{OWN_SUBPROTOCOL, TOKEN_SUBPROTOCOL};
 use crate::reason::Reason;
 use crate::route::{Origins, PathPattern, canonical_origin};
 use crate::tls::Peer;
@@ -97,6 +97,15 @@ impl Head {
         header_lines(&self.bytes[..self.head_bytes], &HEAD_LIMITS).ok()
     }
 
+    /// The page that it names, whatever becomes of it; for records. What is there and is no origin may be anything, a token
+    /// as well, and is not told.
+    pub(crate) fn origin(&self) -> Option<&str> {
+        let headers = self.headers()?;
+        let mut values = headers.iter().filter(|header| header.is("origin")).map(|header| header.value);
+        let (Some(value), None) = (values.next(), values.next()) else { return None };
+        str::from_utf8(value).ok().filter(|origin| has_form_of_origin(origin))
+    }
+
     /// The refusal of this head, for a reason that is not in itself.
     pub(crate) fn refused(&self, refused: Refused) -> Refused {
         refused.answering(&self.bytes)
@@ -109,11 +118,8 @@ impl Head {
     }
 
     /// What came behind the head.
-    pub(crate) fn into_rest(mut self) -> Vec<u8> {
-        if self.bytes.len() == self.head_bytes {
-            return Vec::new();
-        }
-        self.bytes.split_off(self.head_bytes)
+    pub(crate) fn rest(&self) -> &[u8] {
+        &self.bytes[self.head_bytes..]
     }
 }
 
@@ -180,6 +186,16 @@ impl<T> Entrance<T> {
     }
 }
 
+/// RFC 6454 §6.2: `null`, or a scheme, `://`, a host and perhaps a port. Neither a user nor a path stands in it.
+fn has_form_of_origin(text: &str) -> bool {
+    let Some((scheme, authority)) = text.split_once("://") else { return text == "null" };
+    let is_of_scheme = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
+    let is_of_authority = |byte: u8| byte.is_ascii_graphic() && !b"/?#@\\\"".contains(&byte);
+    scheme.starts_with(|first: char| first.is_ascii_alphabetic())
+        && scheme.bytes().all(is_of_scheme)
+        && authority.bytes().all(is_of_authority)
+}
+
 /// RFC 6066 §3: who names a host in the TLS handshake asks for the same one in the request; RFC 9110 §15.5.20 has a status
 /// for who does not. Certificate, client authority and route would otherwise be those of different hosts.
 pub(crate) fn check_host(request: &Request<'_>, peer: &Peer) -> Result<(), Refused> {
@@ -192,16 +208,20 @@ pub(crate) fn check_host(request: &Request<'_>, peer: &Peer) -> Result<(), Refus
     Err(Refused::because(Reason::HostMisdirected))
 }
 
-/// The `101` to `request`, which agrees to `extensions`.
+/// The `101` to `request`, which agrees to `extensions` and to the subprotocol that the application chose, if it did, and passes
+/// on its `headers`.
 pub(crate) fn switching_protocols(
     request: &Request<'_>,
     extensions: Option<&str>,
+    chosen: Option<&str>,
+    headers: &[Header<'_>],
 ) -> Result<Vec<u8>, Refused> {
     let mut answer = Vec::with_capacity(ANSWER_BYTES_TYPICAL);
-    // A browser fails a connection that offered subprotocols and got none back; this is the one that means no other.
-    let protocol = request.protocols.iter().copied().find(|protocol| *protocol == OWN_SUBPROTOCOL);
+    // A browser fails a connection that offered subprotocols and got none back; ours is the one that means no other.
+    let own = || request.protocols.iter().copied().find(|protocol| *protocol == OWN_SUBPROTOCOL);
+    let protocol = chosen.or_else(own);
     // Nothing is chosen that the request did not offer, so nothing can be wrong with the answer.
-    SwitchingProtocols { extensions, protocol, ..SwitchingProtocols::default() }
+    SwitchingProtocols { extensions, protocol, headers }
         .write(request, &mut answer)
         .map(|()| answer)
         .map_err(|_| Refused::because(Reason::InternalError))
@@ -394,7 +414,9 @@ const fn reason_phrase(status: u16) -> &'static str {
         429 => "Too Many Requests",
         431 => "Request Header Fields Too Large",
         500 => "Internal Server Error",
+        502 => "Bad Gateway",
         503 => "Service Unavailable",
+        504 => "Gateway Timeout",
         505 => "HTTP Version Not Supported",
         _ => "Refused",
     }
@@ -403,8 +425,6 @@ const fn reason_phrase(status: u16) -> &'static str {
 /// A token among the subprotocols may be long.
 const HEAD_LIMITS: HeadLimits =
     HeadLimits { uncounted_protocol_prefix: Some(TOKEN_SUBPROTOCOL), ..HeadLimits::DEFAULT };
-/// The subprotocol of clients that speak no other, and offer it beside their token.
-const OWN_SUBPROTOCOL: &str = "drawgate";
 const REALM: &str = "Bearer realm=\"drawgate\"";
 const HEAD_BYTES_TYPICAL: usize = 1024;
 const ANSWER_BYTES_TYPICAL: usize = 160;

@@ -3,6 +3,10 @@
 //! Read once, where they are written, so that nothing asked later can be an address that must not be asked. Never
 //! resolves or connects; floor 1.
 
+mod upstream;
+
+pub use upstream::{UpstreamUrl, UpstreamUrlError};
+
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;

@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The modules from the ground up, a floor a line; each may use what stands before it in this list.
-const MODULES: [&str; 30] = [
+const MODULES: [&str; 31] = [
     // Words that all others use.
     "clock",
     "chance",
@@ -41,6 +41,7 @@ const MODULES: [&str; 30] = [
     "connection",
     // Compose.
     "control",
+    "address_bans",
     "admin",
     "config",
     "server",

@@ -5,13 +5,14 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot set itself up fails")]
 
 use std::io;
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use drawgate::auth::token::sign_hs256;
 use drawgate::auth::{self, Algorithm, CredentialSource, Expected, Keys};
+use drawgate::backend::upstream;
 use drawgate::clock::Clock;
 use drawgate::limits::Limits;
 use drawgate::reason::Reason;
@@ -21,6 +22,7 @@ use drawgate::{Access, CloseCode, Handler, Message, Origins, Route, Server, Sess
 use serde_json::json;
 use tokio::runtime::Runtime;
 use tokio::sync::Semaphore;
+use tungstenite::handshake::server::{Request, Response};
 use tungstenite::protocol::CloseFrame;
 use tungstenite::{Message as ClientMessage, WebSocket};
 
@@ -83,11 +85,53 @@ fn a_session_closes_behind_what_was_sent_with_a_code_of_its_own_and_a_reason_tha
 }
 
 #[test]
+fn a_program_stands_before_an_application_that_speaks_websocket_itself() {
+    // An engine of others on both sides.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("ws://{}/app", listener.local_addr().unwrap());
+    let application = std::thread::spawn(move || {
+        let mut path = String::new();
+        let (socket, _) = listener.accept().unwrap();
+        let note = |request: &Request, response: Response| {
+            path.push_str(request.uri().path());
+            Ok(response)
+        };
+        let mut socket = tungstenite::accept_hdr(socket, note).unwrap();
+        loop {
+            match socket.read().unwrap() {
+                ClientMessage::Text(text) if text.as_str() == "enough" => break,
+                message => socket.send(message).unwrap(),
+            }
+        }
+        let close = CloseFrame { code: 4000.into(), reason: "enough".into() };
+        socket.close(Some(close)).unwrap();
+        while socket.read().is_ok() {}
+        path
+    });
+    let upstream = upstream::Config::new(url.parse().unwrap());
+    let route = Route::upstream("front", "/front/*", Origins::Any, Access::Open, upstream).unwrap();
+    let gateway = Gateway::start(Server::builder().route(route));
+    let mut client = gateway.connect("/front/room");
+    for message in
+        [ClientMessage::text("hello"), ClientMessage::binary(vec![7; 300_000]), ClientMessage::text("")]
+    {
+        client.send(message.clone()).unwrap();
+        assert_eq!(client.read().unwrap(), message);
+    }
+    client.send(ClientMessage::text("enough")).unwrap();
+    let close = CloseFrame { code: 4000.into(), reason: "enough".into() };
+    assert_eq!(client.read().unwrap(), ClientMessage::Close(Some(close)));
+    while client.read().is_ok() {}
+    assert_eq!(application.join().unwrap(), "/app/room");
+}
+
+#[test]
 fn a_handler_behind_a_token_sees_who_speaks_and_nobody_before() {
     let key = Secret::new(b"0123456789abcdef0123456789abcdef");
     let config = auth::Config {
         credentials: vec![CredentialSource::FirstMessage],
         algorithms: vec![Algorithm::Hs256],
+        token_types: None,
         keys: Keys::Secret(key.clone()),
         issuer: Expected::Any,
         audience: Expected::Any,

@@ -113,17 +113,18 @@ impl Header {
     }
 }
 
-/// How many bytes the unmasked frame that `bytes` begins with has in all, header and payload; `None` if its header is
-/// not complete. For whoever holds frames of its own making and must find where one ends.
+/// How many bytes the frame that `bytes` begins with has in all, header and payload; `None` if its length is not
+/// complete. For whoever holds frames of its own making and must find where one ends.
 #[must_use]
-pub fn unmasked_frame_bytes(bytes: &[u8]) -> Option<usize> {
+pub fn frame_bytes(bytes: &[u8]) -> Option<usize> {
     let (&[_, short], rest) = bytes.split_first_chunk::<2>()?;
+    let key_bytes = if short & MASK_BIT == 0 { 0 } else { size_of::<MaskKey>() };
     let (header_bytes, payload_bytes) = match short & !MASK_BIT {
         LENGTH_IN_2_BYTES => (4, u64::from(u16::from_be_bytes(*rest.first_chunk::<2>()?))),
         LENGTH_IN_8_BYTES => (10, u64::from_be_bytes(*rest.first_chunk::<8>()?)),
         length => (2, u64::from(length)),
     };
-    usize::try_from(payload_bytes).ok()?.checked_add(header_bytes)
+    usize::try_from(payload_bytes).ok()?.checked_add(header_bytes + key_bytes)
 }
 
 /// What the receiver knows that decides whether a header is allowed.
@@ -314,14 +315,21 @@ mod tests {
 
     #[test]
     fn the_extent_of_an_unmasked_frame_is_its_header_and_payload() {
-        for (payload_bytes, frame_bytes) in
-            [(0, 2), (125, 127), (126, 130), (65_535, 65_539), (65_536, 65_546)]
-        {
+        for (payload_bytes, in_all) in [(0, 2), (125, 127), (126, 130), (65_535, 65_539), (65_536, 65_546)] {
             let (bytes, used) =
                 Header { fin: true, compressed: false, opcode: OpCode::Text, mask: None, payload_bytes }
                     .encode();
-            assert_eq!(unmasked_frame_bytes(&bytes[..used]), Some(frame_bytes));
-            assert_eq!(unmasked_frame_bytes(&bytes[..used - 1]), None);
+            assert_eq!(frame_bytes(&bytes[..used]), Some(in_all));
+            assert_eq!(frame_bytes(&bytes[..used - 1]), None);
+            let (bytes, used) = Header {
+                fin: true,
+                compressed: false,
+                opcode: OpCode::Text,
+                mask: Some([1; 4]),
+                payload_bytes,
+            }
+            .encode();
+            assert_eq!(frame_bytes(&bytes[..used]), Some(in_all + 4));
         }
     }
 

@@ -2,7 +2,7 @@
 
 use drawgate::reason::Reason;
 use drawgate::route::Notice;
-use drawgate_protocol::frame::unmasked_frame_bytes;
+use drawgate_protocol::frame::frame_bytes;
 use drawgate_protocol::handshake::{HeadLimits, HeadScanner, Request};
 use drawgate_protocol::{Limits, MessageKind, Role};
 
@@ -170,7 +170,7 @@ impl Got {
         let ours = received(frames, &[], Role::Client, Limits::UNLIMITED);
         assert_eq!(ours.events, decoded.events);
         let mut left = frames;
-        while let Some(bytes) = unmasked_frame_bytes(left).filter(|bytes| *bytes <= left.len()) {
+        while let Some(bytes) = frame_bytes(left).filter(|bytes| *bytes <= left.len()) {
             let is_close = left[0] & 0x0F == 8;
             left = &left[bytes..];
             assert!(!is_close || left.is_empty(), "behind the Close: {left:02x?}");

@@ -11,13 +11,28 @@ pub(super) fn sessions(sessions: &[Value], is_first: bool) -> String {
     if sessions.is_empty() && is_first {
         return "no sessions\n".to_owned();
     }
-    let mut rows: Vec<[String; 6]> = Vec::with_capacity(sessions.len() + 1);
-    if is_first {
-        rows.push(["SESSION", "SUBJECT", "ROUTE", "CLIENT", "SINCE", "UNTIL"].map(str::to_owned));
-    }
     let names = ["id", "subject", "route", "client", "started_at", "expires_at"];
-    rows.extend(sessions.iter().map(|session| names.map(|name| text(&session[name]))));
-    let widths: [usize; 6] = std::array::from_fn(|column| {
+    let rows = sessions.iter().map(|session| names.map(|name| text(&session[name])));
+    let head = ["SESSION", "SUBJECT", "ROUTE", "CLIENT", "SINCE", "UNTIL"];
+    table(is_first.then_some(head), rows)
+}
+
+/// A table of bans of either kind, with its head where it is the first page.
+pub(super) fn bans(bans: &[Value], is_first: bool) -> String {
+    let rows = bans.iter().map(|ban| {
+        let kind = if ban["network"].is_string() { "address" } else { "subject" };
+        let until = if ban["until"].is_null() { "for good".to_owned() } else { text(&ban["until"]) };
+        let reason = ban["reason"].as_str().map(shown).unwrap_or_default();
+        [kind.to_owned(), banned_name(ban), until, reason]
+    });
+    table(is_first.then_some(["KIND", "BANNED", "UNTIL", "REASON"]), rows)
+}
+
+/// Rows in columns of one width each, beneath `head`.
+fn table<const N: usize>(head: Option<[&str; N]>, rows: impl Iterator<Item = [String; N]>) -> String {
+    let head = head.map(|names| names.map(str::to_owned));
+    let rows: Vec<[String; N]> = head.into_iter().chain(rows).collect();
+    let widths: [usize; N] = std::array::from_fn(|column| {
         rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default()
     });
     let mut table = String::new();
@@ -43,7 +58,7 @@ pub(super) fn revoked(answer: &Value) -> String {
         Value::String(time) => format!("; tokens issued until {} are refused", shown(time)),
         _ => "; it is refused from now on".to_owned(),
     };
-    format!("revoked {target}: {}{until}\n", closed(answer))
+    format!("revoked {target}: {}{until}\n", closed(answer, "session"))
 }
 
 /// What a ban did.
@@ -52,7 +67,13 @@ pub(super) fn banned(answer: &Value) -> String {
         Value::String(until) => format!("until {}", shown(until)),
         _ => "for good".to_owned(),
     };
-    format!("banned {} {time}: {}\n", text(&answer["subject"]), closed(answer))
+    let what = if answer["network"].is_string() { "connection" } else { "session" };
+    format!("banned {} {time}: {}\n", banned_name(answer), closed(answer, what))
+}
+
+/// The network or the subject of a ban.
+fn banned_name(ban: &Value) -> String {
+    text(if ban["network"].is_string() { &ban["network"] } else { &ban["subject"] })
 }
 
 /// Each on a line of its own, as JSON.
@@ -69,10 +90,10 @@ pub(super) fn text(value: &Value) -> String {
     value.as_str().map_or_else(|| "-".to_owned(), shown)
 }
 
-fn closed(answer: &Value) -> String {
+fn closed(answer: &Value, what: &str) -> String {
     match answer["closed"].as_u64().unwrap_or_default() {
-        1 => "1 session closed".to_owned(),
-        count => format!("{count} sessions closed"),
+        1 => format!("1 {what} closed"),
+        count => format!("{count} {what}s closed"),
     }
 }
 
@@ -119,5 +140,18 @@ mod tests {
             banned(&json!({ "subject": "alice", "until": null, "closed": 1 })),
             "banned alice for good: 1 session closed\n"
         );
+        let answer = json!({ "network": "192.0.2.0/24", "until": "2026-11-22T08:44:14Z", "closed": 2 });
+        assert_eq!(banned(&answer), "banned 192.0.2.0/24 until 2026-11-22T08:44:14Z: 2 connections closed\n");
+    }
+
+    #[test]
+    fn bans_of_both_kinds_stand_in_one_table_and_steer_no_terminal() {
+        let networks = [json!({ "network": "192.0.2.0/24", "until": null, "reason": "flood\u{1b}[2J" })];
+        let subjects = [json!({ "subject": "alice", "until": "2026-11-22T08:44:14Z" })];
+        let table = bans(&networks, true) + &bans(&subjects, false);
+        let lines: Vec<&str> = table.lines().collect();
+        assert_eq!(lines[0], "KIND     BANNED        UNTIL     REASON");
+        assert_eq!(lines[1], "address  192.0.2.0/24  for good  flood\\u001b[2J");
+        assert_eq!(lines[2], "subject  alice  2026-11-22T08:44:14Z");
     }
 }

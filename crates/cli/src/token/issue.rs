@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use drawgate::auth::{Config, Expected, Keys};
+use drawgate::auth::{Config, Expected, Keys, TokenType};
 use drawgate::clock::UnixTime;
 use drawgate::json;
 use serde_json::{Map, Value};
@@ -40,7 +40,9 @@ pub(super) fn run(args: &Args, world: &mut World<'_>) -> Result<(), Error> {
     let config = authenticator.config();
     let claims = claims(args, config, world.now)?;
     let (key, algorithm) = args.signing.choose(config, world)?;
-    let token = key.token(algorithm, args.signing.key_id(), &claims).map_err(Error::Sign)?;
+    // The first that the gateway takes, whose order is the operator's.
+    let typ = config.token_types.as_ref().and_then(|types| types.first()).map_or("JWT", TokenType::as_str);
+    let token = key.token_of_type(typ, algorithm, args.signing.key_id(), &claims).map_err(Error::Sign)?;
     print(world.stdout, |out| Ok(writeln!(out, "{token}")?))?;
     // Whether the issuer publishes the key is not asked: whoever tries a gateway out may do that later.
     if matches!(config.keys, Keys::Remote(_)) {

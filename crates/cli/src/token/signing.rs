@@ -66,7 +66,7 @@ fn private_key(path: &Path) -> Result<SigningKey, Error> {
 /// Reads the name of an algorithm.
 fn algorithm(name: &str) -> Result<Algorithm, String> {
     Algorithm::named(name).ok_or_else(|| {
-        let names: Vec<&str> = Algorithm::ALL.iter().map(|algorithm| algorithm.name()).collect();
+        let names: Vec<&str> = Algorithm::names().map(|(name, _)| name).collect();
         format!("write one of {}", names.join(", "))
     })
 }

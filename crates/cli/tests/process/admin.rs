@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::Output;
 use std::sync::Arc;
 
+use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -169,6 +170,59 @@ fn a_ban_holds_until_it_is_lifted() {
     assert_eq!(show(&program, "/token", &fresh()).1, "101");
     failed(&ask(&program, "admin.token", &["unban", "alice/ü"]), &["404", "not banned"]);
     assert_eq!(done(&program, &["ban", "bob"]), "banned bob for good: 0 sessions closed\n");
+}
+
+#[test]
+fn a_ban_of_a_network_ends_its_connections_and_outlives_the_process() {
+    let folder = folder();
+    let config = echo("", &format!("{MORE}\n[state]\nstore = \"embedded\""));
+    let mut program = Program::start_in(Arc::clone(&folder), &config);
+    assert_eq!(done(&program, &["bans"]), "no bans\n");
+    let mut client = program.open();
+    let arguments = ["ban", "--address", "127.0.0.0/30", "--for", "1h", "--reason", "a flood"];
+    let said = done(&program, &arguments);
+    let is_said = said.starts_with("banned 127.0.0.0/30 until 20");
+    assert!(is_said && said.ends_with(": 1 connection closed\n"), "{said}");
+    let (first, close) = client.read_frame();
+    let code = 1008_u16.to_be_bytes();
+    assert!(first == 0x88 && close.starts_with(&[&code[..], b"address_banned"].concat()), "{close:?}");
+    assert_eq!(show(&program, "/", "").1, "403");
+    assert_eq!(
+        done(&program, &["ban", "--address", "2001:db8::1"]),
+        "banned 2001:db8::/64 for good: 0 connections closed\n"
+    );
+    done(&program, &["ban", "bob"]);
+
+    program.signal(Signal::TERM);
+    program.wait();
+    let program = Program::start_in(folder, &config);
+    assert_eq!(show(&program, "/", "").1, "403");
+    let table = done(&program, &["bans"]);
+    let rows: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(rows.len(), 4, "{table}");
+    assert_eq!(rows[0], ["KIND", "BANNED", "UNTIL", "REASON"]);
+    assert_eq!((&rows[1][..2], &rows[1][3..]), (&["address", "127.0.0.0/30"][..], &["a", "flood"][..]));
+    assert_eq!(rows[2], ["address", "2001:db8::/64", "for", "good"]);
+    assert_eq!(rows[3], ["subject", "bob", "for", "good"]);
+    let listed = done(&program, &["bans", "--json"]);
+    let bans: Vec<Value> = listed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((&bans[0]["network"], &bans[0]["reason"]), (&"127.0.0.0/30".into(), &"a flood".into()));
+    assert_eq!((bans.len(), &bans[2]["subject"]), (3, &"bob".into()), "{listed}");
+
+    let unban = ["unban", "--address", "127.0.0.0/30"];
+    assert_eq!(done(&program, &unban), "127.0.0.0/30 is let in again\n");
+    program.open().echo(b"hello");
+    failed(&ask(&program, "admin.token", &unban), &["404", "not banned"]);
+    failed(&ask(&program, "reader.token", &arguments), &["403", "the scope \"operate\""]);
+    for arguments in [
+        &["ban"][..],
+        &["ban", "alice", "--address", "192.0.2.1"],
+        &["ban", "alice", "--reason", "a flood"],
+        &["ban", "--address", "192.0.2.1/24"],
+        &["unban", "alice", "--address", "192.0.2.1"],
+    ] {
+        assert_eq!(ask(&program, "admin.token", arguments).status.code(), Some(2), "{arguments:?}");
+    }
 }
 
 #[test]

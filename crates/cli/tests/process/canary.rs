@@ -104,7 +104,9 @@ fn run(banner: &str) -> (Said, Vec<String>) {
             for headers in [
                 String::new(),
                 format!("Authorization: Bearer {first}\r\nCookie: session={first}\r\n"),
-                format!("Origin: https://{PASSWORD}.example\r\n"),
+                // An origin is logged on purpose; what is none is not.
+                format!("Origin: {first}\r\n"),
+                format!("Origin: https://{PASSWORD}@page.example\r\n"),
                 format!("Sec-WebSocket-Protocol: drawgate, drawgate.token.{first}\r\n"),
                 format!("Sec-WebSocket-Extensions: {PASSWORD}\r\n"),
                 format!("Authorization: Basic {first}\r\n{PASSWORD} : {first}\r\n"),

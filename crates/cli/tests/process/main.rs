@@ -15,8 +15,11 @@ mod canary;
 mod connect;
 mod connect_servers;
 mod ends;
+mod proxy;
 mod resources;
 mod secrets;
+#[cfg(target_os = "linux")]
+mod service;
 mod state;
 mod support;
 mod tls;

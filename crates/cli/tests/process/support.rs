@@ -67,16 +67,16 @@ impl Program {
 
     /// Starts the program with this configuration in `folder`, and waits until it listens.
     pub(crate) fn start_in(folder: Arc<TempDir>, config: &str) -> Self {
+        let mut command = drawgate();
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        Self::start_by(command, folder, config)
+    }
+
+    /// The same by a command of one's own, which takes the arguments of the program's.
+    pub(crate) fn start_by(mut command: Command, folder: Arc<TempDir>, config: &str) -> Self {
         let file = folder.path().join("drawgate.toml");
         fs::write(&file, config).unwrap();
-        let mut child = drawgate()
-            .args(["run", "--config"])
-            .arg(&file)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child = command.args(["run", "--config"]).arg(&file).stderr(Stdio::piped()).spawn().unwrap();
         let stderr = Arc::new(Mutex::new(String::new()));
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let text = Arc::clone(&stderr);

@@ -3,12 +3,14 @@
 //! One table says all of it; docs/openapi.json says the same to others, and a test holds the two together. Comes after
 //! the addressee has been checked. Nothing is changed here: that is `operations.rs`.
 
+mod address_bans;
 mod bans;
 mod revocations;
 mod sessions;
 mod tickets;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap};
@@ -50,8 +52,18 @@ enum Task {
     ListBans,
     Ban,
     Unban,
+    ListAddressBans,
+    BanAddress,
+    UnbanAddress,
     IssueTicket,
     Describe,
+}
+
+impl Task {
+    /// Whether a query says which part of a list is meant.
+    const fn is_list(self) -> bool {
+        matches!(self, Self::ListSessions | Self::ListRevocations | Self::ListBans | Self::ListAddressBans)
+    }
 }
 
 impl Entry {
@@ -61,7 +73,7 @@ impl Entry {
 }
 
 /// Everything that there is.
-pub(super) const ENTRIES: [Entry; 10] = [
+pub(super) const ENTRIES: [Entry; 13] = [
     Entry::new(&Method::GET, "/v1/sessions", Some(Scope::Read), Task::ListSessions),
     Entry::new(&Method::GET, "/v1/sessions/{id}", Some(Scope::Read), Task::ShowSession),
     Entry::new(&Method::DELETE, "/v1/sessions/{id}", Some(Scope::Operate), Task::EndSession),
@@ -70,6 +82,9 @@ pub(super) const ENTRIES: [Entry; 10] = [
     Entry::new(&Method::GET, "/v1/bans", Some(Scope::Read), Task::ListBans),
     Entry::new(&Method::POST, "/v1/bans", Some(Scope::Operate), Task::Ban),
     Entry::new(&Method::DELETE, "/v1/bans/{subject}", Some(Scope::Operate), Task::Unban),
+    Entry::new(&Method::GET, "/v1/address-bans", Some(Scope::Read), Task::ListAddressBans),
+    Entry::new(&Method::POST, "/v1/address-bans", Some(Scope::Operate), Task::BanAddress),
+    Entry::new(&Method::DELETE, "/v1/address-bans/{network}", Some(Scope::Operate), Task::UnbanAddress),
     Entry::new(&Method::POST, "/v1/tickets", Some(Scope::Tickets), Task::IssueTicket),
     Entry::new(&Method::GET, "/v1/openapi.json", None, Task::Describe),
 ];
@@ -113,7 +128,7 @@ impl Api {
         };
         let operations = &self.operations;
         let mut query = Members::of_query(parts.uri.query())?;
-        if !matches!(entry.task, Task::ListSessions | Task::ListRevocations | Task::ListBans) {
+        if !entry.task.is_list() {
             query.finish()?;
             query = Members::of_query(None)?;
         }
@@ -128,6 +143,11 @@ impl Api {
             Task::ListBans => bans::list(operations, query),
             Task::Ban => bans::add(operations, who, Members::of_body(&parts.headers, body).await?).await,
             Task::Unban => bans::remove(operations, who, segment).await,
+            Task::ListAddressBans => address_bans::list(operations, query),
+            Task::BanAddress => {
+                address_bans::add(operations, who, Members::of_body(&parts.headers, body).await?).await
+            }
+            Task::UnbanAddress => address_bans::remove(operations, who, segment).await,
             Task::IssueTicket => {
                 tickets::issue(operations, &who, Members::of_body(&parts.headers, body).await?)
             }
@@ -168,6 +188,15 @@ fn segment<'p>(pattern: &str, path: &'p str) -> Option<&'p str> {
     (!segment.is_empty() && !segment.contains('/')).then_some(segment)
 }
 
+/// Until when what begins now and lasts so many seconds lasts; `None` is for good.
+fn end_of_ban(seconds: Option<u64>, now: UnixTime) -> Result<Option<UnixTime>, Refused> {
+    if seconds.is_some_and(|seconds| seconds > BAN_SECONDS_MAX) {
+        let detail = "seconds must be at most ten years; leave it out for a ban for good.";
+        return Err(Refused::unprocessable(detail));
+    }
+    Ok(seconds.map(|seconds| now.plus(Duration::from_secs(seconds))))
+}
+
 /// How much of a list is asked for.
 struct Slice {
     after: Option<String>,
@@ -193,6 +222,8 @@ fn time(time: Option<UnixTime>) -> Value {
     time.map_or(Value::Null, |time| Value::String(time.to_string()))
 }
 
+/// Ten years.
+const BAN_SECONDS_MAX: u64 = 3650 * 24 * 60 * 60;
 const PAGE_DEFAULT: usize = 100;
 const PAGE_MAX: usize = 1000;
 

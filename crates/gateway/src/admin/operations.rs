@@ -3,12 +3,16 @@
 //! The one place of this module that changes anything. What has begun is done to its end and recorded, also where whoever
 //! asked for it has left meanwhile. Comes after a request has been understood.
 
+use std::error::Error;
 use std::sync::Arc;
 
+use crate::address_bans::{AddressBanError, AddressBans};
 use crate::chance::Chance;
 use crate::clock::{Clock, UnixTime};
 use crate::control::{Control, ControlError};
-use crate::observe::{Action, Observer, Operated};
+use crate::firewall::AddressBan;
+use crate::network::Network;
+use crate::observe::{Action, Closed, Observer, Operated};
 use crate::session::revocation::{Revocation, SubjectBan};
 use crate::session::{End, Revoked, SessionId, Sessions, Which};
 use crate::ticket::{Grant, TicketError, Tickets};
@@ -17,6 +21,7 @@ use crate::ticket::{Grant, TicketError, Tickets};
 #[derive(Clone, Debug)]
 pub(crate) struct Operations {
     pub(crate) control: Control,
+    pub(crate) address_bans: AddressBans,
     pub(crate) tickets: Arc<Tickets>,
     /// Every route's name, and whether it takes tickets.
     pub(crate) routes: Arc<[(Arc<str>, bool)]>,
@@ -72,7 +77,7 @@ impl Operations {
         to_its_end(async move {
             let result = this.control.unban(subject.clone()).await;
             let outcome = match &result {
-                Ok(true) => Ok(None),
+                Ok(true) => Ok(Closed::Nothing),
                 Ok(false) => Err("the subject is not banned".to_owned()),
                 Err(error) => Err(chain(error)),
             };
@@ -82,10 +87,44 @@ impl Operations {
         .await
     }
 
+    /// Keeps a network out and ends its connections; how many.
+    pub(super) async fn ban_address(&self, who: Arc<str>, ban: AddressBan) -> Result<usize, AddressBanError> {
+        let this = self.clone();
+        to_its_end(async move {
+            let network = ban.effective().to_string();
+            let result = this.address_bans.ban_address(ban).await;
+            let outcome = result.as_ref().map(|count| Closed::Connections(*count)).map_err(chain);
+            this.record(&who, Action::BanAddress, &network, outcome);
+            result
+        })
+        .await
+    }
+
+    /// Lets a network in again; whether it had been kept out by a ban of just this one.
+    pub(super) async fn unban_address(
+        &self,
+        who: Arc<str>,
+        network: Network,
+    ) -> Result<bool, AddressBanError> {
+        let this = self.clone();
+        to_its_end(async move {
+            let result = this.address_bans.unban_address(network).await;
+            let outcome = match &result {
+                Ok(true) => Ok(Closed::Nothing),
+                Ok(false) => Err("the network is not banned".to_owned()),
+                Err(error) => Err(chain(error)),
+            };
+            this.record(&who, Action::UnbanAddress, &network.to_string(), outcome);
+            result
+        })
+        .await
+    }
+
     /// Ends one session; whether it was there.
     pub(super) fn end(&self, who: &str, id: SessionId) -> bool {
         let is_there = self.sessions().end(Which::Id(id), End::Ended) > 0;
-        let outcome = if is_there { Ok(Some(1)) } else { Err("there is no such session".to_owned()) };
+        let outcome =
+            if is_there { Ok(Closed::Sessions(1)) } else { Err("there is no such session".to_owned()) };
         self.record(who, Action::EndSession, &id.to_string(), outcome);
         is_there
     }
@@ -94,16 +133,16 @@ impl Operations {
     pub(super) fn issue(&self, who: &str, grant: Grant) -> Result<String, TicketError> {
         let subject = Arc::clone(&grant.subject);
         let result = self.tickets.issue(grant, self.chance.bytes(), self.clock.now(), self.now());
-        let outcome = result.as_ref().map(|_| None).map_err(ToString::to_string);
+        let outcome = result.as_ref().map(|_| Closed::Nothing).map_err(ToString::to_string);
         self.record(who, Action::IssueTicket, &subject, outcome);
         result
     }
 
     /// One record a change, whether it was made or not.
-    fn record(&self, who: &str, action: Action, on: &str, outcome: Result<Option<usize>, String>) {
+    fn record(&self, who: &str, action: Action, on: &str, outcome: Result<Closed, String>) {
         let (closed, failure) = match outcome {
             Ok(closed) => (closed, None),
-            Err(failure) => (None, Some(failure)),
+            Err(failure) => (Closed::Nothing, Some(failure)),
         };
         self.observer.operated(&Operated { who, action, on, closed, failure: failure.as_deref() });
     }
@@ -121,17 +160,16 @@ async fn to_its_end<T: Send + 'static>(change: impl Future<Output = T> + Send + 
     }
 }
 
-fn closed(result: &Result<Revoked, ControlError>) -> Result<Option<usize>, String> {
-    result.as_ref().map(|revoked| Some(revoked.closed)).map_err(chain)
+fn closed(result: &Result<Revoked, ControlError>) -> Result<Closed, String> {
+    result.as_ref().map(|revoked| Closed::Sessions(revoked.closed)).map_err(chain)
 }
 
 /// The error and what it comes from, for the operator's log.
-fn chain(error: &ControlError) -> String {
-    let source = match error {
-        ControlError::Refused(_) => return error.to_string(),
-        ControlError::NotKept { source, .. } | ControlError::NotLifted(source) => source,
-    };
-    format!("{error}: {source}")
+fn chain(error: &(impl Error + 'static)) -> String {
+    match error.source() {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
 }
 
 #[cfg(test)]

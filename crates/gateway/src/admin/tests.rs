@@ -11,10 +11,15 @@ use tokio::time::timeout;
 use super::*;
 use crate::chance::Chance;
 use crate::clock::{Clock, Instant};
-use crate::control::Control;
-use crate::observe::Observer;
 use crate::secret::Secret;
-use crate::session::Sessions;
+use crate::{Access, Handler, Origins, Route, Server};
+
+/// Answers nothing.
+struct Silent;
+
+impl Handler for Silent {
+    async fn message(&self, _: &crate::Session, _: crate::Message) {}
+}
 
 /// A listener that runs, and what a test turns on it.
 struct Running {
@@ -222,16 +227,18 @@ async fn a_body_that_does_not_come_in_time_ends_the_connection() {
         secret: Secret::new(secret.as_bytes()),
         scopes: vec![Scope::Operate],
     }];
-    let (clock, chance) = (Clock::system(), Chance::seeded(1));
-    let sessions = Arc::new(Sessions::new(chance.clone(), None));
-    let observer = Observer::new(None, &[], clock.clone()).unwrap();
+    let server = Server::builder().listen("127.0.0.1:0".parse().unwrap());
+    let server =
+        server.route(Route::new("echo", "/", Origins::Any, Access::Open, Silent).unwrap()).bind().unwrap();
+    let (sessions, address_bans) = (server.sessions(), server.firewall());
     let operations = Operations {
-        control: Control::new(Arc::clone(&sessions), None, clock.clone(), observer.clone()),
+        control: server.control(),
+        address_bans,
         tickets: Arc::default(),
         routes: Arc::new([]),
-        observer,
-        clock,
-        chance,
+        observer: server.observer(),
+        clock: Clock::system(),
+        chance: Chance::seeded(1),
     };
     let mut state = AdminState::new(String::new, || true).with_api(Api::new(&tokens, operations), Vec::new());
     state.timeouts = Timeouts { request, ..Timeouts::default() };

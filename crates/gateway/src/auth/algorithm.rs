@@ -29,7 +29,7 @@ pub enum Algorithm {
     Es256,
     /// ECDSA with P-384 and SHA-384.
     Es384,
-    /// Ed25519; Ed448 is not supported.
+    /// Ed25519, which is also the name that RFC 9864 §2.2 has for it; Ed448 is not supported.
     EdDsa,
 }
 
@@ -72,7 +72,14 @@ impl Algorithm {
     /// The one of this name. RFC 7515 §4.1.1: names are compared as they are, case included.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|algorithm| algorithm.name() == name)
+        Self::names().find(|(known, _)| *known == name).map(|(_, algorithm)| algorithm)
+    }
+
+    /// Every name that there is, and what it means. RFC 9864 §2.2: what `EdDSA` means depends on the key, and for one kind
+    /// of key alone there is a name that says it. Here there is only that kind.
+    pub fn names() -> impl Iterator<Item = (&'static str, Self)> {
+        let usual = Self::ALL.into_iter().map(|algorithm| (algorithm.name(), algorithm));
+        usual.chain([("Ed25519", Self::EdDsa)])
     }
 
     /// The only kind of key that it is for.
@@ -152,13 +159,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_algorithm_is_found_by_its_own_name_alone() {
+    fn every_algorithm_is_found_by_its_own_names_alone() {
         for algorithm in Algorithm::ALL {
             assert_eq!(Algorithm::named(algorithm.name()), Some(algorithm));
             assert_eq!(Algorithm::named(&algorithm.name().to_lowercase()), None);
             assert!(algorithm.key_kind().algorithms().any(|fitting| fitting == algorithm));
         }
-        for name in ["none", "", "ES512", "ES256K", "RS1", "HS256 ", "Ed25519"] {
+        assert_eq!(Algorithm::named("Ed25519"), Some(Algorithm::EdDsa));
+        for name in ["none", "", "ES512", "ES256K", "RS1", "HS256 ", "ed25519", "Ed448"] {
             assert_eq!(Algorithm::named(name), None, "{name}");
         }
     }

@@ -91,6 +91,65 @@ fn each<'r>(
     }
 }
 
+/// The target of `request` less what `sources` look for in its query: whoever it is passed on to learns no credential.
+pub(crate) fn target_without(request: &Request<'_>, sources: &[CredentialSource]) -> String {
+    let Some(query) = request.query else { return request.target.to_owned() };
+    let names = sources.iter().filter_map(|source| match source {
+        CredentialSource::Query(name) => Some(name.as_str()),
+        CredentialSource::Ticket => Some(TICKET_PARAMETER),
+        CredentialSource::FirstMessage
+        | CredentialSource::AuthorizationHeader
+        | CredentialSource::Cookie(_)
+        | CredentialSource::Subprotocol
+        | CredentialSource::ClientCertificate(_) => None,
+    });
+    let names: Vec<&str> = names.collect();
+    let is_credential = |pair: &&str| names.iter().any(|name| value_of(pair, name).is_some());
+    if !query.split('&').any(|pair| is_credential(&pair)) {
+        return request.target.to_owned();
+    }
+    let left: Vec<&str> = query.split('&').filter(|pair| !is_credential(pair)).collect();
+    let mark = if left.is_empty() { "" } else { "?" };
+    format!("{}{mark}{}", request.path, left.join("&"))
+}
+
+/// One line of cookies less those that `sources` look for; `None` where nothing is left of it.
+pub(crate) fn cookies_without(line: &[u8], sources: &[CredentialSource]) -> Option<Vec<u8>> {
+    let is_credential = |cookie: &[u8]| {
+        sources.iter().any(|source| match source {
+            CredentialSource::Cookie(name) => {
+                cookie.strip_prefix(name.as_bytes()).is_some_and(|rest| rest.starts_with(b"="))
+            }
+            CredentialSource::FirstMessage
+            | CredentialSource::AuthorizationHeader
+            | CredentialSource::Subprotocol
+            | CredentialSource::Query(_)
+            | CredentialSource::Ticket
+            | CredentialSource::ClientCertificate(_) => false,
+        })
+    };
+    let cookies = line.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
+    let left: Vec<&[u8]> = cookies.filter(|cookie| !is_credential(cookie)).collect();
+    Some(left.join(&b"; "[..])).filter(|line| !line.is_empty())
+}
+
+/// Whether the `Authorization` of `request` is what `sources` look for.
+pub(crate) fn is_authorization(request: &Request<'_>, sources: &[CredentialSource]) -> bool {
+    sources.contains(&CredentialSource::AuthorizationHeader)
+        && request.authorization.and_then(bearer).is_some()
+}
+
+/// The subprotocols of `request` that are not for us: neither a credential, which is not passed on even where nobody looks for one,
+/// nor the one that means no other.
+pub(crate) fn protocols_without<'r>(request: &Request<'r>) -> Vec<&'r str> {
+    let is_ours = |protocol: &&str| {
+        *protocol == OWN_SUBPROTOCOL
+            || protocol.starts_with(TOKEN_SUBPROTOCOL)
+            || protocol.starts_with(TICKET_SUBPROTOCOL)
+    };
+    request.protocols.iter().copied().filter(|protocol| !is_ours(protocol)).collect()
+}
+
 /// RFC 6750 §2.1: `Bearer`, in any case (RFC 9110 §11.1), and a token. Other schemes are somebody else's business.
 fn bearer(authorization: &str) -> Option<Result<&str, Fault>> {
     let (scheme, rest) = authorization.split_once(' ').unwrap_or((authorization, ""));
@@ -120,6 +179,8 @@ fn with_others<'r>(request: &Request<'_>, shown: Shown<'r>) -> Result<Shown<'r>,
 
 /// What the subprotocol begins with that is a token (RFC 6455 §1.9 leaves their names to their users).
 pub(crate) const TOKEN_SUBPROTOCOL: &str = "drawgate.token.";
+/// The subprotocol of clients that speak no other, and offer it beside their token.
+pub(crate) const OWN_SUBPROTOCOL: &str = "drawgate";
 /// What the subprotocol begins with that is a ticket.
 const TICKET_SUBPROTOCOL: &str = "drawgate.ticket.";
 /// The query parameter that holds a ticket.
@@ -160,6 +221,44 @@ mod tests {
                 Shown::Ticket(ticket) => (format!("ticket {ticket}"), is_ambient),
             })
         })
+    }
+
+    #[test]
+    fn a28_a29_nothing_of_a_credential_is_passed_on() {
+        let head = |target: &str, lines: &str| {
+            format!(
+                "GET {target} HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                 Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n{lines}\r\n"
+            )
+        };
+        let limits = HeadLimits::default();
+        for (target, left) in [
+            ("/a", "/a"),
+            ("/a?", "/a?"),
+            ("/a?b=c&d", "/a?b=c&d"),
+            ("/a?access_token=x", "/a"),
+            ("/a?b&access_token=x&&c=d", "/a?b&&c=d"),
+            ("/a?ticket=x&access_token=y&access_token=z", "/a"),
+            ("/a?access_token2=x", "/a?access_token2=x"),
+        ] {
+            let head = head(target, "");
+            let request = Request::parse(head.as_bytes(), &limits).unwrap();
+            assert_eq!(target_without(&request, &ALL()), left);
+            assert_eq!(target_without(&request, &[]), target);
+        }
+        for (line, left) in [
+            ("a=b; session=x; c=d", Some("a=b; c=d")),
+            ("session=x", None),
+            ("session=x;session=y", None),
+            ("sessions=x;a", Some("sessions=x; a")),
+        ] {
+            let expected = left.map(|left| left.as_bytes().to_vec());
+            assert_eq!(cookies_without(line.as_bytes(), &ALL()), expected);
+        }
+        let head =
+            head("/", "Sec-WebSocket-Protocol: drawgate.token.x, drawgate, chat, drawgate.ticket.y\r\n");
+        let request = Request::parse(head.as_bytes(), &limits).unwrap();
+        assert_eq!(protocols_without(&request), ["chat"]);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{Algorithm, TokenError};
+use super::{Algorithm, TokenError, TokenType};
 
 /// What a header says of how its token is signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,17 +15,18 @@ pub(super) struct Named<'header> {
     pub(super) key_id: Option<&'header str>,
 }
 
-/// What `header` names; the algorithm is one of `allowed`.
+/// What `header` names; the algorithm is one of `allowed`, and so is the type, where `types` are.
 pub(super) fn read<'header>(
     header: &'header Map<String, Value>,
     allowed: &[Algorithm],
+    types: Option<&[TokenType]>,
 ) -> Result<Named<'header>, TokenError> {
-    for name in MEMBERS_REFUSED {
-        if header.contains_key(name) {
-            return Err(TokenError::HeaderMemberRefused(name));
-        }
+    // A header has two or three members: to compare each is less than to look each of these up.
+    let is_there = |refused: &&str| header.keys().any(|name| name == refused);
+    if let Some(name) = MEMBERS_REFUSED.into_iter().find(is_there) {
+        return Err(TokenError::HeaderMemberRefused(name));
     }
-    check_type(header.get("typ"))?;
+    check_type(header.get("typ"), types)?;
     let key_id = key_id(header.get("kid"))?;
     let algorithm = header.get("alg").and_then(Value::as_str).and_then(Algorithm::named);
     match algorithm.filter(|algorithm| allowed.contains(algorithm)) {
@@ -35,8 +36,13 @@ pub(super) fn read<'header>(
 }
 
 /// RFC 8725 §3.11: a token made for another use, such as an ID token that says so, is no access token. RFC 7515 §4.1.9:
-/// media types are compared without case, and `application/` may be left out.
-fn check_type(media_type: Option<&Value>) -> Result<(), TokenError> {
+/// media types are compared without case, and `application/` may be left out. Where `types` are given it must be one of them.
+fn check_type(media_type: Option<&Value>, types: Option<&[TokenType]>) -> Result<(), TokenError> {
+    if let Some(types) = types {
+        let typ = media_type.and_then(Value::as_str).ok_or(TokenError::TypeRefused)?;
+        let is_allowed = types.iter().any(|allowed| allowed.is(typ));
+        return if is_allowed { Ok(()) } else { Err(TokenError::TypeRefused) };
+    }
     let Some(media_type) = media_type else { return Ok(()) };
     let media_type = media_type.as_str().ok_or(TokenError::TypeRefused)?.to_ascii_lowercase();
     match media_type.strip_prefix("application/").unwrap_or(&media_type) {

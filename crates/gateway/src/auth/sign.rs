@@ -71,7 +71,7 @@ impl SigningKey {
         }
     }
 
-    /// A token that says `claims`, signed by `algorithm`; it names its key where there is a `key_id`.
+    /// A token that says `claims`, signed by `algorithm`; it names its key where there is a `key_id`. Its type is `JWT`.
     ///
     /// # Errors
     /// When the key is not for `algorithm`.
@@ -81,10 +81,24 @@ impl SigningKey {
         key_id: Option<&str>,
         claims: &Map<String, Value>,
     ) -> Result<String, SignError> {
+        self.token_of_type("JWT", algorithm, key_id, claims)
+    }
+
+    /// The same with the type `typ`.
+    ///
+    /// # Errors
+    /// As [`Self::token`].
+    pub fn token_of_type(
+        &self,
+        typ: &str,
+        algorithm: Algorithm,
+        key_id: Option<&str>,
+        claims: &Map<String, Value>,
+    ) -> Result<String, SignError> {
         if algorithm.key_kind() != self.kind() {
             return Err(SignError::AlgorithmUnfit(self.kind(), algorithm));
         }
-        let mut header = json!({ "alg": algorithm.name(), "typ": "JWT" });
+        let mut header = json!({ "alg": algorithm.name(), "typ": typ });
         if let Some(key_id) = key_id {
             header["kid"] = key_id.into();
         }

@@ -1,13 +1,10 @@
 //! The echo: each message goes back as it came, behind a prefix, piece by piece and never held whole.
-//!
-//! Only whole frames go out. A frame that arrived whole leaves as one; one that spans reads leaves as fragments of what
-//! is there, at least [`FRAGMENT_BYTES_MIN`] unless it ends the frame, so that nothing waits inside a frame for bytes
-//! that may not come, and a slow client cannot turn each byte into a frame.
 
 use std::sync::Arc;
 
 use drawgate_protocol::{Chunk, SendError};
 
+use super::held::Held;
 use crate::compression::Outlet;
 use crate::route;
 
@@ -15,17 +12,12 @@ use crate::route;
 #[derive(Debug)]
 pub(crate) struct Echoing {
     echo: Arc<route::Echo>,
-    /// What waits for more; no more than a pointer, since mostly nothing does.
-    held: Option<Box<Held>>,
+    held: Held,
 }
 
-/// Bytes of an open frame that are too few for a fragment of their own.
-#[derive(Debug, Default)]
-struct Held(Vec<u8>);
-
 impl Echoing {
-    pub(crate) const fn new(echo: Arc<route::Echo>) -> Self {
-        Self { echo, held: None }
+    pub(crate) fn new(echo: Arc<route::Echo>) -> Self {
+        Self { echo, held: Held::default() }
     }
 
     /// Answers one piece; returns how many payload bytes went into `out`.
@@ -35,23 +27,14 @@ impl Echoing {
         outlet: &mut Outlet<'_>,
         out: &mut Vec<u8>,
     ) -> Result<usize, SendError> {
-        let held = self.held.as_ref().map_or(&[][..], |held| &held.0);
-        if !chunk.frame_end && held.len() + chunk.payload.len() < FRAGMENT_BYTES_MIN {
-            self.held.get_or_insert_default().0.extend_from_slice(chunk.payload);
-            return Ok(0);
-        }
+        let Some(held) = self.held.release(chunk) else { return Ok(0) };
         // The prefix opens the message, so it goes out with the first frame that does.
         let prefix = if outlet.is_within_message() { "" } else { self.echo.prefix.as_str() };
-        let parts: [&[u8]; 3] = [prefix.as_bytes(), held, chunk.payload];
+        let parts: [&[u8]; 3] = [prefix.as_bytes(), &held, chunk.payload];
         outlet.data(out, chunk.kind, chunk.message_end, &parts)?;
-        let bytes = parts.iter().map(|part| part.len()).sum();
-        self.held = None;
-        Ok(bytes)
+        Ok(parts.iter().map(|part| part.len()).sum())
     }
 }
-
-/// The least payload of a fragment that does not end its frame.
-const FRAGMENT_BYTES_MIN: usize = 1024;
 
 #[cfg(test)]
 mod tests {
@@ -107,7 +90,7 @@ mod tests {
         out.clear();
         echoing.chunk(&piece(&mut [b'y'], false, true, true), &mut plain(&mut sender), &mut out).unwrap();
         assert_eq!(out, b"\x80\x01y");
-        assert!(echoing.held.is_none(), "nothing is held while idle");
+        assert!(echoing.held.is_empty(), "nothing is held while idle");
     }
 
     #[test]

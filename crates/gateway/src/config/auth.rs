@@ -10,7 +10,7 @@ use super::read::{Context, Place, Table, Value};
 use super::routes::NO_AUTH;
 use super::{defaults, keys};
 use crate::auth::certificate::Name;
-use crate::auth::{Algorithm, Config, CredentialSource, Expected, Keys};
+use crate::auth::{Algorithm, Config, CredentialSource, Expected, Keys, TokenType};
 use crate::session::{self, AtLimit};
 
 /// The authenticators by name, each as far as it could be read.
@@ -49,6 +49,12 @@ fn authenticator(context: &mut Context<'_>, value: &Value<'_>) -> Option<Config>
     let algorithms = table
         .required(context, "algorithms")
         .and_then(|value| value.list_of(context, "a list of algorithms such as [\"HS256\"]", algorithm));
+    let token_types = match table.take(defaults::TOKEN_TYPES.name()) {
+        None => Some(None),
+        Some(value) => value
+            .list_of(context, "a list of types such as [\"at+jwt\"]", token_type)
+            .map(|types| Some(types.into_iter().map(|(token_type, _)| token_type).collect())),
+    };
     let issuer = table.required(context, "issuer").and_then(|value| expected(context, &value));
     let keys = table.required(context, "keys");
     let keys = keys.and_then(|value| keys::read(context, &value, issuer.as_ref()));
@@ -69,6 +75,7 @@ fn authenticator(context: &mut Context<'_>, value: &Value<'_>) -> Option<Config>
     Some(Config {
         credentials: credentials?.into_iter().map(|(source, _)| source).collect(),
         algorithms: algorithms?.into_iter().map(|(algorithm, _)| algorithm).collect(),
+        token_types: token_types?,
         keys: keys?,
         issuer: issuer?,
         audience: audience?,
@@ -111,6 +118,7 @@ fn certificates_alone(
     Config {
         credentials,
         algorithms: Vec::new(),
+        token_types: None,
         keys: Keys::None,
         issuer: Expected::Any,
         audience: Expected::Any,
@@ -186,7 +194,13 @@ fn client_certificate(context: &mut Context<'_>, value: &Value<'_>) -> Option<Cr
 }
 
 fn algorithm(context: &mut Context<'_>, value: &Value<'_>) -> Option<Algorithm> {
-    value.choice(context, &Algorithm::ALL.map(|algorithm| (algorithm.name(), algorithm)), &["ES512"])
+    value.choice(context, &Algorithm::names().collect::<Vec<_>>(), &["ES512"])
+}
+
+fn token_type(context: &mut Context<'_>, value: &Value<'_>) -> Option<TokenType> {
+    let read = value.text(context)?.parse::<TokenType>();
+    let advice = "write what the header's typ says, such as \"at+jwt\" or \"JWT\"";
+    read.map_err(|error| value.not_allowed(context, &error.to_string(), advice)).ok()
 }
 
 fn expected(context: &mut Context<'_>, value: &Value<'_>) -> Option<Expected> {

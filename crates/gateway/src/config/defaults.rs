@@ -287,6 +287,20 @@ pub(super) static CLOSE_TIMEOUT: Amount = Amount::new(
     DEADLINE,
     "A Close is answered at once by every library; who does not answer is not waited for.",
 );
+pub(super) static CONNECT_TIMEOUT: Amount = Amount::new(
+    "routes.*.backend.connect_timeout",
+    Unit::Milliseconds,
+    3 * SECOND,
+    DEADLINE,
+    "A handshake across an ocean takes a third of a second, and a lost packet one more; what takes longer will not come.",
+);
+pub(super) static ANSWER_TIMEOUT: Amount = Amount::new(
+    "routes.*.backend.answer_timeout",
+    Unit::Milliseconds,
+    10 * SECOND,
+    DEADLINE,
+    "An application may look the user up before it answers; a client that waits longer has given up.",
+);
 pub(super) static FIRST_MESSAGE_TIMEOUT: Amount = Amount::new(
     "auth.*.first_message_timeout",
     Unit::Milliseconds,
@@ -392,7 +406,7 @@ pub(super) static ERROR_FILE_FILES_MAX: Amount = Amount::new(
 );
 
 /// Every [`Amount`], in the order of docs/defaults.md.
-pub(super) static AMOUNTS: [&Amount; 34] = [
+pub(super) static AMOUNTS: [&Amount; 36] = [
     &WORKERS,
     &DRAIN_TIMEOUT,
     &CONNECTIONS_MAX,
@@ -413,6 +427,8 @@ pub(super) static AMOUNTS: [&Amount; 34] = [
     &PONG_TIMEOUT,
     &STALL_TIMEOUT,
     &CLOSE_TIMEOUT,
+    &CONNECT_TIMEOUT,
+    &ANSWER_TIMEOUT,
     &FIRST_MESSAGE_TIMEOUT,
     &TOKEN_LIFETIME_MAX,
     &LEEWAY,
@@ -482,6 +498,13 @@ pub(super) static COMPRESSION: Word = Word {
     default: "\"off\"",
     allowed: "\"off\", \"on\"",
     reason: "Compression costs memory for each connection and can leak secrets that share a message with foreign text.",
+};
+pub(super) static TOKEN_TYPES: Word = Word {
+    key: "auth.*.token_types",
+    default: "absent, JWT or at+jwt",
+    allowed: "a list of what `typ` must be one of, such as [\"at+jwt\"]",
+    reason: "Most issuers write `JWT` or nothing. Where an ID token has the same audience as an access token, demand a type \
+             that it has not.",
 };
 pub(super) static SUBJECT_CLAIMS: Word = Word {
     key: "auth.*.subject_claims",
@@ -556,7 +579,7 @@ pub(super) static STATE_DIRECTORY: Word = Word {
     reason: "Beside the configuration it is found again. It is made where it is missing, for this user alone.",
 };
 /// Every [`Word`], in the order of docs/defaults.md.
-pub(super) static WORDS: [&Word; 25] = [
+pub(super) static WORDS: [&Word; 26] = [
     &LISTENER_REQUIRED,
     &PROXY_PROTOCOL,
     &CLIENT_CA_FILE,
@@ -566,6 +589,7 @@ pub(super) static WORDS: [&Word; 25] = [
     &REFUSE,
     &ECHO_PREFIX,
     &COMPRESSION,
+    &TOKEN_TYPES,
     &SUBJECT_CLAIMS,
     &SESSIONS_AT_LIMIT,
     &REFRESH,
@@ -638,7 +662,7 @@ pub(super) static REQUIRED: [Required; 21] = [
     },
     Required {
         key: "routes.*.backend",
-        allowed: "\"echo\", or { echo = { prefix = \"…\" } }",
+        allowed: "{ urls = [\"ws://127.0.0.1:9000\"] }, \"echo\", or { echo = { prefix = \"…\" } }",
         reason: "Messages must go somewhere.",
     },
     Required {
@@ -649,7 +673,7 @@ pub(super) static REQUIRED: [Required; 21] = [
     Required {
         key: "auth.*.algorithms",
         allowed: "a list such as [\"ES256\"]: HS256, HS384, HS512 with a secret; RS256, RS384, RS512, PS256, PS384, PS512, \
-                  ES256, ES384, EdDSA with public keys",
+                  ES256, ES384, EdDSA (or Ed25519, the same) with public keys",
         reason: "A token's own header must not choose how it is checked.",
     },
     Required {

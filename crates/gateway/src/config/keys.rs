@@ -20,8 +20,8 @@ use crate::auth::jwks::{self, JWKS_BYTES_MAX};
 use crate::auth::{
     Algorithm, Expected, KeyKind, KeyLocation, KeySet, Keys, PEM_BYTES_MAX, RemoteKeys, VerifyingKey,
 };
-use crate::jwks::Trust;
 use crate::secret::Secret;
+use crate::tls::Trust;
 use crate::url::UrlError;
 
 /// Keys as they were read, not yet held against the algorithms.
@@ -268,7 +268,7 @@ fn remote(
 }
 
 /// A file of authorities, held against what it must be.
-fn authorities_file(context: &mut Context<'_>, value: &Value<'_>) -> Option<PathBuf> {
+pub(super) fn authorities_file(context: &mut Context<'_>, value: &Value<'_>) -> Option<PathBuf> {
     let text = not_empty(context, value)?;
     let path = context.resolve(&text);
     match Trust::File(path.clone()).check() {

@@ -226,11 +226,6 @@ impl<'t> Table<'t> {
         named
     }
 
-    /// Whether a key is there that this version cannot do yet.
-    pub(super) fn has_later_key(&self) -> bool {
-        later::names_in(&self.place.shape).any(|name| self.entries.contains_key(name))
-    }
-
     /// The value of `name`; not the same as asking for it.
     pub(super) fn peek(&self, name: &'static str) -> Option<Value<'t>> {
         let (_, value) = self.entries.get_key_value(name)?;

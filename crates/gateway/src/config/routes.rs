@@ -3,10 +3,11 @@
 
 use toml::de::DeValue;
 
+use super::backend::{BackendConfig, backend};
 use super::defaults;
 use super::read::{Context, Place, Table, Value};
 use crate::limits::Limits;
-use crate::route::{Echo, Notice, Origins, PathPattern, RefuseBy, canonical_host, canonical_origin};
+use crate::route::{Notice, Origins, PathPattern, RefuseBy, canonical_host, canonical_origin};
 
 /// One `[routes.NAME]` table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +31,7 @@ pub struct RouteConfig {
     /// The bounds on its connections.
     pub limits: Limits,
     /// Where messages go.
-    pub backend: Echo,
+    pub backend: BackendConfig,
 }
 
 /// A route as far as it could be read.
@@ -44,7 +45,7 @@ pub(super) struct RouteDraft {
     notice: Notice,
     refuse: RefuseBy,
     limits: Limits,
-    backend: Option<Echo>,
+    backend: Option<BackendConfig>,
 }
 
 impl RouteDraft {
@@ -173,46 +174,11 @@ fn origin(context: &mut Context<'_>, value: &Value<'_>) -> Option<String> {
     origin
 }
 
-fn backend(context: &mut Context<'_>, value: &Value<'_>) -> Option<Echo> {
-    if let DeValue::String(_) = value.value {
-        value.choice(context, &[("echo", ())], &[])?;
-        return Some(Echo::default());
-    }
-    let DeValue::Table(_) = value.value else {
-        return value.wrong_type(context, "\"echo\", or { echo = { prefix = \"…\" } }");
-    };
-    let mut table = value.table(context)?;
-    let echo = table.take("echo").and_then(|value| echo(context, &value));
-    if !table.contains("echo") && !table.has_later_key() {
-        value.not_allowed(context, "names no backend", "write \"echo\", or { echo = { prefix = \"…\" } }");
-    }
-    table.finish(context);
-    echo
-}
-
-fn echo(context: &mut Context<'_>, value: &Value<'_>) -> Option<Echo> {
-    let mut table = value.table(context)?;
-    let prefix = match table.take(defaults::ECHO_PREFIX.name()) {
-        None => Some(String::new()),
-        Some(value) => value.text(context).filter(|prefix| {
-            let fits = prefix.len() <= ECHO_PREFIX_BYTES_MAX;
-            if !fits {
-                value.not_allowed(context, "is too long", "write at most 1024 bytes");
-            }
-            fits
-        }),
-    };
-    table.finish(context);
-    prefix.map(|prefix| Echo { prefix })
-}
-
 fn without_places<T>(list: Vec<(T, Place)>) -> Vec<T> {
     list.into_iter().map(|(item, _)| item).collect()
 }
 
 /// The word that says that a route asks for no credential.
 pub(super) const NO_AUTH: &str = "none";
-/// The most bytes of an echo's prefix; it goes out with every message.
-const ECHO_PREFIX_BYTES_MAX: usize = 1024;
 const HOSTS_ADVICE: &str = "host names such as [\"chat.example.com\"], each in full, in ASCII, without a port; left out, any host is taken";
 const ORIGINS_ADVICE: &str = "\"any\", \"same\", or a list such as [\"https://app.example.com\"]";

@@ -10,7 +10,8 @@ use super::defaults::{AMOUNTS, REQUIRED, WORDS};
 use super::*;
 use crate::address::{ClientAddressHeader, ProxyProtocol};
 use crate::admin::Scope;
-use crate::auth::{Algorithm, CredentialSource, Expected};
+use crate::auth::{Algorithm, CredentialSource, Expected, TokenType};
+use crate::backend::upstream;
 use crate::limits::Limits;
 use crate::observe::{ErrorFile, LogFormat, LogLevel};
 use crate::route::{Echo, Notice, Origins, PathPattern};
@@ -128,9 +129,12 @@ fn what_is_left_out_has_its_default() {
     assert_eq!((listener.head_timeout, listener.required), (Duration::from_secs(5), true));
     let [route] = &config.routes[..] else { panic!("one route") };
     assert_eq!(route.limits, Limits::default(), "the library's defaults are the table's");
-    assert_eq!((&route.hosts, route.notice, &route.backend), (&Vec::new(), Notice::Close, &Echo::default()));
+    assert_eq!(
+        (&route.hosts, route.notice, &route.backend),
+        (&Vec::new(), Notice::Close, &BackendConfig::Echo(Echo::default()))
+    );
     let auth = &config.auth["users"];
-    assert_eq!(auth.subject_claims, ["sub"]);
+    assert_eq!((auth.subject_claims.as_slice(), &auth.token_types), (&["sub".to_owned()][..], &None));
     assert_eq!(auth.first_message_timeout, Duration::from_secs(5));
     assert_eq!(auth.token_lifetime_max, Some(Duration::from_secs(86_400)));
     assert_eq!(auth.leeway, Duration::from_secs(30));
@@ -195,6 +199,7 @@ fn everything() -> String {
         limits.inflated_bytes_per_second = "1MiB"
         [auth.users]
         {AUTH}
+        token_types = ["at+jwt", "application/JWT"]
         subject_claims = ["user_id", "sub"]
         first_message_timeout = "50ms"
         token_lifetime_max = "unlimited"
@@ -252,7 +257,7 @@ fn everything_that_is_supported_is_read() {
     assert_eq!(route.hosts, ["chat.example.com", "127.0.0.1"]);
     let origins = ["https://app.example.com", "http://localhost:3000"].map(str::to_owned).to_vec();
     assert_eq!(route.origins, Origins::Listed(origins));
-    assert_eq!((route.notice, route.backend.prefix.as_str()), (Notice::Json, "> "));
+    assert_eq!((route.notice, &route.backend), (Notice::Json, &echoing("> ")));
     let limits = Limits {
         message_bytes_max: Some(65_536),
         message_fragments_max: Some(7),
@@ -272,6 +277,8 @@ fn everything_that_is_supported_is_read() {
     assert_eq!(auth.credentials, [CredentialSource::FirstMessage]);
     assert_eq!(auth.algorithms, [Algorithm::Hs256]);
     assert_eq!((&auth.issuer, &auth.audience), (&Expected::Any, &Expected::Exactly("chat".to_owned())));
+    let types = auth.token_types.as_ref().unwrap();
+    assert_eq!(types.iter().map(TokenType::as_str).collect::<Vec<_>>(), ["at+jwt", "JWT"]);
     assert_eq!(auth.subject_claims, ["user_id", "sub"]);
     assert_eq!((auth.token_lifetime_max, auth.leeway), (None, Duration::ZERO));
     let sessions = session::Config {
@@ -393,6 +400,10 @@ fn remove(table: &mut toml::Table, shape: &str) -> bool {
 }
 
 /// A configuration in which the setting of this shape has this value.
+fn echoing(prefix: &str) -> BackendConfig {
+    BackendConfig::Echo(Echo { prefix: prefix.to_owned() })
+}
+
 fn set(shape: &str, value: &str) -> String {
     let mut table: toml::Table = with_auth(AUTH).parse().unwrap();
     if shape.starts_with("log.error_file") {
@@ -406,6 +417,11 @@ fn set(shape: &str, value: &str) -> String {
     }
     if shape.contains(".tls.") {
         table = tls::encrypted(&with_auth(AUTH)).parse().unwrap();
+    }
+    if shape.starts_with("routes.*.backend.") && shape.ends_with("_timeout") {
+        let text =
+            with_auth(AUTH).replace("backend = \"echo\"", "backend = { urls = [\"ws://127.0.0.1:9000\"] }");
+        table = text.parse().unwrap();
     }
     let path = shape.replace("listeners.*", "listeners.public").replace("routes.*", "routes.chat");
     let path = path.replace("auth.*", "auth.users");
@@ -451,6 +467,26 @@ fn every_number_is_held_to_its_bounds() {
 }
 
 #[test]
+fn an_application_is_named_by_its_addresses() {
+    let text = with_auth(AUTH).replace(
+        "backend = \"echo\"",
+        "backend = { urls = [\"ws://127.0.0.1:9000\", \"ws://app.example/ws\"], connect_timeout = \"1s\" }",
+    );
+    let config = read_with_secret(&text, SECRET).unwrap();
+    let BackendConfig::Upstream(upstream) = &config.routes[0].backend else { panic!("{config:?}") };
+    let defaults = upstream::Config::new("ws://127.0.0.1:9000".parse().unwrap());
+    assert_eq!(
+        upstream.urls.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ["ws://127.0.0.1:9000", "ws://app.example/ws"]
+    );
+    assert_eq!((upstream.connect_timeout.as_secs(), upstream.answer_timeout), (1, defaults.answer_timeout));
+    let table = [defaults::CONNECT_TIMEOUT.default, defaults::ANSWER_TIMEOUT.default];
+    let library =
+        [defaults.connect_timeout, defaults.answer_timeout].map(|time| u64::try_from(time.as_millis()).ok());
+    assert_eq!(library, table, "a program without a file has the same deadlines");
+}
+
+#[test]
 fn every_word_is_held_to_its_choices() {
     for word in WORDS {
         for wrong in ["5", "\"nonsense\"", "[[]]"] {
@@ -491,7 +527,6 @@ fn every_key_of_the_example_is_supported_or_refused_as_not_supported_yet() {
     let keys: Vec<String> =
         read_with_secret(&more, SECRET).unwrap_err().iter().map(|problem| problem.key.clone()).collect();
     for key in [
-        "routes.chat.backend.urls",
         "routes.chat.inspect",
         "routes.chat.inspect_replies",
         "routes.chat.limits.messages_per_second",
@@ -510,7 +545,7 @@ fn the_demo_is_valid_beside_its_secret() {
     assert_eq!(addresses, ["127.0.0.1:8765", "[::1]:8765", "127.0.0.1:8888"]);
     let required: Vec<bool> = config.listeners.iter().map(|listener| listener.required).collect();
     assert_eq!(required, [true, false, true]);
-    assert!(config.routes.iter().all(|route| route.backend.prefix == "Server received: "));
+    assert!(config.routes.iter().all(|route| route.backend == echoing("Server received: ")));
     assert_eq!((config.routes[0].auth.as_deref(), config.routes[1].auth.as_deref()), (None, Some("users")));
     assert_eq!(config.auth["users"].subject_claims, ["sub", "user_id"]);
     let admin = config.admin.unwrap();

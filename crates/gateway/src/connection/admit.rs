@@ -9,7 +9,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use drawgate_protocol::handshake::{Extension, Request};
+use drawgate_protocol::handshake::{Extension, Header, Request};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{timeout, timeout_at};
@@ -17,7 +17,8 @@ use tokio::time::{timeout, timeout_at};
 use super::announce::{Announced, announce};
 use super::attempt::attempt;
 use super::ending::{Ending, millis};
-use super::relay::{Application, Outcome, Relay, Unauthenticated};
+use super::onward::{self, Asked, NoWay};
+use super::relay::{Application, Far, Outcome, Relay, Unauthenticated};
 use super::secure::{Secured, secure};
 use super::{Door, Gate, NoRoom, Phase, Record, Route, WayIn, verify};
 use crate::address::forwarded;
@@ -27,6 +28,7 @@ use crate::auth::{Authenticator, CredentialSource};
 use crate::backend::Backend;
 use crate::backend::echo::Echoing;
 use crate::backend::handler::{Handling, Session};
+use crate::backend::upstream::{Connected, SET_COOKIE};
 use crate::clock::Instant;
 use crate::compression::{Compression, Declined};
 use crate::observe::{Opened, Side};
@@ -59,36 +61,59 @@ where
             return Err(Ending { detail, ..Ending::by_client(Reason::RequestIncomplete, None) });
         }
     };
-    let Accepted { route, answer, compression, standing } =
+    // The record of a handshake that fails says which page asked.
+    let named = |ending| Ending { origin: head.origin().map(Box::from), ..ending };
+    let Judged { entrance, request, standing } =
         match judge(gate, &door, &head, &mut peer, record, &pulse).await {
-            Ok(accepted) => accepted,
-            Err(refused) => return Err(refuse(socket, refused).await),
+            Ok(judged) => judged,
+            Err(refused) => return Err(named(refuse(socket, refused).await)),
         };
+    let route = &entrance.route;
+    let asked = Asked { request: &request, entrance, peer: &peer };
+    let mut early = head.rest().to_vec();
+    let connected = match (&standing, &route.backend) {
+        (Standing::Known, Backend::Upstream(upstream)) => {
+            Some(onward::before_the_answer(gate, upstream, &asked, record, (&mut socket, &mut early)).await)
+        }
+        (_, _) => None,
+    };
+    let (connected, standing) = match connected.transpose() {
+        Ok(connected) => (connected, standing),
+        Err(NoWay::Ended(ending)) => return Err(named(ending)),
+        Err(NoWay::Refused(refused)) if closes_for(route, &refused) => (None, Standing::Unwelcome(refused)),
+        Err(NoWay::Refused(refused)) => return Err(named(refuse(socket, refused).await)),
+    };
+    let (compression, agreed) = negotiate_compression(gate, route, &request.extensions);
+    let answer = match answer(&asked, agreed.as_deref(), connected.as_ref(), &standing) {
+        Ok(answer) => answer,
+        Err(refused) => return Err(named(refuse(socket, refused).await)),
+    };
     if let Err(error) = timeout(ANSWER_TIME_MAX, socket.write_all(&answer)).await.unwrap_or(Err(stuck())) {
-        return Err(Ending::reset(&error));
+        return Err(named(Ending::reset(&error)));
     }
     record.phase = Phase::Open;
-    opened(gate, record, &route);
+    opened(gate, record, route, head.origin());
     let application = match (&standing, &route.authenticator) {
-        (Standing::Known, _) | (_, None) => application(&route, record, &pulse),
-        (Standing::Unknown(_) | Standing::Unwelcome(_), Some(authenticator)) => {
-            let until =
-                gate.facilities.now() + authenticator.config().first_message_timeout.min(DEADLINE_MAX);
+        (Standing::Known, _) => application(gate, route, record, &pulse, connected),
+        (Standing::Unknown(_) | Standing::Unwelcome(_), authenticator) => {
+            let patience = authenticator
+                .as_ref()
+                .map_or(DEADLINE_MAX, |authenticator| authenticator.config().first_message_timeout);
+            let until = gate.facilities.now() + patience.min(DEADLINE_MAX);
             Application::Unauthenticated(Box::new(Unauthenticated::new(until)))
         }
     };
     let (facilities, terms) = (Arc::clone(&gate.facilities), Arc::clone(&route.terms));
-    let mut relay =
-        Box::new(Relay::new(socket, facilities, terms, Arc::clone(&pulse), application, head.into_rest()));
+    let mut relay = Box::new(Relay::new(socket, facilities, terms, Arc::clone(&pulse), application, early));
     relay.compress(compression);
     match (standing, &route.authenticator) {
         (Standing::Known, _) | (Standing::Unknown(_), None) => {
-            begin_tenure(&mut relay, &route, record);
+            begin_tenure(&mut relay, route, record);
             Ok(relay)
         }
         (Standing::Unwelcome(refused), _) => Err(close(&mut relay, refused.into_ending()).await),
         (Standing::Unknown(_place), Some(authenticator)) => {
-            authenticate(gate, authenticator, &route, &mut relay, &pulse, record).await?;
+            authenticate(gate, authenticator, &asked, &mut relay, &pulse, record).await?;
             Ok(relay)
         }
     }
@@ -118,11 +143,10 @@ async fn enter<S: AsyncRead + AsyncWrite + Unpin>(
     Ok(secured)
 }
 
-/// A request that gets its `101`.
-struct Accepted {
-    route: Arc<Route>,
-    answer: Vec<u8>,
-    compression: Option<Box<Compression>>,
+/// A request that is to get its `101`, unless there is no application to be had.
+struct Judged<'r> {
+    entrance: &'r Entrance<Arc<Route>>,
+    request: Request<'r>,
     standing: Standing,
 }
 
@@ -137,14 +161,14 @@ enum Standing {
 }
 
 /// Judges the request: which route it leads to, whether that route takes it, and who speaks.
-async fn judge(
+async fn judge<'r>(
     gate: &Arc<Gate>,
-    door: &Door,
-    head: &Head,
+    door: &'r Door,
+    head: &'r Head,
     peer: &mut Peer,
     record: &mut Record,
     pulse: &Arc<Pulse>,
-) -> Result<Accepted, Refused> {
+) -> Result<Judged<'r>, Refused> {
     introduce(gate, head, peer, record, pulse).map_err(|refused| head.refused(refused))?;
     let peer = &*peer;
     // Once more: whoever was banned since the accept is among the live ones by now, and is told in one way or the other.
@@ -159,14 +183,33 @@ async fn judge(
     record.route = Some(Arc::clone(route));
     entrance.check_origin(&request, peer)?;
     let standing = match identify(gate, entrance, &request, peer, record, pulse).await {
-        Err(refused) if route.refuse == RefuseBy::Close && refused.can_close() => {
-            Standing::Unwelcome(refused)
-        }
+        Err(refused) if closes_for(route, &refused) => Standing::Unwelcome(refused),
         identified => identified?,
     };
-    let (compression, agreed) = negotiate_compression(gate, route, &request.extensions);
-    let answer = switching_protocols(&request, agreed.as_deref())?;
-    Ok(Accepted { route: Arc::clone(route), answer, compression, standing })
+    Ok(Judged { entrance, request, standing })
+}
+
+/// Whether a client of `route` hears of this behind a `101`.
+fn closes_for(route: &Route, refused: &Refused) -> bool {
+    route.refuse == RefuseBy::Close && refused.can_close()
+}
+
+/// The `101`: what was agreed on, and what the application says; where that has yet to be asked, what it will be held to.
+fn answer(
+    asked: &Asked<'_>,
+    extensions: Option<&str>,
+    connected: Option<&Connected>,
+    standing: &Standing,
+) -> Result<Vec<u8>, Refused> {
+    let route = &asked.entrance.route;
+    let protocol = match (connected, &route.backend, standing) {
+        (Some(connected), _, _) => connected.protocol.as_deref(),
+        (None, Backend::Upstream(_), Standing::Unknown(_)) => asked.promised(),
+        (None, _, _) => None,
+    };
+    let cookies = connected.map_or(&[][..], |connected| &connected.cookies).iter();
+    let headers: Vec<_> = cookies.map(|value| Header { name: SET_COOKIE, value }).collect();
+    switching_protocols(asked.request, extensions, protocol, &headers)
 }
 
 /// Who the client is, where a trusted proxy says so in the head; it is admitted, or not, as if it had connected itself. Before
@@ -369,7 +412,7 @@ async fn read_head<S: AsyncRead + Unpin>(
 async fn authenticate<S>(
     gate: &Gate,
     authenticator: &Authenticator,
-    route: &Arc<Route>,
+    asked: &Asked<'_>,
     relay: &mut Relay<S>,
     pulse: &Arc<Pulse>,
     record: &mut Record,
@@ -377,6 +420,7 @@ async fn authenticate<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
+    let route = &asked.entrance.route;
     let message = match poll_fn(|cx| relay.poll(cx)).await {
         Outcome::FirstMessage(message) => message,
         Outcome::Ended(ending) if ending.reason == Reason::FirstMessageTimeout => {
@@ -394,15 +438,26 @@ where
     let begun = attempt(gate, route, record.client, verified)
         .await
         .and_then(|principal| record.begin_session(gate, route, principal, leeway, pulse));
-    match begun {
-        Ok(()) => {
+    if begun.is_ok() {
+        // From here on the session can end, also while its application is dialled.
+        begin_tenure(relay, route, record);
+    }
+    let connected = match (begun, &route.backend) {
+        (Err(refused), _) => Err(NoWay::Refused(refused)),
+        (Ok(()), Backend::Upstream(upstream)) => {
+            onward::after_the_answer(gate, upstream, asked, record, relay).await.map(Some)
+        }
+        (Ok(()), Backend::Echo(_) | Backend::Handler(_)) => Ok(None),
+    };
+    match connected {
+        Ok(connected) => {
             let notice =
                 record.principal().and_then(|principal| verified_notice(route.terms.notice, principal));
-            relay.authenticated(application(route, record, pulse), notice.as_deref());
-            begin_tenure(relay, route, record);
+            relay.authenticated(application(gate, route, record, pulse, connected), notice.as_deref());
             Ok(())
         }
-        Err(refused) => Err(close(relay, refused.into_ending()).await),
+        Err(NoWay::Ended(ending)) => Err(ending),
+        Err(NoWay::Refused(refused)) => Err(close(relay, refused.into_ending()).await),
     }
 }
 
@@ -427,11 +482,23 @@ fn begin_tenure<S: AsyncRead + AsyncWrite + Unpin + 'static>(
     relay.begin_tenure(record.identity.as_deref(), has_refresh);
 }
 
-/// Who gets the messages of an admitted connection.
-fn application(route: &Arc<Route>, record: &Record, pulse: &Arc<Pulse>) -> Application {
-    match &route.backend {
-        Backend::Echo(echo) => Application::Echo(Echoing::new(Arc::clone(echo))),
-        Backend::Handler(handler) => {
+/// Who gets the messages of an admitted connection: whoever is `connected`, where the route has an application behind the gate.
+fn application(
+    gate: &Gate,
+    route: &Arc<Route>,
+    record: &Record,
+    pulse: &Arc<Pulse>,
+    connected: Option<Connected>,
+) -> Application {
+    match (&route.backend, connected) {
+        (_, Some(connected)) => {
+            Application::Upstream(Box::new(Far::new(connected, &gate.facilities, &route.terms)))
+        }
+        (Backend::Upstream(_), None) => {
+            unreachable!("a client is let in once its application is connected")
+        }
+        (Backend::Echo(echo), None) => Application::Echo(Echoing::new(Arc::clone(echo))),
+        (Backend::Handler(handler), None) => {
             let session = Session::new(
                 record.connection,
                 record.client,
@@ -461,12 +528,14 @@ fn verified_notice(notice: Notice, principal: &Principal) -> Option<String> {
     }
 }
 
-fn opened(gate: &Gate, record: &Record, route: &Route) {
+fn opened(gate: &Gate, record: &Record, route: &Route, origin: Option<&str>) {
     gate.observer.connection_opened(&Opened {
         connection: record.connection,
         client: record.client,
         via: record.via.as_deref().copied(),
         route: &route.name,
+        origin,
+        subject: record.principal().map(|principal| &*principal.subject),
         session: record.session().map(|session| session.id()),
         handshake_duration: gate.facilities.clock.now().saturating_duration_since(record.accepted_at),
     });

@@ -22,6 +22,8 @@ pub(crate) struct Ending {
     pub(crate) limit: Option<u64>,
     pub(crate) observed: Option<u64>,
     pub(crate) detail: Option<String>,
+    /// Of a request that did not get its `101`: the page that it named.
+    pub(crate) origin: Option<Box<str>>,
     /// What had gone over the connection until then.
     pub(crate) traffic: Traffic,
 }
@@ -37,6 +39,7 @@ impl Ending {
             limit: None,
             observed: None,
             detail: None,
+            origin: None,
             traffic: Traffic::default(),
         }
     }

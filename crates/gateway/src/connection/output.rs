@@ -8,8 +8,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use drawgate_protocol::frame::unmasked_frame_bytes;
-use drawgate_protocol::{OpCode, SendError, Sender};
+use drawgate_protocol::frame::frame_bytes;
+use drawgate_protocol::{MaskKey, OpCode, SendError, Sender};
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::io::AsyncWrite;
 use tokio::sync::Notify;
@@ -115,13 +115,18 @@ impl Output {
 
     /// Queues a pong behind what waits. While the socket is blocked it takes the place of one that has not been begun
     /// (RFC 6455 §5.5.3), so that pings cannot make the output grow.
-    pub(super) fn pong(&mut self, sender: &mut Sender, payload: &[u8]) -> Result<(), SendError> {
+    pub(super) fn pong(
+        &mut self,
+        sender: &mut Sender,
+        payload: &[u8],
+        key: Option<MaskKey>,
+    ) -> Result<(), SendError> {
         let waiting = self.waiting.get_or_insert_default();
         if let Some((start, bytes)) = waiting.pong.take() {
             waiting.pending.drain(start..start + bytes);
         }
         let start = waiting.pending.len();
-        sender.pong(&mut waiting.pending, payload, None)?;
+        sender.pong(&mut waiting.pending, payload, key)?;
         waiting.pong = Some((start, waiting.pending.len() - start));
         Ok(())
     }
@@ -205,8 +210,8 @@ impl Output {
         polled
     }
 
-    /// Everything has gone.
-    fn forget(&mut self) {
+    /// Everything has gone, or is given up.
+    pub(super) fn forget(&mut self) {
         if let Some(waiting) = self.waiting.take() {
             self.budget.charge(waiting.charged_bytes, 0);
         }
@@ -235,7 +240,7 @@ impl Waiting {
         let mut boundary = if is_fresh { 0 } else { self.begun_bytes };
         while boundary < written {
             // What waits is whole frames of our own; a frame that cannot be measured would end with everything.
-            boundary += unmasked_frame_bytes(&bytes[boundary..]).unwrap_or(bytes.len() - boundary);
+            boundary += frame_bytes(&bytes[boundary..]).unwrap_or(bytes.len() - boundary);
         }
         self.begun_bytes = boundary - written;
         if is_fresh {
@@ -254,9 +259,7 @@ impl Waiting {
     fn discard_unbegun(&mut self) -> bool {
         let unbegun = self.pending.split_off(self.written_bytes + self.begun_bytes);
         let (mut cuts_message, mut rest) = (None, &unbegun[..]);
-        while let Some((frame, behind)) =
-            unmasked_frame_bytes(rest).and_then(|bytes| rest.split_at_checked(bytes))
-        {
+        while let Some((frame, behind)) = frame_bytes(rest).and_then(|bytes| rest.split_at_checked(bytes)) {
             match frame.first().and_then(|first| OpCode::from_bits(first & OPCODE_BITS)) {
                 Some(OpCode::Continuation) => _ = cuts_message.get_or_insert(true),
                 Some(OpCode::Text | OpCode::Binary) => _ = cuts_message.get_or_insert(false),
@@ -366,7 +369,7 @@ mod tests {
         let now = Moment::EPOCH;
         assert!(!write(&mut output, &mut ours, &mut binary(20), now).await);
         for payload in ["one", "two, longer", "three"] {
-            output.pong(&mut sender, payload.as_bytes()).unwrap();
+            output.pong(&mut sender, payload.as_bytes(), None).unwrap();
         }
         assert_eq!(output.len(), 12 + 7);
         let mut sent = Vec::new();

@@ -7,22 +7,24 @@
 mod closing;
 mod deadlines;
 mod events;
+mod far;
+mod input;
 mod remainder;
 mod tenure;
 
-use std::mem;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use drawgate_protocol::{
     Assembler, Limits as MessageLimits, Message, MessageKind, Receiver, Role, SendError, Sender,
 };
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use self::closing::{LINGER_BYTES_MAX, LINGER_TIME_MAX};
+pub(crate) use self::far::Far;
 use self::remainder::Remainder;
 use self::tenure::Tenure;
+use super::masks::MaskKeys;
 use super::output::{self, Output};
 use super::worker::{self, Worker};
 use super::{Ending, Facilities, Terms};
@@ -30,7 +32,7 @@ use crate::backend::echo::Echoing;
 use crate::backend::handler::Handling;
 use crate::backend::outbox::Outgoing;
 use crate::clock::Moment;
-use crate::compression::{COMPRESSED_STEP_BYTES, Compression, Outlet, Workshop};
+use crate::compression::{Compression, Outlet, Workshop};
 use crate::observe::{Direction, FrameKind, Traffic, TrafficDelta};
 use crate::pulse::{Pulse, Signal, Signals};
 use crate::rate::Gcra;
@@ -83,6 +85,8 @@ pub(crate) enum Application {
     Echo(Echoing),
     /// The application in this process.
     Handler(Box<Handling>),
+    /// An application behind the gate.
+    Upstream(Box<Far>),
 }
 
 /// A connection that is nobody's yet.
@@ -91,12 +95,14 @@ pub(crate) struct Unauthenticated {
     pub(crate) until: Moment,
     assembler: Assembler,
     first: Option<Message>,
+    /// The first message has been handed out, and nothing behind it is looked at before there is an application.
+    is_taken: bool,
 }
 
 impl Unauthenticated {
     /// One whose first message must have come at `until`.
     pub(crate) const fn new(until: Moment) -> Self {
-        Self { until, assembler: Assembler::new(FIRST_MESSAGE_LIMITS), first: None }
+        Self { until, assembler: Assembler::new(FIRST_MESSAGE_LIMITS), first: None, is_taken: false }
     }
 }
 
@@ -118,6 +124,8 @@ enum Phase {
     Open,
     /// Our Close is out or queued; the peer's is awaited.
     Closing { until: Moment },
+    /// The client reads to the end what the application still has to say, and is not read any more.
+    Leaving { until: Moment },
     /// Nothing is read any more; what is queued, our Close last, goes out, then our side of the transport closes.
     Finishing { until: Moment },
     /// The peer's side is awaited, so that bytes it still sends do not reset the connection under our Close.
@@ -129,6 +137,9 @@ enum Phase {
 /// What one turn works with: the worker's buffers, and the time.
 struct Turn<'w> {
     fresh: &'w mut Vec<u8>,
+    /// What goes on to an application, and the keys that mask it.
+    onward: &'w mut Vec<u8>,
+    keys: &'w mut MaskKeys,
     tally: &'w mut TrafficDelta,
     workshop: &'w mut Workshop,
     now: Moment,
@@ -147,7 +158,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
         let now = facilities.now();
         let limits = match application {
             Application::Unauthenticated(_) => FIRST_MESSAGE_LIMITS,
-            Application::Echo(_) | Application::Handler(_) => terms.message_limits(),
+            Application::Echo(_) | Application::Handler(_) | Application::Upstream(_) => {
+                terms.message_limits()
+            }
         };
         let output = Output::new(Arc::clone(&facilities.budget));
         Self {
@@ -220,8 +233,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
                 self.pulse.forget_waker();
             }
         }
-        let blocked_since = self.output.blocked_since().map(Moment::since_epoch);
-        self.pulse.record_blocked(self.output.len(), blocked_since);
+        self.record_blocked();
         outcome
     }
 
@@ -235,21 +247,36 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
         self.application
     }
 
+    /// Tells whoever sheds load what waits here, on both sides.
+    fn record_blocked(&self) {
+        let (mut since, mut bytes) = (self.output.blocked_since(), self.output.len());
+        if let Some((far_since, far_bytes)) = self.far().and_then(Far::blocked) {
+            since = Some(since.map_or(far_since, |since| since.min(far_since)));
+            bytes += far_bytes;
+        }
+        self.pulse.record_blocked(bytes, since.map(Moment::since_epoch));
+    }
+
     fn drive(&mut self, cx: &mut Context<'_>, now: Moment) -> Poll<Outcome> {
         loop {
+            self.part(now);
+            if !self.takes_turns() {
+                while self.turn_far(cx, now) {}
+            }
             match self.phase {
-                Phase::Open | Phase::Closing { .. } => {
+                Phase::Open | Phase::Closing { .. } | Phase::Leaving { .. } => {
                     let has_progressed = self.turn(cx, now);
                     if let Application::Unauthenticated(nobody) = &mut self.application
                         && let Some(message) = nobody.first.take()
                     {
+                        nobody.is_taken = true;
                         return Poll::Ready(Outcome::FirstMessage(message));
                     }
                     if let Some(token) = self.tenure.as_mut().and_then(|tenure| tenure.take_token()) {
                         return Poll::Ready(Outcome::Token(token));
                     }
                     let has_progressed = has_progressed || self.warn(now) || self.drain(now);
-                    if !has_progressed && matches!(self.phase, Phase::Open | Phase::Closing { .. }) {
+                    if !has_progressed && self.takes_turns() {
                         return Poll::Pending;
                     }
                 }
@@ -274,6 +301,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
                     }
                     Poll::Ready(Ok(0) | Err(_)) => self.phase = Phase::Done,
                 },
+                // Its end is not the client's business, but a connection is not over before both sides are.
+                Phase::Done if self.has_far() => return Poll::Pending,
                 Phase::Done => {
                     let ending = self.ending.take().map_or_else(Ending::lost, |ending| *ending);
                     return Poll::Ready(Outcome::Ended(Ending { traffic: self.traffic, ..ending }));
@@ -286,12 +315,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
     fn turn(&mut self, cx: &mut Context<'_>, now: Moment) -> bool {
         let was_blocked = self.output.blocked_since().is_some();
         let has_worked = self.poll_handler(cx, now);
-        worker::lend(|Worker { input, output: fresh, workshop }| {
+        worker::lend(|Worker { input, output: fresh, onward, keys, workshop }| {
+            keys.draw_from(&self.facilities.chance);
             let mut tally = TrafficDelta::default();
-            let mut turn = Turn { fresh, tally: &mut tally, workshop, now };
+            let mut turn = Turn { fresh, onward, keys, tally: &mut tally, workshop, now };
             let mut has_progressed = has_worked;
             has_progressed |= self.use_remainder(&mut turn);
             has_progressed |= self.read(cx, input, &mut turn);
+            has_progressed |= self.read_far(cx, input, &mut turn);
             self.note_begun(now);
             if has_progressed {
                 self.terms.metrics.add(turn.tally);
@@ -309,147 +340,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
                 Poll::Ready(Ok(())) | Poll::Pending => {}
                 Poll::Ready(Err(error)) => self.fail(&error),
             }
+            has_progressed |= self.write_far(cx, turn.onward, now);
             // What stood still for want of room has some now, and nothing else would wake this task for it: input, and
             // what the application has to send while it is busy.
             let is_unblocked = was_blocked && self.output.blocked_since().is_none();
-            has_progressed || is_unblocked || (self.paused_since.is_some() && !self.is_paused(0))
+            let is_released = self.paused_since.is_some() && !self.is_paused(0, 0);
+            has_progressed || is_unblocked || is_released || self.is_far_released()
         })
     }
 
     fn has_call_to_begin(&self) -> bool {
         match &self.application {
-            Application::Unauthenticated { .. } | Application::Echo(_) => false,
+            Application::Unauthenticated(_) | Application::Echo(_) | Application::Upstream(_) => false,
             Application::Handler(handling) => self.phase == Phase::Open && handling.has_call_to_begin(),
-        }
-    }
-
-    /// Works on what was read before and has not been looked at to its end.
-    fn use_remainder(&mut self, turn: &mut Turn<'_>) -> bool {
-        if !self.remainder_is_fresh || self.is_paused(turn.fresh.len()) {
-            return false;
-        }
-        let mut remainder = mem::take(&mut self.remainder);
-        let mut rest = remainder.unused_mut();
-        self.process(&mut rest, turn);
-        let left = rest.len();
-        remainder.leave(left);
-        self.remainder = remainder;
-        true
-    }
-
-    /// Reads once, if input may flow, and works on what has come.
-    fn read(&mut self, cx: &mut Context<'_>, input: &mut [u8], turn: &mut Turn<'_>) -> bool {
-        // The remainder may have held the peer's Close, after which nothing is read.
-        if !self.is_receiving() {
-            return false;
-        }
-        if self.remainder_is_fresh || self.is_paused(turn.fresh.len()) {
-            return self.read_ahead(cx, input, turn);
-        }
-        self.resume(turn.now);
-        if self.input_until().is_some() {
-            self.input_ended(turn.now);
-            return true;
-        }
-        let remainder = self.remainder.unused();
-        let kept = remainder.len();
-        input[..kept].copy_from_slice(remainder);
-        let mut buffer = ReadBuf::new(&mut input[kept..]);
-        let count = match Pin::new(&mut self.socket).poll_read(cx, &mut buffer) {
-            Poll::Pending => return false,
-            Poll::Ready(Err(error)) => {
-                self.fail(&error);
-                return true;
-            }
-            Poll::Ready(Ok(())) => buffer.filled().len(),
-        };
-        if count == 0 {
-            self.input_ended(turn.now);
-            return true;
-        }
-        self.heard_at = turn.now;
-        self.pinged_at = None;
-        self.remainder = Remainder::default();
-        let mut rest = &mut input[..kept + count];
-        self.process(&mut rest, turn);
-        if !rest.is_empty() {
-            self.remainder = Remainder::new(rest.to_vec());
-        }
-        true
-    }
-
-    /// While the application works nothing is processed; a little is read, so that a client that leaves is noticed.
-    fn read_ahead(&mut self, cx: &mut Context<'_>, input: &mut [u8], turn: &Turn<'_>) -> bool {
-        let kept = self.remainder.unused().len();
-        let room = READ_AHEAD_BYTES_MAX.saturating_sub(kept);
-        let is_full = self.output.is_full(turn.fresh.len(), self.sending_bytes);
-        if is_full || room == 0 || self.input_until().is_some() {
-            self.paused_since.get_or_insert(turn.now);
-            return false;
-        }
-        self.resume(turn.now);
-        let mut buffer = ReadBuf::new(&mut input[..room]);
-        match Pin::new(&mut self.socket).poll_read(cx, &mut buffer) {
-            Poll::Pending => return false,
-            Poll::Ready(Err(error)) => self.fail(&error),
-            Poll::Ready(Ok(())) if buffer.filled().is_empty() => {
-                // It may only have closed its own side: what it asked for before may still be answered, for a while.
-                let until = self.close_until(turn.now);
-                if let Application::Handler(handling) = &mut self.application {
-                    handling.input_until = Some(until);
-                }
-            }
-            Poll::Ready(Ok(())) => {
-                (self.heard_at, self.pinged_at) = (turn.now, None);
-                self.remainder.extend(buffer.filled());
-                self.remainder_is_fresh = true;
-            }
-        }
-        true
-    }
-
-    /// Works through `input` until it is used up or must wait; what is left stays in it.
-    fn process(&mut self, input: &mut &mut [u8], turn: &mut Turn<'_>) {
-        self.remainder_is_fresh = false;
-        while self.is_receiving() {
-            if self.is_paused(turn.fresh.len()) {
-                self.remainder_is_fresh = !input.is_empty();
-                return;
-            }
-            // Where little input can become much output, less of it is looked at at a time.
-            let step = if self.compression.is_some() { COMPRESSED_STEP_BYTES } else { usize::MAX };
-            let step = step.min(input.len());
-            let mut front = &mut input[..step];
-            let needs_more = match self.receiver.receive(&mut front) {
-                Ok(None) => true,
-                Ok(Some(event)) => {
-                    self.take_event(event, turn);
-                    if !self.receiver.is_within_message() {
-                        self.message_since = None;
-                    }
-                    false
-                }
-                Err(violation) => {
-                    self.break_off(violation, turn);
-                    false
-                }
-            };
-            let used = step - front.len();
-            let is_all = step == input.len();
-            *input = &mut mem::take(input)[used..];
-            // What is left of a step is less than a control frame; its rest may lie behind the step.
-            if needs_more && is_all {
-                return;
-            }
-        }
-        *input = &mut [];
-    }
-
-    /// A message begins with the first byte of its header: that may be all that ever comes.
-    fn note_begun(&mut self, now: Moment) {
-        let is_begun = !self.remainder.is_empty() && !self.remainder_is_fresh;
-        if self.phase == Phase::Open && (is_begun || self.receiver.is_within_message()) {
-            self.message_since.get_or_insert(now);
         }
     }
 
@@ -525,10 +428,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
         if signals.contains(Signal::Banned) {
             self.end_session(Ending::by_operator(Reason::AddressBanned), now);
         }
-        if signals.contains(Signal::Shed) && self.output.blocked_since().is_some() {
-            self.give_up_output(Ending::by_gate(Reason::Overloaded), now);
+        if signals.contains(Signal::Shed) {
+            self.shed(now);
         }
         if signals.contains(Signal::Abort) {
+            if let Some(far) = self.far_mut() {
+                far.cut();
+            }
             self.ending = Some(Box::new(match self.ending.take() {
                 Some(ending) if ending.reason != Reason::Draining => *ending,
                 Some(_) | None => Ending::cut(),
@@ -537,16 +443,36 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
         }
     }
 
-    /// Whether input must wait, with `fresh` bytes of output beside what is pending.
-    fn is_paused(&self, fresh: usize) -> bool {
+    /// Gives up what waits for whoever does not read it, since the buffers of all connections are full.
+    fn shed(&mut self, now: Moment) {
+        let overloaded = Ending::by_gate(Reason::Overloaded);
+        if self.output.blocked_since().is_some() {
+            return self.give_up_output(overloaded, now);
+        }
+        if let Some(far) = self.far_mut().filter(|far| far.blocked().is_some()) {
+            far.cut();
+            self.close_from_outside(overloaded, now);
+        }
+    }
+
+    /// Whether input must wait, with `fresh` bytes of output beside what is pending, and `onward` bytes for an application.
+    fn is_paused(&self, fresh: usize, onward: usize) -> bool {
+        let is_full = || self.output.is_full(fresh, self.sending_bytes);
         let is_busy = match &self.application {
-            Application::Unauthenticated(nobody) => nobody.first.is_some(),
-            Application::Echo(_) => false,
+            Application::Unauthenticated(nobody) => {
+                nobody.first.is_some() || (nobody.is_taken && self.phase == Phase::Open) || is_full()
+            }
+            Application::Echo(_) => is_full(),
             // After our Close nothing of the application's goes out, so there is nothing to wait for.
-            Application::Handler(handling) => handling.is_busy() && self.phase == Phase::Open,
+            Application::Handler(handling) => (handling.is_busy() && self.phase == Phase::Open) || is_full(),
+            Application::Upstream(far) => far.is_full(onward) && self.phase == Phase::Open,
         };
-        let has_token = self.tenure.as_ref().is_some_and(|tenure| tenure.has_token());
-        is_busy || has_token || self.output.is_full(fresh, self.sending_bytes)
+        is_busy || self.tenure.as_ref().is_some_and(|tenure| tenure.has_token())
+    }
+
+    /// Whether there is still something to do with messages.
+    const fn takes_turns(&self) -> bool {
+        matches!(self.phase, Phase::Open | Phase::Closing { .. } | Phase::Leaving { .. })
     }
 
     fn is_receiving(&self) -> bool {
@@ -571,6 +497,3 @@ const fn kind_of(kind: MessageKind) -> FrameKind {
 /// Until it is authenticated a connection is nobody's: one text message of at most 8 KiB in at most 16 frames.
 pub(crate) const FIRST_MESSAGE_LIMITS: MessageLimits =
     MessageLimits { message_bytes_max: 8 * 1024, message_fragments_max: 16 };
-
-/// How much is read of a client whose messages the application has yet to get to.
-const READ_AHEAD_BYTES_MAX: usize = 16 * 1024;

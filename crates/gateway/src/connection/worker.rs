@@ -4,6 +4,7 @@ use std::cell::RefCell;
 
 use drawgate_protocol::limits::REMAINDER_BYTES_MAX;
 
+use super::masks::MaskKeys;
 use crate::compression::Workshop;
 
 /// A worker's buffers.
@@ -12,6 +13,10 @@ pub(super) struct Worker {
     pub(super) input: Box<[u8]>,
     /// What one poll produces gathers here and leaves by one write.
     pub(super) output: Vec<u8>,
+    /// The same for what goes on to an application.
+    pub(super) onward: Vec<u8>,
+    /// What masks that.
+    pub(super) keys: MaskKeys,
     /// What compressed messages need.
     pub(super) workshop: Workshop,
 }
@@ -22,16 +27,21 @@ pub(super) fn lend<R>(use_them: impl FnOnce(&mut Worker) -> R) -> R {
         static WORKER: RefCell<Worker> = RefCell::new(Worker {
             input: vec![0; REMAINDER_BYTES_MAX + READ_BYTES].into_boxed_slice(),
             output: Vec::new(),
+            onward: Vec::new(),
+            keys: MaskKeys::default(),
             workshop: Workshop::default(),
         });
     }
     WORKER.with_borrow_mut(|worker| {
         // Where a panic ended the last loan, what lies here is another connection's.
         worker.output.clear();
+        worker.onward.clear();
         let result = use_them(worker);
         // A single large message is no reason to hold its size for ever.
-        if worker.output.capacity() > OUTPUT_BYTES_KEPT {
-            worker.output = Vec::new();
+        for output in [&mut worker.output, &mut worker.onward] {
+            if output.capacity() > OUTPUT_BYTES_KEPT {
+                *output = Vec::new();
+            }
         }
         result
     })

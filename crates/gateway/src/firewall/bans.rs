@@ -130,20 +130,26 @@ impl Bans {
         state.bans.around(address).any(|ban| !ban.is_over(now))
     }
 
-    /// Those in force at `now`, in the order of their networks.
-    pub(super) fn list(&self, now: Instant) -> Vec<AddressBan> {
+    /// At most `count_max` of those in force at `now`, in the order of their networks from the one after `after` on; and
+    /// whether more follow.
+    pub(super) fn list(
+        &self,
+        after: Option<Network>,
+        count_max: usize,
+        now: Instant,
+    ) -> (Vec<AddressBan>, bool) {
         let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
-        let in_force = state.bans.iter().filter(|(_, ban)| !ban.is_over(now));
-        let mut list: Vec<_> = in_force
-            .map(|(network, ban)| AddressBan {
-                network: *network,
-                until: ban.until,
-                reason: String::from(&*ban.reason),
-            })
-            .collect();
-        drop(state);
-        list.sort_by_key(|ban| ban.network);
-        list
+        let follows = |network: Network| after.is_none_or(|after| network > after);
+        let mut networks: Vec<(&Network, &Ban)> =
+            state.bans.iter().filter(|(network, ban)| follows(**network) && !ban.is_over(now)).collect();
+        networks.sort_unstable_by_key(|(network, _)| **network);
+        let has_more = networks.len() > count_max;
+        let page = networks.into_iter().take(count_max).map(|(network, ban)| AddressBan {
+            network: *network,
+            until: ban.until,
+            reason: String::from(&*ban.reason),
+        });
+        (page.collect(), has_more)
     }
 
     /// Gives up those that are over; they are without force before that too.
@@ -227,6 +233,10 @@ mod tests {
         AddressBan { network: network.parse().unwrap(), until, reason: "a test".to_owned() }
     }
 
+    fn listed(bans: &Bans, now: Instant) -> Vec<AddressBan> {
+        bans.list(None, usize::MAX, now).0
+    }
+
     fn start() -> Instant {
         Clock::system().now()
     }
@@ -248,7 +258,7 @@ mod tests {
         }
         assert!(!held(&bans, "192.0.3.1", now));
         assert!(held(&bans, "2001:db8:ffff::1", now + Duration::from_hours(24 * 3650)));
-        assert_eq!((bans.list(now).len(), bans.list(minute).len(), bans.count()), (2, 1, 2));
+        assert_eq!((listed(&bans, now).len(), listed(&bans, minute).len(), bans.count()), (2, 1, 2));
         bans.forget(minute);
         assert_eq!(bans.count(), 1);
         assert!(bans.state.read().unwrap().ends.is_empty());
@@ -268,6 +278,26 @@ mod tests {
     }
 
     #[test]
+    fn bans_are_listed_a_page_at_a_time_in_the_order_of_their_networks() {
+        let (bans, now) = (Bans::default(), start());
+        for network in ["2001:db8::/32", "10.0.0.0/16", "10.0.0.0/8", "9.0.0.0/8"] {
+            bans.ban(&ban(network, Some(60)), now, UNIX_NOW).unwrap();
+        }
+        let page = |after: Option<&str>, count_max| {
+            let after = after.map(|after| after.parse().unwrap());
+            let (page, has_more) = bans.list(after, count_max, now);
+            (page.iter().map(|ban| ban.network.to_string()).collect::<Vec<_>>(), has_more)
+        };
+        let named = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        assert_eq!(page(None, 2), (named(&["9.0.0.0/8", "10.0.0.0/8"]), true));
+        assert_eq!(page(Some("10.0.0.0/8"), 2), (named(&["10.0.0.0/16", "2001:db8::/32"]), false));
+        // One that has gone meanwhile has a place all the same.
+        assert_eq!(page(Some("10.0.0.0/9"), 1), (named(&["10.0.0.0/16"]), true));
+        assert_eq!(page(Some("2001:db8::/32"), 1), (Vec::new(), false));
+        assert_eq!(bans.list(None, 1, now + Duration::from_mins(1)), (Vec::new(), false));
+    }
+
+    #[test]
     fn another_ban_of_the_same_network_takes_the_place_of_the_first_and_one_that_is_over_lifts_it() {
         let (bans, now) = (Bans::default(), start());
         for (seconds, holds) in [(Some(10), true), (None, true), (Some(20), true), (Some(0), false)] {
@@ -283,7 +313,7 @@ mod tests {
         let (bans, now) = (Bans::default(), start());
         bans.ban(&ban("2001:db8::1", None), now, UNIX_NOW).unwrap();
         assert!(held(&bans, "2001:db8::ffff:1", now) && !held(&bans, "2001:db8:0:1::1", now));
-        assert_eq!(bans.list(now)[0].network.to_string(), "2001:db8::/64");
+        assert_eq!(listed(&bans, now)[0].network.to_string(), "2001:db8::/64");
         assert!(bans.unban("2001:db8::2".parse().unwrap(), now));
         assert!(!held(&bans, "2001:db8::1", now));
     }

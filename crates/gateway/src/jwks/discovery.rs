@@ -8,9 +8,10 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::time::timeout;
 
-use super::fetch::{Bounds, FetchError, Trust, get};
+use super::fetch::{Bounds, FetchError, get};
 use crate::auth::{Issuer, KeyLocation};
 use crate::json;
+use crate::tls::Trust;
 use crate::url::{Url, UrlError};
 
 /// Why there are no bytes that could be keys.

@@ -8,8 +8,6 @@
 use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,16 +17,14 @@ use hyper::client::conn::http1;
 use hyper::header::{ACCEPT, CONNECTION, HOST, USER_AGENT};
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-use crate::tls;
+use crate::tls::{Trust, TrustError};
 use crate::url::Url;
 
 /// How much an answer may take.
@@ -43,60 +39,6 @@ pub(crate) struct Bounds {
 impl Default for Bounds {
     fn default() -> Self {
         Self { deadline: DEADLINE, body_bytes_max: BODY_BYTES_MAX }
-    }
-}
-
-/// Whose certificates are believed. Read for each request, so that a file that changes needs no restart.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum Trust {
-    /// The authorities of the system.
-    System,
-    /// Those in this PEM file, and no others.
-    File(PathBuf),
-}
-
-impl Trust {
-    /// The authorities. Reads files: not for a worker's thread.
-    fn roots(&self) -> Result<RootCertStore, TrustError> {
-        let roots = match self {
-            Self::System => {
-                let mut roots = RootCertStore::empty();
-                // Some of the system's may be of a kind that is not known here.
-                roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-                roots
-            }
-            Self::File(file) => read_roots(file)?,
-        };
-        if roots.is_empty() {
-            return Err(match self {
-                Self::System => TrustError::SystemHasNone,
-                Self::File(file) => TrustError::wrong(file, "has no certificate in PEM"),
-            });
-        }
-        Ok(roots)
-    }
-
-    /// Whether there is anyone to believe. Reads files.
-    ///
-    /// # Errors
-    /// What is wrong with them.
-    pub(crate) fn check(&self) -> Result<(), TrustError> {
-        self.roots().map(|_| ())
-    }
-}
-
-/// Why nobody can be believed.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum TrustError {
-    #[error("this system trusts no authority: install ca-certificates, or name a file of authorities")]
-    SystemHasNone,
-    #[error("{} {wrong}", file.display())]
-    File { file: PathBuf, wrong: String },
-}
-
-impl TrustError {
-    fn wrong(file: &Path, wrong: &str) -> Self {
-        Self::File { file: file.to_owned(), wrong: wrong.to_owned() }
     }
 }
 
@@ -145,15 +87,9 @@ async fn ask(url: &Url, trust: &Trust, body_bytes_max: usize) -> Result<Vec<u8>,
 
 async fn connector(trust: &Trust) -> Result<TlsConnector, FetchError> {
     let trust = trust.clone();
-    let roots = spawn_blocking(move || trust.roots()).await;
-    let roots = roots.unwrap_or(Err(TrustError::SystemHasNone)).map_err(FetchError::Trust)?;
-    let mut config = ClientConfig::builder_with_provider(tls::provider())
-        .with_safe_default_protocol_versions()
-        .expect("the provider has suites for both versions")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(TlsConnector::from(Arc::new(config)))
+    let settings = spawn_blocking(move || trust.client_settings()).await;
+    let settings = settings.unwrap_or(Err(TrustError::SystemHasNone)).map_err(FetchError::Trust)?;
+    Ok(TlsConnector::from(settings))
 }
 
 /// A socket to the first of the host's addresses that takes one.
@@ -235,25 +171,6 @@ async fn read(response: Response<Incoming>, bytes_max: usize) -> Result<Vec<u8>,
     Ok(body)
 }
 
-fn read_roots(file: &Path) -> Result<RootCertStore, TrustError> {
-    let wrong = |wrong: &str| TrustError::wrong(file, wrong);
-    // What is no plain file could make the reader wait forever.
-    let metadata = file.metadata().map_err(|error| wrong(&format!("cannot be read ({})", error.kind())))?;
-    if !metadata.is_file() {
-        return Err(wrong("is no plain file"));
-    }
-    if metadata.len() > ROOTS_BYTES_MAX {
-        return Err(wrong("is longer than 1 MiB"));
-    }
-    let mut roots = RootCertStore::empty();
-    let certificates = CertificateDer::pem_file_iter(file).map_err(|_| wrong("cannot be read as PEM"))?;
-    for certificate in certificates {
-        let certificate = certificate.map_err(|_| wrong("is no proper PEM"))?;
-        roots.add(certificate).map_err(|_| wrong("has a certificate that cannot be an authority"))?;
-    }
-    Ok(roots)
-}
-
 /// For everything: whoever waits for a key waits no longer than this.
 const DEADLINE: Duration = Duration::from_secs(3);
 /// A third of that: the most for a TCP handshake with one of several addresses.
@@ -266,5 +183,3 @@ pub(crate) const BODY_BYTES_MAX: usize = 64 * 1024;
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// How many header lines an answer may have.
 const HEADERS_MAX: usize = 64;
-/// Of a file of authorities.
-const ROOTS_BYTES_MAX: u64 = 1024 * 1024;

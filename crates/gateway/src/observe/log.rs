@@ -28,6 +28,8 @@ pub(super) struct Record<'a> {
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "encoded_if_there")]
     route: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "encoded_if_there")]
+    origin: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "encoded_if_there")]
     subject: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "displayed_if_there")]
     session: Option<SessionId>,
@@ -73,6 +75,7 @@ impl<'a> Record<'a> {
             client: ended.client,
             via: ended.via,
             route: ended.route,
+            origin: ended.origin,
             subject: ended.subject,
             session: ended.session,
             phase: ended.phase.label(),
@@ -109,6 +112,7 @@ impl<'a> Record<'a> {
                     client = %self.client,
                     via = self.via.map(display),
                     route = self.route.as_ref().map(|route| display(Encoded(route))),
+                    origin = self.origin.as_ref().map(|origin| display(Encoded(origin))),
                     subject = self.subject.as_ref().map(|subject| display(Encoded(subject))),
                     session = self.session.map(display),
                     phase = self.phase,
@@ -153,6 +157,8 @@ pub(super) fn emit_opened(opened: &Opened<'_>, suppressed: u64) {
         client = %opened.client,
         via = opened.via.map(display),
         route = %Encoded(&opened.route),
+        origin = opened.origin.as_ref().map(|origin| display(Encoded(origin))),
+        subject = opened.subject.as_ref().map(|subject| display(Encoded(subject))),
         session = opened.session.map(display),
         handshake_ms = millis(opened.handshake_duration),
         suppressed = Some(suppressed).filter(|count| *count > 0),

@@ -15,10 +15,18 @@ pub(crate) struct Operated<'a> {
     pub(crate) action: Action,
     /// The subject, the session, the token's id. Chosen by a peer, most often: it is encoded before it is logged.
     pub(crate) on: &'a str,
-    /// How many sessions it ended, where it could end any.
-    pub(crate) closed: Option<usize>,
+    /// What it ended, where it could end anything.
+    pub(crate) closed: Closed,
     /// Why it was not done, where it was not.
     pub(crate) failure: Option<&'a str>,
+}
+
+/// What a change ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Closed {
+    Nothing,
+    Sessions(usize),
+    Connections(usize),
 }
 
 /// What was asked for.
@@ -28,6 +36,8 @@ pub(crate) enum Action {
     Revoke,
     Ban,
     Unban,
+    BanAddress,
+    UnbanAddress,
     IssueTicket,
 }
 
@@ -38,6 +48,8 @@ impl Action {
             Self::Revoke => "revoke",
             Self::Ban => "ban",
             Self::Unban => "unban",
+            Self::BanAddress => "ban_address",
+            Self::UnbanAddress => "unban_address",
             Self::IssueTicket => "issue_ticket",
         }
     }
@@ -66,7 +78,17 @@ impl Observer {
                 Some(suppressed) => suppressed,
                 None => return self.count_suppressed(),
             },
-            Action::EndSession | Action::Revoke | Action::Ban | Action::Unban => 0,
+            Action::EndSession
+            | Action::Revoke
+            | Action::Ban
+            | Action::Unban
+            | Action::BanAddress
+            | Action::UnbanAddress => 0,
+        };
+        let (sessions, connections) = match operated.closed {
+            Closed::Nothing => (None, None),
+            Closed::Sessions(count) => (Some(count), None),
+            Closed::Connections(count) => (None, Some(count)),
         };
         tracing::info!(
             target: TARGET,
@@ -74,7 +96,8 @@ impl Observer {
             action = operated.action.label(),
             on = %Encoded(&operated.on),
             outcome = if operated.failure.is_none() { "done" } else { "not_done" },
-            sessions_closed = operated.closed,
+            sessions_closed = sessions,
+            connections_closed = connections,
             detail = operated.failure.map(tracing::field::display),
             suppressed = Some(suppressed).filter(|count| *count > 0),
             "operator's change"

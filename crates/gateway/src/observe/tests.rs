@@ -25,6 +25,8 @@ fn opened(route: &str) -> Opened<'_> {
         client: client(),
         via: None,
         route,
+        origin: None,
+        subject: None,
         session: None,
         handshake_duration: Duration::from_millis(3),
     }
@@ -45,6 +47,7 @@ fn refused(reason: Reason) -> Ended<'static> {
         http_status: reason.row().status,
         violation: None,
         detail: None,
+        origin: None,
         limit: None,
         observed: None,
         traffic: Traffic::default(),
@@ -298,7 +301,12 @@ async fn r16_what_a_peer_chose_stays_inside_its_field() {
     let subject =
         "eve\r\n{\"level\":\"INFO\",\"reason\":\"closed_by_client\"}\u{1b}[2J\u{9b}2J\u{2028}\u{202e}\0";
     let detail = format!("\",\"reason\":\"x{}", "\u{85}".repeat(1000));
-    let end = Ended { subject: Some(subject), detail: Some(&detail), ..ended(Reason::TokenInvalid) };
+    let end = Ended {
+        subject: Some(subject),
+        origin: Some(&detail),
+        detail: Some(&detail),
+        ..ended(Reason::TokenInvalid)
+    };
     let json = logged_json(|| observer.connection_ended(&end));
     let text = logged_text(|| observer.connection_ended(&end));
     let records = read(&observer);
@@ -311,8 +319,21 @@ async fn r16_what_a_peer_chose_stays_inside_its_field() {
     for record in [serde_json::from_str::<Value>(&json).unwrap(), records[0].clone()] {
         assert_eq!(record["reason"], "token_invalid");
         assert!(record["subject"].as_str().unwrap().starts_with(r"eve\u{d}\u{a}{"));
-        assert!(record["detail"].as_str().unwrap().len() <= ENCODED_BYTES_MAX + 3);
+        for field in ["detail", "origin"] {
+            assert!(record[field].as_str().unwrap().len() <= ENCODED_BYTES_MAX + 3);
+        }
     }
+    let opened = Opened { origin: Some(&detail), subject: Some(subject), ..opened("chat") };
+    let json = logged_json(|| observer.connection_opened(&opened));
+    let text = logged_text(|| observer.connection_opened(&opened));
+    for output in [&json, &text] {
+        assert_eq!(output.lines().count(), 1, "{output}");
+        assert!(output.lines().flat_map(str::chars).all(is_printable), "{output}");
+    }
+    let record: Value = serde_json::from_str(&json).unwrap();
+    assert!(record["subject"].as_str().unwrap().starts_with(r"eve\u{d}\u{a}{"), "{record}");
+    assert!(record["origin"].as_str().unwrap().len() <= ENCODED_BYTES_MAX + 3, "{record}");
+    assert_eq!(record.get("reason"), None, "{record}");
 }
 
 #[test]
@@ -331,6 +352,7 @@ fn r17_nothing_a_peer_chooses_makes_a_series() {
             client,
             route,
             subject: route,
+            origin: route,
             detail: Some(&text),
             close_code,
             ..end

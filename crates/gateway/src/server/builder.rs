@@ -3,22 +3,22 @@
 //! Comes before everything else of the server. What is in the way is a [`StartError`]; nothing is served yet.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{self, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
 use super::keys::KeyPlaces;
 use super::operator::Admin;
 use super::route::{self, Prepared, Route, SharedFailures};
+use super::socket;
 use super::start::{BindError, StartError};
 use super::{Bound, Server, certificates};
 use crate::address;
+use crate::address_bans;
 use crate::admin;
-use crate::auth;
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::compression;
@@ -38,6 +38,8 @@ use crate::upgrade::Entrances;
 #[derive(Clone, Debug)]
 pub struct Builder {
     listeners: Vec<ListenerConfig>,
+    /// Those that were opened elsewhere, each with the name of the listener that it is for.
+    sockets: Vec<(String, Arc<net::TcpListener>)>,
     routes: Vec<Route>,
     drain_timeout: Duration,
     firewall: firewall::Config,
@@ -59,6 +61,7 @@ impl Default for Builder {
     fn default() -> Self {
         Self {
             listeners: Vec::new(),
+            sockets: Vec::new(),
             routes: Vec::new(),
             drain_timeout: Duration::from_secs(10),
             firewall: firewall::Config::default(),
@@ -131,6 +134,14 @@ impl Builder {
     #[must_use]
     pub fn listener(mut self, listener: ListenerConfig) -> Self {
         self.listeners.push(listener);
+        self
+    }
+
+    /// Has the listener `name` accept from `socket`, which was opened elsewhere and listens already, instead of opening one
+    /// at its address. All else about the listener stays as it is.
+    #[must_use]
+    pub fn socket(mut self, name: &str, socket: net::TcpListener) -> Self {
+        self.sockets.push((name.to_owned(), Arc::new(socket)));
         self
     }
 
@@ -243,13 +254,13 @@ impl Builder {
         let observer = self.observer()?;
         let sessions = Arc::new(Sessions::new(chance.clone(), route::token_time_max(&self.routes)));
         // Before the first accept: whoever was kept out is kept out from the beginning.
-        let facilities = self.facilities(&observer);
+        let facilities = self.facilities(&observer, chance.clone());
         let firewall = Firewall::new(&self.firewall, facilities.started_at);
         let store = self.load(&sessions, &firewall)?;
         let control = Control::new(Arc::clone(&sessions), store, self.clock.clone(), observer.clone());
         let takes_tickets = route::takes_tickets(&self.routes);
         let mut keys = KeyPlaces::default();
-        let routes = self.prepare_routes(&observer, &mut keys).map_err(StartError::Auth)?;
+        let routes = self.prepare_routes(&observer, &mut keys)?;
         let (bound, skipped) = self.listen_everywhere(&routes, &observer)?;
         let (draining, drain_begun) = watch::channel(false);
         let places = |count: usize| Semaphore::new(count.min(Semaphore::MAX_PERMITS));
@@ -291,7 +302,7 @@ impl Builder {
         let (store, loaded) = Store::open(&config.directory, now).map_err(StartError::State)?;
         let Loaded { revocations, bans, address_bans } = loaded;
         sessions.load(&revocations, &bans, now).map_err(StartError::Kept)?;
-        super::bans::load(firewall, &address_bans, self.clock.now(), now).map_err(|detail| {
+        address_bans::load(firewall, &address_bans, self.clock.now(), now).map_err(|detail| {
             StartError::State(state::StateError::Damaged {
                 file: config.directory.display().to_string(),
                 detail,
@@ -304,7 +315,7 @@ impl Builder {
         &mut self,
         observer: &Observer,
         keys: &mut KeyPlaces,
-    ) -> Result<Vec<Prepared>, auth::ConfigError> {
+    ) -> Result<Vec<Prepared>, StartError> {
         let mut failures = SharedFailures::new();
         let routes = std::mem::take(&mut self.routes).into_iter();
         routes.map(|route| route.prepare(observer, keys, &mut failures, &self.clock)).collect()
@@ -319,7 +330,7 @@ impl Builder {
         })
     }
 
-    fn facilities(&self, observer: &Observer) -> Arc<Facilities> {
+    fn facilities(&self, observer: &Observer, chance: Chance) -> Arc<Facilities> {
         let room = compression::Room::new(self.compression_bytes_max, observer.compression_bytes());
         Arc::new(Facilities {
             started_at: self.clock.now(),
@@ -327,6 +338,7 @@ impl Builder {
             budget: Arc::new(Budget::new(self.buffers_bytes_max, observer.buffered_bytes())),
             compression: Arc::new(room),
             clock: self.clock.clone(),
+            chance,
         })
     }
 
@@ -344,7 +356,7 @@ impl Builder {
                 .map(|tls| certificates::encryption(tls, config.tls_timeout, observer, &name, &self.clock))
                 .transpose()
                 .map_err(StartError::Tls)?;
-            match listen(address) {
+            match self.open(&name, address) {
                 Ok(listener) => {
                     let address = listener.local_addr().unwrap_or(address);
                     let entrances = routes.iter().filter_map(|route| route.entrance_for(&name)).collect();
@@ -366,10 +378,21 @@ impl Builder {
                 }
             }
         }
+        if let Some((name, _)) = self.sockets.pop() {
+            return Err(StartError::SocketUnwanted(name));
+        }
         if bound.is_empty() {
             return Err(skipped.pop().map_or(StartError::Empty, StartError::Bind));
         }
         Ok((bound, skipped))
+    }
+
+    /// The socket that was given for the listener `name`, or else one at `address`.
+    fn open(&mut self, name: &str, address: SocketAddr) -> io::Result<TcpListener> {
+        match self.sockets.iter().position(|(listener, _)| listener == name) {
+            Some(position) => socket::adopt(&self.sockets.remove(position).1),
+            None => socket::listen(address),
+        }
     }
 }
 
@@ -387,24 +410,5 @@ fn listener_at(address: SocketAddr, tls: Option<tls::Config>) -> ListenerConfig 
     }
 }
 
-pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    if address.is_ipv6() {
-        // `[::]` beside `0.0.0.0` would otherwise claim the same port twice.
-        socket.set_only_v6(true)?;
-    }
-    // A restart must not wait for the last one's connections to be forgotten.
-    socket.set_reuse_address(true)?;
-    // Small frames must not wait for one another. Accepted sockets take this over, which spares each a call; one that cannot be
-    // told so still works.
-    let _ = socket.set_tcp_nodelay(true);
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    TcpListener::from_std(socket.into())
-}
-
-/// How long the kernel's queue of connections that wait to be accepted may grow.
-const BACKLOG: i32 = 4096;
 /// How many clients that are refused before a byte is read are given the time to hear it.
 const TURNED_AWAY_MAX: usize = 256;

@@ -13,10 +13,11 @@ use tokio::time::sleep;
 use crate::auth::{self, KeySet, Keys, RemoteKeys, jwks};
 use crate::clock::Clock;
 use crate::connection::{Gate, Route};
-use crate::jwks::{Bounds, Event, Source, Timing, Trust, WatchedFile, chain, fetch};
+use crate::jwks::{Bounds, Event, Source, Timing, WatchedFile, chain, fetch};
 use crate::observe::{KeyMetrics, Observer};
 use crate::principal::Principal;
 use crate::session::{End, Which};
+use crate::tls::Trust;
 
 /// Every place that keys come from, once.
 #[derive(Debug, Default)]

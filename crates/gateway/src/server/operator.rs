@@ -6,9 +6,10 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use super::builder::listen;
 use super::certificates;
+use super::socket::listen;
 use super::start::{BindError, StartError};
+use crate::address_bans::AddressBans;
 use crate::admin::{self, AdminState, Api, Operations};
 use crate::connection::Gate;
 use crate::control::Control;
@@ -42,6 +43,7 @@ impl Admin {
             .map_err(|source| StartError::Bind(BindError { name: NAME.to_owned(), address, source }))?;
         let operations = Operations {
             control: control.clone(),
+            address_bans: AddressBans::new(Arc::clone(gate), control.clone()),
             tickets: Arc::clone(&gate.tickets),
             routes: routes.into(),
             observer: gate.observer.clone(),

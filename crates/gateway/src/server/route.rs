@@ -6,16 +6,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::keys::KeyPlaces;
+use super::start::StartError;
 use crate::auth::failures::Failures;
 use crate::auth::{self, Authenticator, CredentialSource};
 use crate::backend::Backend;
-use crate::backend::handler::{Erased, Handler};
+use crate::backend::handler::{AnyHandler, Erased, Handler};
+use crate::backend::upstream::{self, Upstream};
 use crate::clock::{Clock, Instant};
-use crate::config::RouteConfig;
+use crate::config::{BackendConfig, RouteConfig};
 use crate::connection::{self, Terms};
 use crate::limits::Limits;
 use crate::observe::Observer;
-use crate::route::{Notice, Origins, PathError, PathPattern, RefuseBy};
+use crate::route::{self, Notice, Origins, PathError, PathPattern, RefuseBy};
 use crate::ticket::TICKET_TIME_MAX;
 use crate::upgrade::Entrance;
 
@@ -34,7 +36,15 @@ pub struct Route {
     notice: Notice,
     refuse: RefuseBy,
     limits: Limits,
-    backend: Backend,
+    backend: Destination,
+}
+
+/// Where messages go, before what is there has been made ready.
+#[derive(Clone)]
+enum Destination {
+    Echo(route::Echo),
+    Handler(Arc<dyn AnyHandler>),
+    Upstream(upstream::Config),
 }
 
 /// Who may speak. There is no default: it must be said.
@@ -59,6 +69,32 @@ impl Route {
         access: Access,
         handler: H,
     ) -> Result<Self, PathError> {
+        let backend = Destination::Handler(Arc::new(Erased(handler)));
+        let limits = Limits { message_bytes_max: Some(WHOLE_MESSAGE_BYTES_MAX), ..Limits::default() };
+        Self::to(name, path, origins, access, backend).map(|route| route.limits(limits))
+    }
+
+    /// The same in front of an application that speaks WebSocket itself.
+    ///
+    /// # Errors
+    /// What makes `path` no pattern.
+    pub fn upstream(
+        name: &str,
+        path: &str,
+        origins: Origins,
+        access: Access,
+        upstream: upstream::Config,
+    ) -> Result<Self, PathError> {
+        Self::to(name, path, origins, access, Destination::Upstream(upstream))
+    }
+
+    fn to(
+        name: &str,
+        path: &str,
+        origins: Origins,
+        access: Access,
+        backend: Destination,
+    ) -> Result<Self, PathError> {
         Ok(Self {
             name: name.to_owned(),
             listeners: Vec::new(),
@@ -69,8 +105,8 @@ impl Route {
             auth_name: None,
             notice: Notice::default(),
             refuse: RefuseBy::default(),
-            limits: Limits { message_bytes_max: Some(WHOLE_MESSAGE_BYTES_MAX), ..Limits::default() },
-            backend: Backend::Handler(Arc::new(Erased(handler))),
+            limits: Limits::default(),
+            backend,
         })
     }
 
@@ -129,7 +165,10 @@ impl Route {
                 Access::Token(found.expect("a configuration names only authenticators that it has"))
             }
         };
-        let backend = Backend::Echo(Arc::new(backend));
+        let backend = match backend {
+            BackendConfig::Echo(echo) => Destination::Echo(echo),
+            BackendConfig::Upstream(config) => Destination::Upstream(config),
+        };
         Self { name, listeners, path, hosts, origins, access, auth_name, notice, refuse, limits, backend }
     }
 
@@ -150,13 +189,21 @@ impl Route {
         places: &mut KeyPlaces,
         shared: &mut SharedFailures,
         clock: &Clock,
-    ) -> Result<Prepared, auth::ConfigError> {
+    ) -> Result<Prepared, StartError> {
         let failures = self.failures(shared, clock.now());
         let name: Arc<str> = self.name.as_str().into();
         let keys = places.source_for(self.auth(), &name, observer, clock);
         let authenticator = match self.access {
             Access::Open => None,
-            Access::Token(config) => Some(Authenticator::new(config)?),
+            Access::Token(config) => Some(Authenticator::new(config).map_err(StartError::Auth)?),
+        };
+        let backend = match self.backend {
+            Destination::Echo(echo) => Backend::Echo(Arc::new(echo)),
+            Destination::Handler(handler) => Backend::Handler(handler),
+            Destination::Upstream(config) => {
+                let upstream = Upstream::new(config);
+                Backend::Upstream(upstream.map_err(|error| StartError::Upstream(error.to_string()))?)
+            }
         };
         let terms =
             Terms { limits: self.limits, notice: self.notice, metrics: observer.route_metrics(&self.name) };
@@ -166,7 +213,7 @@ impl Route {
             failures,
             keys,
             refuse: self.refuse,
-            backend: self.backend,
+            backend,
             terms: Arc::new(terms),
         };
         let route = Arc::new(route);

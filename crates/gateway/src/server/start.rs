@@ -17,6 +17,11 @@ pub enum StartError {
     /// A listener could not be bound.
     #[error("{0}")]
     Bind(#[source] BindError),
+    /// A socket was given for a listener that there is not, or that has one already.
+    #[error(
+        "a socket was given for the listener {0}, which there is not, or which has one already: give each listener one"
+    )]
+    SocketUnwanted(String),
     /// The error file cannot be written.
     #[error("the error file {path} cannot be opened: make its folder, or name another in log.error_file")]
     ErrorFile {
@@ -43,6 +48,9 @@ pub enum StartError {
     /// A route's authentication cannot work.
     #[error("a route's authentication cannot work")]
     Auth(#[source] auth::ConfigError),
+    /// Nobody's certificate can be believed, and a route's application shows one.
+    #[error("the certificate of a route's application could not be verified: {0}")]
+    Upstream(String),
     /// The system has no randomness to give.
     #[error("the system gives no randomness: {0}")]
     Randomness(String),

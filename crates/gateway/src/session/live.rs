@@ -29,7 +29,12 @@ impl SessionId {
 impl fmt::Display for SessionId {
     /// 32 digits of lower-case hex.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", u128::from_be_bytes(self.0))
+        let mut digits = [0; 32];
+        for ([high, low], byte) in digits.as_chunks_mut().0.iter_mut().zip(self.0) {
+            *high = HEX_DIGITS[usize::from(byte >> 4)];
+            *low = HEX_DIGITS[usize::from(byte & 0xf)];
+        }
+        f.write_str(std::str::from_utf8(&digits).map_err(|_| fmt::Error)?)
     }
 }
 
@@ -45,6 +50,8 @@ impl FromStr for SessionId {
         u128::from_str_radix(text, 16).map(|bits| Self(bits.to_be_bytes())).map_err(|_| NotASessionId)
     }
 }
+
+const HEX_DIGITS: &[u8; 16] = b"0123456789abcdef";
 
 /// A text that is not 32 digits of lower-case hex.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -183,6 +190,8 @@ mod tests {
         let text = id.to_string();
         assert_eq!(text, "0f".repeat(16));
         assert_eq!(text.parse(), Ok(id));
+        let bits = std::array::from_fn(|index| u8::try_from(index * 17 % 256).unwrap());
+        assert_eq!(SessionId::new(bits).to_string(), format!("{:032x}", u128::from_be_bytes(bits)));
         assert_eq!(SessionId::new([0; 16]).to_string().len(), 32);
         let short = &text[1..];
         for wrong in [short, &text.to_uppercase(), &format!("+{short}"), "", "ü"] {

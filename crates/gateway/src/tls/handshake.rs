@@ -66,7 +66,7 @@ impl Tls {
             _ => "1.2",
         };
         let is_resumed = connection.handshake_kind() == Some(HandshakeKind::Resumed);
-        Ok(Established { wire: Wire::Tls(Box::new(stream)), peer, version, is_resumed })
+        Ok(Established { wire: Wire::Tls(Box::new(stream.into())), peer, version, is_resumed })
     }
 }
 

@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::{Gate, TOKENS, raw_answer, secret_of};
 
 /// Every method and path, what it needs, and a body where it takes one.
-const ENTRIES: [(&str, &str, &str, &str); 9] = [
+const ENTRIES: [(&str, &str, &str, &str); 12] = [
     ("GET", "/v1/sessions", "read", ""),
     ("GET", "/v1/sessions/0123", "read", ""),
     ("DELETE", "/v1/sessions/0123", "operate", ""),
@@ -14,6 +14,9 @@ const ENTRIES: [(&str, &str, &str, &str); 9] = [
     ("GET", "/v1/bans", "read", ""),
     ("POST", "/v1/bans", "operate", r#"{"subject":"zoe"}"#),
     ("DELETE", "/v1/bans/zoe", "operate", ""),
+    ("GET", "/v1/address-bans", "read", ""),
+    ("POST", "/v1/address-bans", "operate", r#"{"network":"192.0.2.1"}"#),
+    ("DELETE", "/v1/address-bans/192.0.2.1", "operate", ""),
     ("POST", "/v1/tickets", "tickets", r#"{"subject":"zoe","route":"token","session_seconds":60}"#),
 ];
 

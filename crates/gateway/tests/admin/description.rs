@@ -20,7 +20,10 @@ async fn every_operation_answers_as_the_description_says() {
                 if status == "default" {
                     continue;
                 }
-                let answer = provoke(&gate, &method, path, operation, status).await;
+                // Beyond ten failures there is another answer than 401.
+                let other = if status == "401" { Some(Gate::start("").await) } else { None };
+                let gate = other.as_ref().unwrap_or(&gate);
+                let answer = provoke(gate, &method, path, operation, status).await;
                 assert_eq!(answer.status.to_string(), *status, "{method} {path}: {answer:?}");
                 holds(&document, response, &answer);
                 count += 1;
@@ -35,12 +38,17 @@ async fn provoke(gate: &Gate, method: &str, path: &str, operation: &Value, statu
     // There is something to find, to end and to lift.
     let _session = gate.open("token", "alice", &json!({})).await;
     gate.post("/v1/bans", &json!({ "subject": "zoe" })).await.expect(201);
+    gate.post("/v1/address-bans", &json!({ "network": "192.0.2.0/24" })).await.expect(201);
     let listed = gate.get("/v1/sessions?subject=alice").await.expect(200);
     let id = listed["sessions"][0]["id"].as_str().unwrap().to_owned();
-    let mut target = path.replace("{id}", &id).replace("{subject}", "zoe");
+    let named = |id: &str, subject: &str, network: &str| {
+        path.replace("{id}", id).replace("{subject}", subject).replace("{network}", network)
+    };
+    let mut target = named(&id, "zoe", "192.0.2.0%2F24");
     let mut body = match operation["operationId"].as_str().unwrap() {
         "revoke" => r#"{"token_id":"t1"}"#.to_owned(),
         "ban" => r#"{"subject":"carol","seconds":60}"#.to_owned(),
+        "banAddress" => r#"{"network":"192.0.2.7","seconds":60,"reason":"flood"}"#.to_owned(),
         "issueTicket" => r#"{"subject":"carol","route":"token","session_seconds":60,"claims":{}}"#.to_owned(),
         _ => String::new(),
     };
@@ -50,9 +58,9 @@ async fn provoke(gate: &Gate, method: &str, path: &str, operation: &Value, statu
         "200" | "201" | "204" => {}
         "401" => name = None,
         "403" => name = Some(if scope == "read" { "issuer" } else { "reader" }),
-        "404" => target = path.replace("{id}", &"0".repeat(32)).replace("{subject}", "nobody"),
+        "404" => target = named(&"0".repeat(32), "nobody", "192.0.2.9"),
         "400" if !body.is_empty() => body.push('}'),
-        "400" if path.contains("{subject}") => target = path.replace("{subject}", "%ff"),
+        "400" if !path.contains("{id}") && path.contains('{') => target = named(&id, "%ff", "%ff"),
         "400" => target.push_str("?after=%ff"),
         "413" => body.push_str(&" ".repeat(64 * 1024)),
         "415" => kind = "",

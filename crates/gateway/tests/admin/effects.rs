@@ -4,6 +4,7 @@ use drawgate::clock::Clock;
 use drawgate::reason::Reason;
 use serde_json::{Value, json};
 
+use crate::support::Raw;
 use crate::{Gate, closed, lives, token};
 
 #[tokio::test]
@@ -157,6 +158,53 @@ async fn a_ban_ends_sessions_and_keeps_their_subject_out_until_it_is_lifted() {
 }
 
 #[tokio::test]
+async fn a_ban_of_a_network_ends_its_connections_and_keeps_it_out_until_it_is_lifted() {
+    let gate = Gate::start("").await;
+    let mut near = Raw::connect_from(2, gate.case.address).await;
+    near.upgrade("/").await;
+    let mut bob = gate.open("token", "bob", &json!({})).await;
+    let body = json!({ "network": "127.0.0.2", "seconds": 3600, "reason": "flood" });
+    let banned = gate.ask("operator", "POST", "/v1/address-bans", Some(&body)).await.expect(201);
+    assert_eq!((&banned["network"], &banned["reason"]), (&"127.0.0.2/32".into(), &"flood".into()));
+    assert_eq!(banned["closed"], 1, "{banned}");
+    closed(&mut near, Reason::AddressBanned).await;
+    lives(&mut bob).await;
+    Raw::connect_from(2, gate.case.address).await.expect_refusal(Reason::AddressBanned).await;
+
+    // Of IPv6 all of a subscriber's network is kept out, and named.
+    let v6 = gate.post("/v1/address-bans", &json!({ "network": "2001:db8::1" })).await.expect(201);
+    let expected = json!({ "network": "2001:db8::/64", "until": null, "reason": "", "closed": 0 });
+    assert_eq!(v6, expected);
+    let page = gate.get("/v1/address-bans?limit=1").await.expect(200);
+    let listed = &page["address_bans"][0];
+    assert_eq!((&listed["network"], &listed["until"]), (&banned["network"], &banned["until"]), "{page}");
+    assert!(listed["until"].as_str().is_some_and(|time| time.ends_with('Z')), "{page}");
+    assert_eq!(page["next"], "127.0.0.2/32", "{page}");
+    let page = gate.get("/v1/address-bans?after=127.0.0.2%2F32").await.expect(200);
+    let networks = page["address_bans"].as_array().unwrap().len();
+    assert_eq!(
+        (networks, &page["address_bans"][0]["network"], &page["next"]),
+        (1, &"2001:db8::/64".into(), &Value::Null)
+    );
+
+    let target = "/v1/address-bans/127.0.0.2%2F32";
+    assert_eq!(gate.delete(target).await.status, 204);
+    gate.delete(target).await.refused(404);
+    gate.delete("/v1/address-bans/127.0.0.2%2F8").await.refused(400);
+    assert_eq!(gate.delete("/v1/address-bans/2001:db8::7").await.status, 204);
+    Raw::connect_from(2, gate.case.address).await.upgrade("/").await;
+    let changes = gate.changes();
+    let actions: Vec<_> = changes.iter().map(|change| change["action"].clone()).collect();
+    let expected = ["ban_address", "ban_address", "unban_address", "unban_address", "unban_address"];
+    assert_eq!(actions, expected);
+    let record = &changes[0];
+    assert_eq!((&record["operator"], &record["on"]), (&"operator".into(), &"127.0.0.2/32".into()));
+    assert_eq!((&record["connections_closed"], &record["outcome"]), (&1.into(), &"done".into()), "{record}");
+    assert_eq!(record.get("sessions_closed"), None, "{record}");
+    assert_eq!(changes[3]["outcome"], "not_done", "{changes:?}");
+}
+
+#[tokio::test]
 async fn revocations_are_listed_a_page_at_a_time() {
     let gate = Gate::start("").await;
     for body in [
@@ -227,6 +275,10 @@ async fn o10_what_the_api_has_acknowledged_is_in_force_after_a_restart() {
     gate.post("/v1/bans", &json!({ "subject": "bob" })).await.expect(201);
     gate.post("/v1/bans", &json!({ "subject": "carol" })).await.expect(201);
     assert_eq!(gate.delete("/v1/bans/carol").await.status, 204);
+    let network = json!({ "network": "127.0.0.2", "reason": "flood" });
+    gate.post("/v1/address-bans", &network).await.expect(201);
+    gate.post("/v1/address-bans", &json!({ "network": "127.0.0.3" })).await.expect(201);
+    assert_eq!(gate.delete("/v1/address-bans/127.0.0.3").await.status, 204);
     gate.case.stop().await;
 
     let gate = Gate::start(&lines).await;
@@ -237,4 +289,9 @@ async fn o10_what_the_api_has_acknowledged_is_in_force_after_a_restart() {
     }
     let bans = gate.get("/v1/bans").await.expect(200);
     assert_eq!(bans["bans"], json!([{ "subject": "bob", "until": null }]));
+    let bans = gate.get("/v1/address-bans").await.expect(200);
+    let expected = json!([{ "network": "127.0.0.2/32", "until": null, "reason": "flood" }]);
+    assert_eq!(bans["address_bans"], expected);
+    Raw::connect_from(2, gate.case.address).await.expect_refusal(Reason::AddressBanned).await;
+    Raw::connect_from(3, gate.case.address).await.upgrade("/").await;
 }

@@ -44,6 +44,22 @@ async fn a_body_is_strict_json_that_says_nothing_unknown() {
     ] {
         gate.post("/v1/bans", &body).await.refused(422);
     }
+    for body in [
+        json!({ "network": "192.0.2.1/24" }),
+        json!({ "network": "192.0.2" }),
+        json!({ "network": "" }),
+        json!({ "network": 1 }),
+        json!({ "network": "192.0.2.1", "seconds": 0 }),
+        json!({ "network": "192.0.2.1", "seconds": 315_360_001 }),
+        json!({ "network": "192.0.2.1", "reason": 1 }),
+        json!({ "network": "192.0.2.1", "reason": "x".repeat(257) }),
+        json!({ "network": "192.0.2.1", "subject": "a" }),
+        json!({ "reason": "x" }),
+    ] {
+        gate.post("/v1/address-bans", &body).await.refused(422);
+    }
+    let kept = gate.get("/v1/address-bans").await.expect(200);
+    assert_eq!(kept, json!({ "address_bans": [], "next": null }));
     let not_utf8 = lines("Content-Type: application/json\r\nContent-Length: 2\r\n");
     gate.send("POST", "/v1/bans", &not_utf8, b"\"\xff").await.refused(400);
     let kept = gate.get("/v1/revocations").await.expect(200);
@@ -104,6 +120,8 @@ async fn unknown_paths_methods_and_parameters_are_told_what_there_is() {
         gate.get(&format!("/v1/sessions?{query}")).await.refused(422);
     }
     gate.get("/v1/revocations?after=x").await.refused(422);
+    gate.get("/v1/address-bans?after=x").await.refused(422);
+    gate.delete("/v1/address-bans/192.0.2.0/24").await.refused(404);
     gate.get("/v1/sessions?subject=%ff").await.refused(400);
     gate.get("/v1/sessions/0123?x=1").await.refused(422);
     gate.get("/v1/sessions?limit=1000&after=0").await.expect(200);

@@ -33,7 +33,7 @@ async fn open(case: &Case) -> Raw {
 }
 
 /// The compressed payload of a message.
-fn deflated(message: &[u8]) -> Vec<u8> {
+pub(crate) fn deflated(message: &[u8]) -> Vec<u8> {
     let mut payload = Vec::new();
     let mut deflation = Deflation::new(Agreement::FRUGAL.client);
     deflation.deflate(&[message], true, &mut payload, &mut Contexts::default());

@@ -97,6 +97,12 @@ async fn a28_a29_a_token_gets_in_from_each_place_and_is_seen_in_no_other() {
     }
     let log = case.log_text();
     assert!(log.contains("\"subject\":\"alice\"") && !log.contains("seen-nowhere"), "{log}");
+    let records = case.records();
+    let is_ours = |record: &&Value| record["message"] == "connection opened" && record["route"] == "token";
+    let opened: Vec<_> = records.iter().filter(is_ours).collect();
+    assert!(opened.len() == 4 && opened.iter().all(|record| record["subject"] == "alice"), "{log}");
+    let origins: Vec<_> = opened.iter().map(|record| record["origin"].as_str()).collect();
+    assert_eq!(origins, [None, Some("https://app.example"), None, None], "{log}");
     case.keeps_nothing_of(token.as_bytes());
     let metrics = case.observer.render();
     assert!(!metrics.contains(&token[..16]) && !metrics.contains("alice"), "{metrics}");

@@ -483,7 +483,7 @@ async fn a34_a_key_set_in_a_file_is_read_again_whole_or_not_at_all() {
     assert_eq!(fetches(&case, "failed"), 1);
 }
 
-fn acceptor(pair: &Pair) -> TlsAcceptor {
+pub(crate) fn acceptor(pair: &Pair) -> TlsAcceptor {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

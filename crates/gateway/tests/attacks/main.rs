@@ -12,6 +12,7 @@
 )]
 
 mod addresses;
+mod application;
 mod compression;
 mod credentials;
 mod exchange;
@@ -23,9 +24,11 @@ mod keys;
 mod operations;
 mod pipelined;
 mod reasons;
+mod relayed;
 mod resources;
 mod routing;
 mod sessions;
 mod state;
 mod support;
 mod tls;
+mod upstream;

@@ -258,6 +258,16 @@ async fn provoke(reason: Reason) {
             drop(raw);
             assert_eq!(case.refused(reason, b"").await["close_code"], 1006);
         }
+        Reason::UpstreamRefused => elsewhere("tests/attacks/upstream.rs", "fn u01_"),
+        Reason::UpstreamUnreachable => elsewhere("tests/attacks/upstream.rs", "fn u01_no_way_"),
+        Reason::UpstreamTimeout => elsewhere("tests/attacks/upstream.rs", "fn u03_"),
+        Reason::UpstreamTlsFailed => elsewhere("tests/attacks/upstream.rs", "fn u12_"),
+        Reason::UpstreamDeclined => elsewhere("tests/attacks/upstream.rs", "fn u15_"),
+        Reason::UpstreamAnswerInvalid => elsewhere("tests/attacks/upstream.rs", "fn h05_"),
+        Reason::UpstreamLost => elsewhere("tests/attacks/relayed.rs", "fn u05_"),
+        Reason::UpstreamMisbehaved => elsewhere("tests/attacks/relayed.rs", "fn u06_"),
+        Reason::UpstreamStalled => elsewhere("tests/attacks/relayed.rs", "fn u04_"),
+        Reason::UpstreamSilent => elsewhere("tests/attacks/relayed.rs", "fn u07_"),
         Reason::ForcedShutdown => drained(Duration::from_millis(50), reason, false).await,
     }
 }

@@ -300,7 +300,7 @@ async fn reaches(raw: &mut Raw, sent: &str, route: &str) {
     assert_eq!(raw.read_frame().await, Frame::whole(0x81, format!("{route} ?").as_bytes()), "{sent}");
 }
 
-/// A page of `origin` does not get in, and the record says where it wanted to.
+/// A page of `origin` does not get in, and the record says where it wanted to, and who it was if that is an origin.
 async fn refuses_origin(toml: &str, host: &str, origin: &str, reason: Reason) {
     let mut case = Case::start(toml).await;
     let sent = request("/a", &format!("Origin: {origin}\r\n"))
@@ -308,4 +308,8 @@ async fn refuses_origin(toml: &str, host: &str, origin: &str, reason: Reason) {
     let record = answers(&mut case, sent.as_bytes(), reason).await;
     let route = (reason == Reason::OriginRefused).then_some("r0");
     assert_eq!(record["route"].as_str(), route, "{record}");
+    let after_scheme = origin.split_once("://").map(|(_, rest)| rest);
+    let is_origin = origin == "null"
+        || after_scheme.is_some_and(|rest| rest.bytes().all(|byte| !b"/?#@ ".contains(&byte) && byte < 0x80));
+    assert_eq!(record["origin"].as_str(), is_origin.then_some(origin), "{record}");
 }

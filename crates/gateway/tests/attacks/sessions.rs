@@ -115,12 +115,12 @@ async fn expect_close_then_answer(raw: &mut Raw, reason: Reason) {
     raw.expect_end().await;
 }
 
-fn revoke(case: &Case, target: Target) -> usize {
+pub(crate) fn revoke(case: &Case, target: Target) -> usize {
     let now = Clock::system().unix_now();
     case.sessions.revoke(&case.sessions.revocation(target, now), now).unwrap().closed
 }
 
-fn logout(subject: &str) -> Target {
+pub(crate) fn logout(subject: &str) -> Target {
     Target::Subject { subject: subject.to_owned(), cutoff: Clock::system().unix_now() }
 }
 

@@ -41,6 +41,35 @@ fn every_algorithm_is_accepted_with_its_own_key() {
 }
 
 #[test]
+fn ed25519_is_eddsa_by_its_name_of_rfc_9864_and_for_its_own_keys_alone() {
+    let key = signing(Algorithm::EdDsa);
+    let named = |name: &str| {
+        token_with_header(&key, Algorithm::EdDsa, &json!({ "alg": name, "kid": "ours" }).to_string())
+    };
+    let jwk = |name: &str| pair(KeyKind::Ed25519).jwk_with(&json!({ "kid": "ours", "alg": name }));
+    for published in ["EdDSA", "Ed25519"] {
+        let authenticator = with_jwks(&[jwk(published)]);
+        for name in ["EdDSA", "Ed25519"] {
+            assert_eq!(outcome(&authenticator, &named(name)).as_deref(), Ok("alice"), "{published} {name}");
+        }
+        for name in ["Ed448", "ed25519", "ED25519", "EdDSA25519", "Ed25519ph"] {
+            let refused = outcome(&authenticator, &named(name));
+            assert_eq!(refused, Err(TokenError::AlgorithmRefused), "{published} {name}");
+        }
+    }
+    // Where it is not allowed, its other name does not let it in; nor does it open a key of another kind.
+    let p256 =
+        Authenticator::new(set_config(KeySet::of(pair(KeyKind::P256).verifying()), &[Algorithm::Es256]));
+    assert_eq!(outcome(&p256.unwrap(), &named("Ed25519")), Err(TokenError::AlgorithmRefused));
+    let refused = outcome(&with_key(KeyKind::P256), &named("Ed25519"));
+    assert!(refused.is_err(), "{refused:?}");
+    // A key of another kind that says that it is for it is for nothing.
+    let misnamed = pair(KeyKind::P256).jwk_with(&json!({ "kid": "theirs", "alg": "Ed25519" }));
+    let beside = with_jwks(&[misnamed, jwk("Ed25519")]);
+    assert_eq!(outcome(&beside, &issued(Algorithm::Es256, Some("theirs"))), Err(TokenError::KeyUnknown));
+}
+
+#[test]
 fn tokens_of_another_library_verify_by_every_algorithm() {
     for algorithm in Algorithm::ALL {
         let name = algorithm.name().parse::<jsonwebtoken::Algorithm>().unwrap();

@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::{URL_SAFE, URL_SAFE_NO_PAD};
 use drawgate::auth::token::{Part, TOKEN_BYTES_MAX, read_unverified, sign_hs256};
-use drawgate::auth::{Authenticator, Config, Expected, Keys, TokenError};
+use drawgate::auth::{Authenticator, Config, ConfigError, Expected, Keys, TokenError};
 use drawgate::clock::UnixTime;
 use drawgate::json::Rule;
 use drawgate::principal::Principal;
@@ -184,6 +184,36 @@ fn a14_tokens_made_for_another_use_are_refused() {
     assert_eq!(with_type("null"), Err(TokenError::TypeRefused));
     assert_eq!(with_type(r#"["JWT"]"#), Err(TokenError::TypeRefused));
     assert!(with_header(r#"{"alg":"HS256"}"#).is_ok());
+}
+
+#[test]
+fn a14_where_types_are_demanded_a_token_has_one_of_them() {
+    let verified = |types: &[&str], header: &str| {
+        let types = types.iter().map(|name| name.parse().unwrap()).collect();
+        verify_with(Config { token_types: Some(types), ..config() }, &raw_token(header, &good_claims()))
+            .map(|_| ())
+    };
+    for typ in ["at+jwt", "AT+JWT", "application/at+jwt"] {
+        let header = json!({ "alg": "HS256", "typ": typ }).to_string();
+        assert_eq!(verified(&["at+jwt"], &header), Ok(()), "{typ}");
+        assert_eq!(verified(&["JWT", "application/at+jwt"], &header), Ok(()), "{typ}");
+        assert_eq!(verified(&["JWT"], &header), Err(TokenError::TypeRefused), "{typ}");
+    }
+    for header in [
+        r#"{"alg":"HS256"}"#,
+        r#"{"alg":"HS256","typ":"JWT"}"#,
+        r#"{"alg":"HS256","typ":null}"#,
+        r#"{"alg":"HS256","typ":["at+jwt"]}"#,
+        r#"{"alg":"HS256","typ":""}"#,
+        r#"{"alg":"HS256","typ":"id+jwt"}"#,
+        r#"{"alg":"HS256","typ":"at+jwt;x=1"}"#,
+    ] {
+        assert_eq!(verified(&["at+jwt"], header), Err(TokenError::TypeRefused), "{header}");
+    }
+    // A type of the issuer's own as well.
+    assert_eq!(verified(&["chat+jwt"], r#"{"alg":"HS256","typ":"chat+jwt"}"#), Ok(()));
+    let none = Config { token_types: Some(Vec::new()), ..config() };
+    assert_eq!(Authenticator::new(none).unwrap_err(), ConfigError::NoTokenType);
 }
 
 #[test]

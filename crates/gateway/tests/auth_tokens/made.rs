@@ -25,6 +25,7 @@ pub(crate) fn config() -> Config {
     Config {
         credentials: vec![CredentialSource::FirstMessage],
         algorithms: vec![Algorithm::Hs256],
+        token_types: None,
         keys: Keys::Secret(Secret::new(KEY)),
         issuer: Expected::Any,
         audience: Expected::Any,

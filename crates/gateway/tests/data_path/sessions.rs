@@ -36,6 +36,7 @@ fn config(first_message_timeout: Duration) -> auth::Config {
     auth::Config {
         credentials: vec![CredentialSource::FirstMessage],
         algorithms: vec![Algorithm::Hs256],
+        token_types: None,
         keys: Keys::Secret(Secret::new(KEY)),
         issuer: Expected::Any,
         audience: Expected::Any,

@@ -82,8 +82,9 @@ impl HeadScanner {
         };
         let end = end.min(limits.head_bytes_max).min(bytes.len());
         let rest = bytes.get(self.scanned_bytes..end).unwrap_or_default();
-        let plain_bytes =
-            rest.iter().position(|byte| CLASSES[usize::from(*byte)] & class == 0).unwrap_or(rest.len());
+        let (blocks, rest) = rest.split_at(if class == VALUE { plain_blocks(rest) } else { 0 });
+        let is_plain = |byte: &&u8| CLASSES[usize::from(**byte)] & class != 0;
+        let plain_bytes = blocks.len() + rest.iter().take_while(is_plain).count();
         #[cfg(test)]
         {
             self.steps += plain_bytes;
@@ -208,6 +209,20 @@ const CLASSES: [u8; 256] = {
     }
 };
 
+/// How many bytes the blocks have that `value` begins with and that hold plain parts of a value only. Tokens are most of a head
+/// that has one: a block at a time is a tenth of the work.
+fn plain_blocks(value: &[u8]) -> usize {
+    let (blocks, _) = value.as_chunks::<BLOCK_BYTES>();
+    let is_plain = |block: &[u8; BLOCK_BYTES]| {
+        // Without a branch, so that a compiler can take many bytes at once.
+        block
+            .iter()
+            .fold(true, |plain, byte| plain & (((*byte >= b' ') & (*byte != 0x7f)) | (*byte == b'\t')))
+    };
+    blocks.iter().take_while(|block| is_plain(block)).count() * BLOCK_BYTES
+}
+
+const BLOCK_BYTES: usize = 32;
 const TEXT: u8 = 1;
 const TOKEN: u8 = 2;
 const VALUE: u8 = 4;
@@ -263,6 +278,19 @@ mod tests {
             }
         }
         (verdict, bytes.len())
+    }
+
+    #[test]
+    fn a_block_is_plain_if_all_its_bytes_are() {
+        for byte in 0..=u8::MAX {
+            let is_plain = CLASSES[usize::from(byte)] & VALUE != 0;
+            for at in [0, BLOCK_BYTES - 1, BLOCK_BYTES] {
+                let mut value = [b'a'; 2 * BLOCK_BYTES + 1];
+                value[at] = byte;
+                let blocks = if is_plain { 2 } else { at / BLOCK_BYTES };
+                assert_eq!(plain_blocks(&value), blocks * BLOCK_BYTES, "{byte:#x} at {at}");
+            }
+        }
     }
 
     #[test]

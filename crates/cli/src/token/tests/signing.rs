@@ -40,6 +40,21 @@ fn public_rules(folder: &Path, kind: &str, algorithms: &[Algorithm]) -> auth::Co
 }
 
 #[test]
+fn a14_a_token_issued_for_a_gateway_has_the_type_that_it_demands() {
+    let folder = key_folder();
+    let types = ["at+jwt", "JWT"].map(|name| name.parse().unwrap());
+    let rules = public_rules(folder.path(), "ed25519", &[Algorithm::EdDsa]);
+    let tables = [("users", auth::Config { token_types: Some(types.to_vec()), ..rules })];
+    let file = folder.path().join("ed25519.private.pem");
+    let words =
+        ["issue", "--subject", "bob", "--config", "g.toml", "--private-key-file", file.to_str().unwrap()];
+    let issued = run_with(&words, None, "", &tables);
+    assert_eq!((issued.result.unwrap(), &*issued.stderr), (Outcome::Done, ""));
+    let header = auth::token::read_unverified(issued.stdout.trim_end().as_bytes()).unwrap().header;
+    assert_eq!(header["typ"], "at+jwt");
+}
+
+#[test]
 fn tokens_are_issued_with_private_keys_and_inspected_with_the_public_ones() {
     let folder = key_folder();
     for (kind, algorithms) in [

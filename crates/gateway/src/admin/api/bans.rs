@@ -1,7 +1,6 @@
 //! `/v1/bans`: subjects that are kept out, whatever tokens they have.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use hyper::StatusCode;
 use serde_json::{Value, json};
@@ -10,7 +9,7 @@ use super::super::answer::{self, Answer, Refused};
 use super::super::body::{Members, decoded};
 use super::super::operations::Operations;
 use super::revocations::not_changed;
-use super::{Slice, time};
+use super::{Slice, end_of_ban, time};
 use crate::session::revocation::SubjectBan;
 
 pub(super) fn list(operations: &Operations, mut query: Members) -> Result<Answer, Refused> {
@@ -31,11 +30,7 @@ pub(super) async fn add(
     let subject = body.required_text("subject")?;
     let seconds = body.count("seconds")?;
     body.finish()?;
-    if seconds.is_some_and(|seconds| seconds > SECONDS_MAX) {
-        let detail = "seconds must be at most ten years; leave it out for a ban for good.";
-        return Err(Refused::unprocessable(detail));
-    }
-    let until = seconds.map(|seconds| operations.now().plus(Duration::from_secs(seconds)));
+    let until = end_of_ban(seconds, operations.now())?;
     let ban = SubjectBan { subject: subject.clone(), until };
     let revoked = operations.ban(who, ban).await.map_err(|error| not_changed(&error))?;
     let shown = json!({ "subject": subject, "until": time(until), "closed": revoked.closed });
@@ -50,6 +45,3 @@ pub(super) async fn remove(operations: &Operations, who: Arc<str>, subject: &str
     }
     Err(Refused::new(StatusCode::NOT_FOUND, "This subject is not banned."))
 }
-
-/// Ten years.
-const SECONDS_MAX: u64 = 3650 * 24 * 60 * 60;

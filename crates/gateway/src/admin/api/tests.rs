@@ -9,6 +9,10 @@ fn paths_and_methods_lead_to_one_entry() {
     assert_eq!(found(Method::HEAD, "/v1/sessions"), Some(("/v1/sessions", "")));
     assert_eq!(found(Method::DELETE, "/v1/sessions/a1"), Some(("/v1/sessions/{id}", "a1")));
     assert_eq!(found(Method::DELETE, "/v1/bans/a%2Fb"), Some(("/v1/bans/{subject}", "a%2Fb")));
+    assert_eq!(
+        found(Method::DELETE, "/v1/address-bans/192.0.2.0%2F24"),
+        Some(("/v1/address-bans/{network}", "192.0.2.0%2F24"))
+    );
     for path in
         ["/", "/v1", "/v1/sessions/", "/v1/sessions/a/b", "/v1/sessions/{id}/", "/V1/sessions", "/v1/bans/"]
     {

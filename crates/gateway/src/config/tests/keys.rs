@@ -58,6 +58,7 @@ fn keys_are_read_from_each_kind_of_file() {
     for (algorithms, keys) in [
         ("[\"ES256\"]", "public_key_file = \"public.pem\""),
         ("[\"EdDSA\"]", "jwks_file = \"jwks.json\""),
+        ("[\"Ed25519\"]", "jwks_file = \"jwks.json\""),
         // An issuer that changes its algorithm publishes keys for both, one after the other.
         ("[\"ES256\", \"EdDSA\"]", "jwks_file = \"jwks.json\""),
     ] {
@@ -111,6 +112,13 @@ fn a02_an_algorithm_that_the_key_is_not_for_is_refused_with_what_to_write() {
     let none = folder.problem("[\"ES256\", \"RS256\"]", "jwks_file = \"jwks.json\"");
     assert_eq!((none.kind, none.key.as_str()), (ProblemKind::NotAllowed, "auth.users.keys.jwks_file"));
     assert!(none.advice.contains("\"EdDSA\""), "{none}");
+    // Two names of one algorithm.
+    let twice = folder.problem("[\"EdDSA\", \"Ed25519\"]", "jwks_file = \"jwks.json\"");
+    assert_eq!(
+        (twice.key.as_str(), twice.kind),
+        ("auth.users.algorithms[1]", ProblemKind::Duplicate),
+        "{twice}"
+    );
 }
 
 #[test]

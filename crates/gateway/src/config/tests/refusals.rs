@@ -69,6 +69,9 @@ fn values_that_are_not_allowed_are_refused() {
         ("origins = \"any\"", "origins = [\"https://a/\"]"),
         ("backend = \"echo\"", "backend = \"ehco\""),
         ("backend = \"echo\"", "backend = {}"),
+        ("backend = \"echo\"", "backend = { urls = [] }"),
+        ("backend = \"echo\"", "backend = { urls = [\"http://127.0.0.1:9000\"] }"),
+        ("backend = \"echo\"", "backend = { urls = [\"ws://127.0.0.1:9000\"], echo = {} }"),
         ("backend = \"echo\"", "backend = \"echo\"\nnotice = \"xml\""),
         ("backend = \"echo\"", "backend = \"echo\"\n[log]\nerror_file = { path = \"\" }"),
     ] {
@@ -200,7 +203,7 @@ fn environment_variables_are_put_into_strings() {
     let text = with("127.0.0.1:8080", "${ADDRESS}:80").replace("backend = \"echo\"", echo);
     let config = read(&text).unwrap();
     assert_eq!(config.listeners[0].address.to_string(), "127.0.0.1:80");
-    assert_eq!(config.routes[0].backend.prefix, "$5 ${ADDRESS} $", "values are not expanded again");
+    assert_eq!(config.routes[0].backend, echoing("$5 ${ADDRESS} $"), "values are not expanded again");
     assert_eq!(config.server.workers, Some(4));
     let missing = only(read(&with("127.0.0.1:8080", "${MISSING}:80")));
     assert_eq!(missing.kind, ProblemKind::Environment);
@@ -288,6 +291,11 @@ fn authentication_that_cannot_be_done_is_refused() {
         ("{ secret_file = \"token.secret\" }", "{ jwks_url = \"x\" }", ProblemKind::NotAllowed),
         ("\"chat\"", "\"\"", ProblemKind::NotAllowed),
         ("issuer =", "subject_claims = []\nissuer =", ProblemKind::NotAllowed),
+        ("[\"HS256\"]", "[\"Ed448\"]", ProblemKind::NotAllowed),
+        ("issuer =", "token_types = []\nissuer =", ProblemKind::NotAllowed),
+        ("issuer =", "token_types = \"at+jwt\"\nissuer =", ProblemKind::WrongType),
+        ("issuer =", "token_types = [\"text/jwt\"]\nissuer =", ProblemKind::NotAllowed),
+        ("issuer =", "token_types = [\"at+jwt\", \"AT+JWT\"]\nissuer =", ProblemKind::Duplicate),
     ] {
         assert_eq!(problem(&auth_with(find, replacement)).kind, kind, "{replacement}");
     }

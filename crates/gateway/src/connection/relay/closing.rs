@@ -93,11 +93,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
         let is_answered = match &self.application {
             Application::Unauthenticated(_) | Application::Echo(_) => true,
             Application::Handler(handling) => handling.is_idle(),
+            Application::Upstream(far) => far.is_idle() && !self.remainder_is_fresh,
         };
         if !self.draining || self.phase != Phase::Open || !self.output.is_empty() || !is_answered {
             return false;
         }
-        self.close_from_outside(Ending::by_operator(Reason::Draining), now);
+        if !self.leave_for_drain(now) {
+            self.close_from_outside(Ending::by_operator(Reason::Draining), now);
+        }
         true
     }
 

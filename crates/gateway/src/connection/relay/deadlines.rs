@@ -16,6 +16,7 @@ use crate::reason::Reason;
 impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
     /// Does what is due.
     pub(super) fn check_deadlines(&mut self, now: Moment) {
+        self.check_far_deadlines(now);
         match self.phase {
             Phase::Open => {}
             Phase::Closing { until } if now >= until => {
@@ -23,11 +24,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
                 self.phase = Phase::Done;
                 return;
             }
+            Phase::Leaving { until } if now >= until => return self.bid_farewell_from_outside(now),
             Phase::Finishing { until } | Phase::Lingering { until, .. } if now >= until => {
                 self.phase = Phase::Done;
                 return;
             }
-            Phase::Closing { .. } | Phase::Finishing { .. } | Phase::Lingering { .. } | Phase::Done => return,
+            Phase::Closing { .. }
+            | Phase::Leaving { .. }
+            | Phase::Finishing { .. }
+            | Phase::Lingering { .. }
+            | Phase::Done => return,
         }
         let passed = |deadline: Option<Moment>| deadline.is_some_and(|deadline| now >= deadline);
         let limits = &self.terms.limits;
@@ -62,8 +68,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
 
     pub(super) fn first_message_until(&self) -> Option<Moment> {
         match self.application {
-            Application::Unauthenticated(ref nobody) => Some(nobody.until),
-            Application::Echo(_) | Application::Handler(_) => None,
+            Application::Unauthenticated(ref nobody) => (!nobody.is_taken).then_some(nobody.until),
+            Application::Echo(_) | Application::Handler(_) | Application::Upstream(_) => None,
         }
     }
 
@@ -71,6 +77,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
     pub(super) fn input_until(&self) -> Option<Moment> {
         match &self.application {
             Application::Handler(handling) => handling.input_until,
+            Application::Upstream(far) => far.input_until,
             Application::Unauthenticated(_) | Application::Echo(_) => None,
         }
     }
@@ -100,7 +107,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
 
     /// `None` where no limit is set, and where one lies beyond all time.
     pub(super) fn next_deadline(&self) -> Option<Moment> {
-        match self.phase {
+        let own = match self.phase {
             Phase::Open => [
                 self.stalls_at(),
                 self.first_message_until(),
@@ -113,11 +120,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
             .into_iter()
             .flatten()
             .min(),
-            Phase::Closing { until } | Phase::Finishing { until } | Phase::Lingering { until, .. } => {
-                Some(until)
-            }
+            Phase::Closing { until }
+            | Phase::Leaving { until }
+            | Phase::Finishing { until }
+            | Phase::Lingering { until, .. } => Some(until),
             Phase::Done => None,
-        }
+        };
+        own.into_iter().chain(self.far_due()).min()
     }
 
     /// Sees to it that the next deadline wakes this connection. A timer that comes too early only looks again.

@@ -27,7 +27,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
                     return self.close(Ending::over(Reason::PingRateExceeded, CONTROLS_PER_SECOND), turn);
                 }
                 let sent = if self.output.blocked_since().is_some() {
-                    self.output.pong(&mut self.sender, payload)
+                    self.output.pong(&mut self.sender, payload, None)
                 } else {
                     self.sender.pong(turn.fresh, payload, None)
                 };
@@ -69,7 +69,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
     pub(super) fn message_limits(&self) -> MessageLimits {
         match self.application {
             Application::Unauthenticated { .. } => FIRST_MESSAGE_LIMITS,
-            Application::Echo(_) | Application::Handler(_) => self.terms.message_limits(),
+            Application::Echo(_) | Application::Handler(_) | Application::Upstream(_) => {
+                self.terms.message_limits()
+            }
         }
     }
 
@@ -116,6 +118,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
                     self.break_off(violation, turn);
                 }
             }
+            // After our Close to the application nothing of the client's is read.
+            Application::Upstream(far) => {
+                if far.forward(chunk, turn.onward, turn.keys.next()).is_err() {
+                    self.close(Ending::by_gate(Reason::InternalError), turn);
+                }
+            }
         }
     }
 
@@ -130,6 +138,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
         let code = close.map_or(LocalCode::NoStatus.get(), |close| close.code.get());
         self.ending.get_or_insert_with(|| Box::new(Ending::by_client(Reason::ClosedByClient, Some(code))));
         if !self.sender.is_closed() {
+            if self.leave_with(close, turn) {
+                return;
+            }
             let answer = close.map(|close| CloseFrame { code: close.code, reason: "" });
             if self.sender.close(turn.fresh, answer, None).is_ok() {
                 turn.tally.chunk(Direction::Out, FrameKind::Close, answer.map_or(0, |_| 2), true);

@@ -268,7 +268,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
 
     /// Somebody who works on a message, or waits for room, is not idle.
     fn idle_until(&self) -> Option<Moment> {
-        if self.paused_since.is_some() || self.is_paused(0) {
+        if self.paused_since.is_some() || self.is_paused(0, 0) {
             return None;
         }
         Some(self.tenure.as_ref()?.messaged_at + self.terms.limits.idle_timeout?)

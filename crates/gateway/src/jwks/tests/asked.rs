@@ -5,9 +5,10 @@ use std::time::Duration;
 use rustls::{CertificateError, Error};
 use tokio::time::timeout;
 
-use super::super::fetch::{Bounds, FetchError, Trust, get};
+use super::super::fetch::{Bounds, FetchError, get};
 use super::site::{Answer, Authority, Site};
 use crate::clock::Clock;
+use crate::tls::Trust;
 
 const BODY: &str = r#"{"keys":[]}"#;
 const KIB: usize = 1024;

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use super::super::discovery::{LocateError, fetch};
-use super::super::fetch::{Bounds, FetchError, Trust};
+use super::super::fetch::{Bounds, FetchError};
 use super::site::{Answer, Authority, Site};
 use crate::auth::{Issuer, KeyLocation};
+use crate::tls::Trust;
 use crate::url::UrlError;
 
 const DOCUMENT: &str = "/.well-known/openid-configuration";

@@ -1,8 +1,9 @@
 //! Keeps networks out of a running server: the ban itself, the live connections that it ends, its counts, and what outlives the
 //! process.
 //!
-//! Comes beside the connections; the firewall decides by what is kept here. The order is that of [`crate::control`]: who is
-//! kept out is so at once, nobody is told that it lasts before it is on disk, and nobody is let in whom a restart would keep out.
+//! Comes above the connections and beside [`crate::control`]; the firewall decides by what is kept here. The order is
+//! that of control: who is kept out is so at once, nobody is told that it lasts before it is on disk, and nobody is let in
+//! whom a restart would keep out.
 
 use std::fmt::Display;
 use std::sync::Arc;
@@ -35,11 +36,15 @@ use crate::state::{self, Change, StateError};
 /// ```
 #[derive(Clone, Debug)]
 pub struct AddressBans {
-    pub(super) gate: Arc<Gate>,
-    pub(super) control: Control,
+    gate: Arc<Gate>,
+    control: Control,
 }
 
 impl AddressBans {
+    pub(crate) const fn new(gate: Arc<Gate>, control: Control) -> Self {
+        Self { gate, control }
+    }
+
     /// Keeps a network out, ends its live connections with 1008, and is ready when that is on disk; how many it ended. Another
     /// ban of the same network takes the place of the first; one whose time is over lifts that.
     ///
@@ -98,6 +103,12 @@ impl AddressBans {
     pub fn address_bans(&self) -> Vec<AddressBan> {
         self.gate.firewall.bans(self.gate.facilities.clock.now())
     }
+
+    /// At most `count_max` of them, those that come after `after`; and whether more follow.
+    #[must_use]
+    pub fn address_bans_after(&self, after: Option<Network>, count_max: usize) -> (Vec<AddressBan>, bool) {
+        self.gate.firewall.bans_after(after, count_max, self.gate.facilities.clock.now())
+    }
 }
 
 /// As it is stored: under the network that is really kept out, so that each has one entry.
@@ -128,7 +139,7 @@ pub enum AddressBanError {
 ///
 /// # Errors
 /// What is wrong with the first that cannot be.
-pub(super) fn load(
+pub(crate) fn load(
     firewall: &Firewall,
     bans: &[state::AddressBan],
     now: Instant,

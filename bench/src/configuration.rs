@@ -1,0 +1,101 @@
+//! What the product is configured as, for each kind of it that is measured.
+//!
+//! One worker, no limit on what one address may do, a verbatim echo, and all else as it comes, but for what the kind is about.
+
+use crate::server::{Kind, Ports};
+
+/// The configuration of the product as `kind`; `None` if that is another program.
+#[must_use]
+pub fn of(kind: Kind, ports: Ports) -> Option<String> {
+    let plain = plain(ports.server);
+    let text = match kind {
+        Kind::Drawgate => plain,
+        Kind::DrawgateQuiet => plain.replace("level = \"info\"", "level = \"error\""),
+        Kind::DrawgateTls => plain.replace(
+            "tls = \"none\"",
+            "tls = { certificate_file = \"cert.pem\", private_key_file = \"key.pem\" }",
+        ),
+        Kind::DrawgateToken => with_token(&plain),
+        Kind::DrawgateGuarded => guarded(&with_token(&plain), ports.admin),
+        Kind::BareEcho
+        | Kind::BareTokio
+        | Kind::BareHandshake
+        | Kind::BareTls
+        | Kind::FastWebSockets
+        | Kind::TokioWebSockets
+        | Kind::Tungstenite
+        | Kind::NodeWs
+        | Kind::PythonWebSockets => return None,
+    };
+    Some(text)
+}
+
+fn plain(port: u16) -> String {
+    format!(
+        r#"[server]
+workers = 1
+drain_timeout = "1s"
+
+[listeners.bench]
+address = "127.0.0.1:{port}"
+tls = "none"
+
+[routes.echo]
+listeners = ["bench"]
+path = "/"
+origins = "any"
+auth = "none"
+backend = "echo"
+
+[firewall]
+connections_per_client_max = "unlimited"
+handshakes_per_client_per_minute = "unlimited"
+
+[log]
+level = "info"
+"#
+    )
+}
+
+/// Nobody is let in without a token of the issuer's.
+fn with_token(plain: &str) -> String {
+    let users = format!(
+        r#"
+[auth.users]
+credentials = ["authorization_header"]
+algorithms = ["ES256"]
+keys = {{ public_key_file = "{PUBLIC_KEY_FILE}" }}
+issuer = "{ISSUER}"
+audience = "{AUDIENCE}"
+"#
+    );
+    plain.replace("auth = \"none\"", "auth = \"users\"") + &users
+}
+
+/// Every limit that is off by default is on, and so high that nobody reaches it. No ping is due while anything is measured.
+fn guarded(text: &str, admin_port: u16) -> String {
+    text.replace("= \"unlimited\"", "= 1000000000")
+        + &format!(
+            r#"sessions_per_subject_max = 1000
+refresh = "on"
+
+[routes.echo.limits]
+ping_interval = "1h"
+idle_timeout = "1h"
+session_time_max = "12h"
+
+[admin]
+address = "127.0.0.1:{admin_port}"
+tokens.operator = {{ file = "{ADMIN_TOKEN_FILE}", scopes = ["operate"] }}
+"#
+        )
+}
+
+/// The issuer's public key, beside the configuration.
+pub const PUBLIC_KEY_FILE: &str = "issuer.pem";
+/// What the operator shows, also beside it.
+pub const ADMIN_TOKEN_FILE: &str = "admin.token";
+/// Who signs tokens.
+pub const ISSUER: &str = "https://issuer.example.com/";
+/// Whom they are for.
+pub const AUDIENCE: &str = "wss://chat.example.com/";

@@ -1,0 +1,67 @@
+//! A socket to an application: its name resolved, connected, and encrypted where its address says so.
+//!
+//! Names are resolved anew for each connection, and the address that is found is the one that is connected to. Deadlines for the whole
+//! are the caller's.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use rustls::pki_types::ServerName;
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+
+use super::DialError;
+use crate::tls::Wire;
+use crate::url::UpstreamUrl;
+
+/// A socket to the first of the host's addresses that takes one.
+pub(super) async fn dial(url: &UpstreamUrl, connect_timeout: Duration) -> Result<TcpStream, DialError> {
+    let own = url.own_addresses();
+    let addresses: Vec<SocketAddr> = if own.is_empty() {
+        let found = lookup_host((url.host(), url.port())).await.map_err(DialError::Unresolved)?;
+        found.take(ADDRESSES_MAX).collect()
+    } else {
+        own.into_iter().map(|ip| SocketAddr::new(ip, url.port())).collect()
+    };
+    let mut failure = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    // One that swallows what is sent to it must not cost the others their turn; a single one has all the time.
+    let share = connect_timeout / u32::try_from(addresses.len().max(1)).unwrap_or(1);
+    let count = addresses.len();
+    for (index, address) in addresses.into_iter().enumerate() {
+        let is_last = index + 1 == count;
+        let connecting = TcpStream::connect(address);
+        let connected = if is_last { Ok(connecting.await) } else { timeout(share, connecting).await };
+        match connected {
+            Ok(Ok(socket)) => {
+                // Small frames must not wait for one another; a socket that cannot be told so still works.
+                let _ = socket.set_nodelay(true);
+                return Ok(socket);
+            }
+            Ok(Err(error)) => failure = error,
+            Err(_) => failure = io::ErrorKind::TimedOut.into(),
+        }
+    }
+    Err(match failure.kind() {
+        io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => DialError::Refused(failure),
+        io::ErrorKind::TimedOut => DialError::ConnectTooSlow(connect_timeout),
+        _ => DialError::Unreachable(failure),
+    })
+}
+
+/// Encrypts `socket`, where the address is `wss:`. Whoever answers must show a certificate for the address's host.
+pub(super) async fn encrypt(
+    url: &UpstreamUrl,
+    socket: TcpStream,
+    tls: Option<&TlsConnector>,
+) -> Result<Wire<TcpStream>, DialError> {
+    let Some(tls) = tls.filter(|_| url.is_secure()) else { return Ok(Wire::Plain(socket)) };
+    let name = ServerName::try_from(url.host().to_owned())
+        .map_err(|error| DialError::Unresolved(io::Error::other(error)))?;
+    let stream = tls.connect(name, socket).await.map_err(DialError::Tls)?;
+    Ok(Wire::Tls(Box::new(stream.into())))
+}
+
+/// How many addresses of a host are tried.
+const ADDRESSES_MAX: usize = 4;

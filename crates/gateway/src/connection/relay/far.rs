@@ -1,0 +1,536 @@
+//! The far side of a relayed connection: the application behind the gate, to which we are the client.
+//!
+//! Both sides are driven by one task. Each message goes on as it comes, piece by piece, under the route's bounds; pings are answered on
+//! the side that they came from; a Close goes on with its code and reason. A side whose output is full stops the input of the other.
+//! When one side ends, the other is told, and never sees a message whole that was not.
+
+use std::mem;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use drawgate_protocol::{
+    Chunk, CloseCode, CloseFrame, Event, LocalCode, MaskKey, Receiver, Role, SendError, Sender, Violation,
+};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use super::closing::{LINGER_BYTES_MAX, LINGER_TIME_MAX};
+use super::remainder::Remainder;
+use super::{Application, Phase, Relay, Turn, kind_of};
+use crate::backend::held::Held;
+use crate::backend::upstream::Connected;
+use crate::clock::Moment;
+use crate::compression::Outlet;
+use crate::connection::output::Output;
+use crate::connection::worker::{self, Worker};
+use crate::connection::{Ending, Facilities, Terms};
+use crate::observe::{Direction, FrameKind, TrafficDelta};
+use crate::reason::Reason;
+use crate::tls::Wire;
+
+/// Our side of a connection to an application.
+#[derive(Debug)]
+pub(crate) struct Far {
+    /// Nothing once it is over.
+    socket: Option<Wire<TcpStream>>,
+    receiver: Receiver,
+    sender: Sender,
+    output: Output,
+    /// What was read and not yet used.
+    remainder: Remainder,
+    /// The remainder has not been looked at to its end.
+    remainder_is_fresh: bool,
+    /// What waits for more of its frame, from the client.
+    from_client: Held,
+    /// What waits for more of its frame, to the client.
+    to_client: Held,
+    stage: Stage,
+    /// How much of the message that is being sent is out or waits; 0 between messages.
+    sending_bytes: usize,
+    /// Since when input stands still because the client's output is full.
+    paused_since: Option<Moment>,
+    /// When the application was last heard of.
+    heard_at: Moment,
+    /// When a ping went out that nothing has answered.
+    pinged_at: Option<Moment>,
+    /// The client's side has ended while it had to wait, and what it sent before may go on until then.
+    pub(super) input_until: Option<Moment>,
+    /// What the client is told once the application has nothing more to say.
+    farewell: Option<Farewell>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Messages flow.
+    Open,
+    /// Our Close is out or queued; the application's is awaited.
+    Closing { until: Moment },
+    /// Both have closed, or what comes cannot be read. The end of the transport is awaited: whoever ends it first keeps its
+    /// port for minutes, and ports towards an application are few (RFC 6455 §7.1.1).
+    Finishing { until: Moment, bytes_left: u32 },
+    /// Over.
+    Done,
+}
+
+/// What the client is told when the application is through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Farewell {
+    /// The answer to its own Close.
+    Answer(Option<CloseCode>),
+    /// That the gateway drains.
+    Drain,
+}
+
+impl Far {
+    /// The side of `connected`, under the bounds of the route.
+    pub(crate) fn new(connected: Connected, facilities: &Facilities, terms: &Terms) -> Self {
+        let Connected { socket, rest, .. } = connected;
+        Self {
+            socket: Some(socket),
+            receiver: Receiver::new(Role::Client, terms.message_limits()),
+            sender: Sender::new(Role::Client),
+            output: Output::new(std::sync::Arc::clone(&facilities.budget)),
+            remainder_is_fresh: !rest.is_empty(),
+            remainder: Remainder::new(rest),
+            from_client: Held::default(),
+            to_client: Held::default(),
+            stage: Stage::Open,
+            sending_bytes: 0,
+            paused_since: None,
+            heard_at: facilities.now(),
+            pinged_at: None,
+            input_until: None,
+            farewell: None,
+        }
+    }
+
+    /// Whether `onward` bytes beside those that wait are too many: the client's input then stops.
+    pub(super) fn is_full(&self, onward: usize) -> bool {
+        self.output.is_full(onward, self.sending_bytes)
+    }
+
+    /// Since when the socket has taken nothing, and how much waits for it.
+    pub(super) fn blocked(&self) -> Option<(Moment, usize)> {
+        Some((self.output.blocked_since()?, self.output.len()))
+    }
+
+    /// Whether the application has been given all that there is for it.
+    pub(super) fn is_idle(&self) -> bool {
+        self.output.is_empty()
+    }
+
+    /// Sends one piece on.
+    pub(super) fn forward(
+        &mut self,
+        chunk: &Chunk<'_>,
+        onward: &mut Vec<u8>,
+        key: Option<MaskKey>,
+    ) -> Result<(), SendError> {
+        let Some(held) = self.from_client.release(chunk) else { return Ok(()) };
+        let bytes = held.len() + chunk.payload.len();
+        self.sender.data(onward, chunk.kind, chunk.message_end, &[&held, chunk.payload], key)?;
+        self.sending_bytes = if chunk.message_end { 0 } else { self.sending_bytes + bytes };
+        Ok(())
+    }
+
+    /// Ends at once: the transport, and all that waits for it.
+    pub(super) fn cut(&mut self) {
+        self.socket = None;
+        self.output.forget();
+        self.remainder = Remainder::default();
+        self.remainder_is_fresh = false;
+        self.stage = Stage::Done;
+    }
+
+    const fn is_receiving(&self) -> bool {
+        matches!(self.stage, Stage::Open | Stage::Closing { .. })
+    }
+
+    fn resume(&mut self, now: Moment) {
+        if self.paused_since.take().is_some() {
+            (self.heard_at, self.pinged_at) = (now, None);
+        }
+    }
+
+    /// Reads and discards until the application ends its side; whether anything came of it.
+    fn poll_discard(&mut self, cx: &mut Context<'_>, input: &mut [u8]) -> bool {
+        let (Stage::Finishing { until, bytes_left }, Some(socket)) = (self.stage, &mut self.socket) else {
+            return false;
+        };
+        let mut buffer = ReadBuf::new(input);
+        let count = match Pin::new(socket).poll_read(cx, &mut buffer) {
+            Poll::Pending => return false,
+            Poll::Ready(Ok(())) => buffer.filled().len(),
+            Poll::Ready(Err(_)) => 0,
+        };
+        let bytes_left = bytes_left.saturating_sub(u32::try_from(count).unwrap_or(u32::MAX));
+        if count == 0 || bytes_left == 0 {
+            self.cut();
+        } else {
+            self.stage = Stage::Finishing { until, bytes_left };
+        }
+        true
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
+    pub(super) fn far(&self) -> Option<&Far> {
+        match &self.application {
+            Application::Upstream(far) => Some(far),
+            Application::Unauthenticated(_) | Application::Echo(_) | Application::Handler(_) => None,
+        }
+    }
+
+    pub(super) fn far_mut(&mut self) -> Option<&mut Far> {
+        match &mut self.application {
+            Application::Upstream(far) => Some(far),
+            Application::Unauthenticated(_) | Application::Echo(_) | Application::Handler(_) => None,
+        }
+    }
+
+    /// Whether there is an application whose connection has not ended.
+    pub(super) fn has_far(&self) -> bool {
+        self.far().is_some_and(|far| far.stage != Stage::Done)
+    }
+
+    /// Whether what the application sends still goes to the client.
+    const fn is_delivering(&self) -> bool {
+        matches!(self.phase, Phase::Open | Phase::Leaving { .. })
+    }
+
+    /// Whether the application's input must wait, with `fresh` bytes of output beside what is pending.
+    fn is_far_paused(&self, fresh: usize) -> bool {
+        self.is_delivering() && self.output.is_full(fresh, self.sending_bytes)
+    }
+
+    /// Whether the application's input stands still and need not any more.
+    pub(super) fn is_far_released(&self) -> bool {
+        self.far().is_some_and(|far| far.paused_since.is_some()) && !self.is_far_paused(0)
+    }
+
+    /// One turn of the far side alone, while the client's closes; whether anything came of it.
+    pub(super) fn turn_far(&mut self, cx: &mut Context<'_>, now: Moment) -> bool {
+        if !self.has_far() {
+            return false;
+        }
+        worker::lend(|Worker { input, output: fresh, onward, keys, workshop }| {
+            keys.draw_from(&self.facilities.chance);
+            let mut tally = TrafficDelta::default();
+            let mut turn = Turn { fresh, onward, keys, tally: &mut tally, workshop, now };
+            let has_read = self.read_far(cx, input, &mut turn);
+            self.write_far(cx, turn.onward, now) || has_read
+        })
+    }
+
+    /// Reads once from the application, if its input may flow, and works on what has come.
+    pub(super) fn read_far(&mut self, cx: &mut Context<'_>, input: &mut [u8], turn: &mut Turn<'_>) -> bool {
+        let is_paused = self.is_far_paused(turn.fresh.len());
+        let Some(far) = self.far_mut() else { return false };
+        if !far.is_receiving() {
+            return far.poll_discard(cx, input);
+        }
+        if is_paused {
+            far.paused_since.get_or_insert(turn.now);
+            return false;
+        }
+        far.resume(turn.now);
+        if far.remainder_is_fresh {
+            let mut remainder = mem::take(&mut far.remainder);
+            let mut rest = remainder.unused_mut();
+            self.process_far(&mut rest, turn);
+            let left = rest.len();
+            remainder.leave(left);
+            if let Some(far) = self.far_mut() {
+                far.remainder = remainder;
+            }
+            return true;
+        }
+        let Some(socket) = &mut far.socket else { return false };
+        let remainder = far.remainder.unused();
+        let kept = remainder.len();
+        input[..kept].copy_from_slice(remainder);
+        let mut buffer = ReadBuf::new(&mut input[kept..]);
+        let count = match Pin::new(socket).poll_read(cx, &mut buffer) {
+            Poll::Pending => return false,
+            Poll::Ready(Ok(())) => buffer.filled().len(),
+            Poll::Ready(Err(error)) => {
+                self.far_lost(Some(error.to_string()), turn.now, Some(turn));
+                return true;
+            }
+        };
+        if count == 0 {
+            self.far_lost(None, turn.now, Some(turn));
+            return true;
+        }
+        (far.heard_at, far.pinged_at) = (turn.now, None);
+        far.remainder = Remainder::default();
+        let mut rest = &mut input[..kept + count];
+        self.process_far(&mut rest, turn);
+        if let Some(far) = self.far_mut()
+            && !rest.is_empty()
+        {
+            far.remainder = Remainder::new(rest.to_vec());
+        }
+        true
+    }
+
+    /// Writes what there is for the application; whether that changed anything.
+    pub(super) fn write_far(&mut self, cx: &mut Context<'_>, onward: &mut Vec<u8>, now: Moment) -> bool {
+        let Some(far) = self.far_mut() else { return false };
+        let Some(socket) = &mut far.socket else {
+            onward.clear();
+            return false;
+        };
+        let was_blocked = far.output.blocked_since().is_some();
+        match far.output.poll_write(socket, cx, onward, now) {
+            Poll::Ready(Ok(())) => was_blocked,
+            Poll::Pending => false,
+            Poll::Ready(Err(error)) => {
+                self.far_lost(Some(error.to_string()), now, None);
+                true
+            }
+        }
+    }
+
+    /// Works through what the application sent until it is used up or must wait; what is left stays in `input`.
+    fn process_far(&mut self, input: &mut &mut [u8], turn: &mut Turn<'_>) {
+        loop {
+            let is_paused = self.is_far_paused(turn.fresh.len());
+            let Some(far) = self.far_mut() else { return };
+            far.remainder_is_fresh = false;
+            if !far.is_receiving() {
+                *input = &mut [];
+                return;
+            }
+            if is_paused {
+                far.remainder_is_fresh = !input.is_empty();
+                return;
+            }
+            match far.receiver.receive(input) {
+                Ok(None) => return,
+                Ok(Some(event)) => self.take_far_event(event, turn),
+                Err(violation) => self.far_broke(violation, turn),
+            }
+        }
+    }
+
+    fn take_far_event(&mut self, event: Event<'_>, turn: &mut Turn<'_>) {
+        match event {
+            Event::Data(chunk) if self.is_delivering() => self.deliver_to_client(&chunk, turn),
+            // The client has been told the end, or is gone.
+            Event::Data(_) | Event::Pong(_) => {}
+            Event::Ping(payload) => {
+                let Some(far) = self.far_mut() else { return };
+                let key = turn.keys.next();
+                // After our Close nothing is sent any more, pongs included.
+                let _ = if far.output.blocked_since().is_some() {
+                    far.output.pong(&mut far.sender, payload, key)
+                } else {
+                    far.sender.pong(turn.onward, payload, key)
+                };
+            }
+            Event::Close(close) => self.take_far_close(close, turn),
+        }
+    }
+
+    fn deliver_to_client(&mut self, chunk: &Chunk<'_>, turn: &mut Turn<'_>) {
+        self.note_message(turn.now);
+        let Application::Upstream(far) = &mut self.application else { return };
+        let Some(held) = far.to_client.release(chunk) else { return };
+        let bytes = held.len() + chunk.payload.len();
+        let compression = self.compression.as_deref_mut();
+        let mut outlet = Outlet {
+            sender: &mut self.sender,
+            compression: compression.map(|compression| (compression, &mut *turn.workshop)),
+        };
+        match outlet.data(turn.fresh, chunk.kind, chunk.message_end, &[&held, chunk.payload]) {
+            Ok(()) => {
+                self.sending_bytes = if chunk.message_end { 0 } else { self.sending_bytes + bytes };
+                turn.tally.chunk(Direction::Out, kind_of(chunk.kind), bytes, chunk.message_end);
+            }
+            // While messages are delivered our Close has not been sent, and they are never interleaved.
+            Err(_) => self.close(Ending::by_gate(Reason::InternalError), turn),
+        }
+    }
+
+    /// The application's Close: answered with the same code, unless it is itself an answer, and passed on.
+    fn take_far_close(&mut self, close: Option<CloseFrame<'_>>, turn: &mut Turn<'_>) {
+        let until = turn.now + LINGER_TIME_MAX;
+        let Some(far) = self.far_mut() else { return };
+        if !far.sender.is_closed() {
+            let answer = close.map(|close| CloseFrame { code: close.code, reason: "" });
+            let _ = far.sender.close(turn.onward, answer, turn.keys.next());
+        }
+        far.stage = Stage::Finishing { until, bytes_left: LINGER_BYTES_MAX };
+        match self.phase {
+            Phase::Open => {
+                let code = close.map_or(CloseCode::NORMAL, |close| close.code);
+                let close_code = Some(close.map_or(LocalCode::NoStatus.get(), |close| close.code.get()));
+                self.queue_close_frame(close, turn.fresh, turn.now);
+                self.ending
+                    .get_or_insert_with(|| Box::new(Ending { close_code, ..Ending::by_application(code) }));
+            }
+            Phase::Leaving { .. } => self.bid_farewell(turn.fresh, turn.now),
+            Phase::Closing { .. } | Phase::Finishing { .. } | Phase::Lingering { .. } | Phase::Done => {}
+        }
+    }
+
+    /// The application broke a rule of the protocol: what it sends can no longer be read, its Close included.
+    fn far_broke(&mut self, violation: Violation, turn: &mut Turn<'_>) {
+        let until = turn.now + LINGER_TIME_MAX;
+        let limits = self.terms.message_limits();
+        let Some(far) = self.far_mut() else { return };
+        let declared_bytes = far.receiver.declared_bytes();
+        let told = Reason::from(violation).row();
+        let close = told.close.map(|code| CloseFrame { code, reason: told.close_reason });
+        let _ = far.sender.close(turn.onward, close, turn.keys.next());
+        far.stage = Stage::Finishing { until, bytes_left: LINGER_BYTES_MAX };
+        let ending = Ending::by_violation(Reason::UpstreamMisbehaved, violation, limits, declared_bytes);
+        self.far_ended(ending, turn.now, Some(turn));
+    }
+
+    /// The application's side of the transport has ended, or failed.
+    fn far_lost(&mut self, detail: Option<String>, now: Moment, turn: Option<&mut Turn<'_>>) {
+        if let Some(far) = self.far_mut() {
+            far.cut();
+        }
+        self.far_ended(Ending { detail, ..Ending::by_gate(Reason::UpstreamLost) }, now, turn);
+    }
+
+    /// Nothing more will come from the application: the client is told by `ending`, unless there is a farewell for it.
+    ///
+    /// Within a turn that stands behind what the turn has produced.
+    fn far_ended(&mut self, ending: Ending, now: Moment, turn: Option<&mut Turn<'_>>) {
+        match (self.phase, turn) {
+            (Phase::Open, Some(turn)) => self.close(ending, turn),
+            (Phase::Open, None) => self.close_from_outside(ending, now),
+            (Phase::Leaving { .. }, Some(turn)) => self.bid_farewell(turn.fresh, now),
+            (Phase::Leaving { .. }, None) => self.bid_farewell_from_outside(now),
+            (Phase::Closing { .. } | Phase::Finishing { .. } | Phase::Lingering { .. } | Phase::Done, _) => {}
+        }
+    }
+
+    /// Tells a client that leaves, or must, that this is the end.
+    fn bid_farewell(&mut self, frames: &mut Vec<u8>, now: Moment) {
+        match self.far_mut().and_then(|far| far.farewell.take()) {
+            Some(Farewell::Drain) => {
+                // Closing is what the drain does from here on as anywhere.
+                self.phase = Phase::Open;
+                self.queue_close(Ending::by_operator(Reason::Draining), self.terms.notice, frames, now);
+            }
+            Some(Farewell::Answer(code)) => {
+                let answer = code.map(|code| CloseFrame { code, reason: "" });
+                let bytes = answer.map_or(0, |_| 2);
+                if self.sender.close(frames, answer, None).is_ok() {
+                    self.terms.metrics.add(&TrafficDelta::whole(Direction::Out, FrameKind::Close, bytes));
+                }
+                self.phase = Phase::Finishing { until: self.close_until(now) };
+            }
+            None => self.phase = Phase::Finishing { until: self.close_until(now) },
+        }
+    }
+
+    pub(super) fn bid_farewell_from_outside(&mut self, now: Moment) {
+        let mut frames = mem::take(self.output.frames());
+        self.bid_farewell(&mut frames, now);
+        *self.output.frames() = frames;
+    }
+
+    /// The client has closed: so do we, and what the application still has to say before it answers goes to the client. Whether
+    /// there is an application to ask.
+    pub(super) fn leave_with(&mut self, close: Option<CloseFrame<'_>>, turn: &mut Turn<'_>) -> bool {
+        let until = self.close_until(turn.now);
+        let Some(far) = self.far_mut().filter(|far| far.stage == Stage::Open) else { return false };
+        let _ = far.sender.close(turn.onward, close, turn.keys.next());
+        far.stage = Stage::Closing { until };
+        far.farewell = Some(Farewell::Answer(close.map(|close| close.code)));
+        (self.phase, self.message_since) = (Phase::Leaving { until }, None);
+        true
+    }
+
+    /// The gateway drains, and the application has been given all that the client sent: it may still answer that. Whether there
+    /// is an application to ask.
+    pub(super) fn leave_for_drain(&mut self, now: Moment) -> bool {
+        let until = self.close_until(now);
+        let key = self.facilities.chance.bytes();
+        let Some(far) = self.far_mut().filter(|far| far.stage == Stage::Open) else { return false };
+        let close = CloseFrame { code: CloseCode::GOING_AWAY, reason: Reason::Draining.row().label };
+        let _ = far.sender.close(far.output.frames(), Some(close), Some(key));
+        far.stage = Stage::Closing { until };
+        far.farewell = Some(Farewell::Drain);
+        (self.phase, self.message_since) = (Phase::Leaving { until }, None);
+        true
+    }
+
+    /// Where the client's side is over, or about to be, the application is told so.
+    pub(super) fn part(&mut self, now: Moment) {
+        if self.is_delivering() || !self.far().is_some_and(|far| far.stage == Stage::Open) {
+            return;
+        }
+        let until = self.close_until(now);
+        let key = self.facilities.chance.bytes();
+        let reason = self.ending.as_ref().map_or("", |ending| ending.reason.row().label);
+        let Some(far) = self.far_mut() else { return };
+        let close = CloseFrame { code: CloseCode::GOING_AWAY, reason };
+        let _ = far.sender.close(far.output.frames(), Some(close), Some(key));
+        far.stage = Stage::Closing { until };
+    }
+
+    fn far_stalls_at(&self) -> Option<Moment> {
+        Some(self.far()?.output.blocked_since()? + self.terms.limits.stall_timeout?)
+    }
+
+    fn far_pong_until(&self) -> Option<Moment> {
+        let far = self.far().filter(|far| far.paused_since.is_none())?;
+        Some(far.pinged_at? + self.terms.limits.pong_timeout?)
+    }
+
+    fn far_ping_at(&self) -> Option<Moment> {
+        let far = self.far()?;
+        let is_deaf = far.paused_since.is_some() || far.pinged_at.is_some() || !far.output.is_empty();
+        if is_deaf { None } else { Some(far.heard_at + self.terms.limits.ping_interval?) }
+    }
+
+    /// The next moment at which something about the far side is due.
+    pub(super) fn far_due(&self) -> Option<Moment> {
+        match self.far()?.stage {
+            Stage::Open => {
+                [self.far_stalls_at(), self.far_pong_until(), self.far_ping_at()].into_iter().flatten().min()
+            }
+            Stage::Closing { until } | Stage::Finishing { until, .. } => Some(until),
+            Stage::Done => None,
+        }
+    }
+
+    /// Does what is due.
+    pub(super) fn check_far_deadlines(&mut self, now: Moment) {
+        let passed = |deadline: Option<Moment>| deadline.is_some_and(|deadline| now >= deadline);
+        if !passed(self.far_due()) {
+            return;
+        }
+        let (stalls, is_silent) = (passed(self.far_stalls_at()), passed(self.far_pong_until()));
+        let key = self.facilities.chance.bytes();
+        let limits = &self.terms.limits;
+        let (stall_timeout, pong_timeout) = (limits.stall_timeout, limits.pong_timeout);
+        let Some(far) = self.far_mut() else { return };
+        let since = |moment: Option<Moment>| moment.map(|moment| now.since(moment)).unwrap_or_default();
+        let ending = match far.stage {
+            Stage::Done => return,
+            Stage::Closing { .. } | Stage::Finishing { .. } => Ending::by_gate(Reason::UpstreamLost),
+            Stage::Open if stalls => {
+                Ending::late(Reason::UpstreamStalled, stall_timeout, since(far.output.blocked_since()))
+            }
+            Stage::Open if is_silent => {
+                Ending::late(Reason::UpstreamSilent, pong_timeout, since(far.pinged_at))
+            }
+            Stage::Open => {
+                if far.sender.ping(far.output.frames(), &[], Some(key)).is_ok() {
+                    far.pinged_at = Some(now);
+                }
+                return;
+            }
+        };
+        far.cut();
+        self.far_ended(ending, now, None);
+    }
+}
