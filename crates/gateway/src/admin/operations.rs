@@ -39,16 +39,20 @@ impl Operations {
         self.control.sessions()
     }
 
-    /// Puts `revocation` in force for the operator `who`; records name what it is about by `on`.
+    /// Puts `revocation` in force for the operator `who`; records name what it is about by `on`. Where it is for the token of
+    /// `session`, that ends also if it has had another token in the meantime.
     pub(super) async fn revoke(
         &self,
         who: Arc<str>,
         revocation: Revocation,
         on: String,
+        session: Option<SessionId>,
     ) -> Result<Revoked, ControlError> {
         let this = self.clone();
         to_its_end(async move {
             let result = this.control.revoke(revocation).await;
+            let left = session.map_or(0, |id| this.sessions().end(Which::Id(id), End::Revoked));
+            let result = result.map(|Revoked { closed }| Revoked { closed: closed + left });
             this.record(&who, Action::Revoke, &on, closed(&result));
             result
         })
@@ -165,5 +169,53 @@ fn chain(error: &(impl Error + 'static)) -> String {
     match error.source() {
         Some(source) => format!("{error}: {source}"),
         None => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::principal::{ClientAddr, ConnectionId, Principal};
+    use crate::session::revocation::Target;
+    use crate::session::{self, Opening};
+
+    #[tokio::test]
+    async fn a_session_that_is_revoked_by_its_id_ends_though_it_has_just_been_refreshed() {
+        let (clock, chance) = (Clock::system(), Chance::seeded(1));
+        let sessions = Arc::new(Sessions::new(chance.clone(), None));
+        let observer = Observer::new(None, &[], clock.clone()).unwrap();
+        let operations = Operations {
+            control: Control::new(Arc::clone(&sessions), None, clock.clone(), observer.clone()),
+            tickets: Arc::default(),
+            routes: Arc::new([]),
+            observer,
+            clock,
+            chance,
+        };
+        let now = operations.now();
+        let principal = |token_id: &str| Principal {
+            subject: "alice".into(),
+            token_id: Some(token_id.into()),
+            issued_at: Some(now),
+            expires_at: now.plus(std::time::Duration::from_mins(10)),
+            key: None,
+            claims: Arc::default(),
+        };
+        let opening = Opening {
+            route: &"chat".into(),
+            client: ClientAddr::new([192, 0, 2, 1].into()),
+            connection: ConnectionId::new(1),
+            pulse: &Arc::default(),
+        };
+        let guard = sessions.open(Arc::new(principal("t1")), &opening, &session::Config::default(), now);
+        let guard = guard.unwrap();
+        let id = guard.live().id();
+        let target = sessions.target_of(id);
+        assert_eq!(target, Target::Token { token_id: "t1".to_owned() });
+        guard.live().refresh(Arc::new(principal("t2")), now).unwrap();
+        let revocation = sessions.revocation(target, now);
+        let revoked = operations.revoke("ops".into(), revocation, "token_id:t1".to_owned(), Some(id)).await;
+        assert_eq!(revoked.unwrap(), Revoked { closed: 1 });
+        assert_eq!((guard.live().end(), sessions.count()), (Some(End::Revoked), 0));
     }
 }

@@ -295,3 +295,21 @@ async fn o10_what_the_api_has_acknowledged_is_in_force_after_a_restart() {
     Raw::connect_from(2, gate.case.address).await.expect_refusal(Reason::AddressBanned).await;
     Raw::connect_from(3, gate.case.address).await.upgrade("/").await;
 }
+
+#[tokio::test]
+async fn a_ban_that_a_list_has_told_of_is_lifted_and_gone_on_from_by_that_name() {
+    let gate = Gate::start("").await;
+    for network in ["::1", "2001:db8::1"] {
+        gate.post("/v1/address-bans", &json!({ "network": network })).await.expect(201);
+    }
+    let page = gate.get("/v1/address-bans?limit=1").await.expect(200);
+    assert_eq!((&page["address_bans"][0]["network"], &page["next"]), (&"::/64".into(), &"::/64".into()));
+    let page = gate.get("/v1/address-bans?after=%3A%3A%2F64").await.expect(200);
+    assert_eq!(page["address_bans"][0]["network"], "2001:db8::/64");
+    assert_eq!(gate.delete("/v1/address-bans/%3A%3A%2F64").await.status, 204);
+    let page = gate.get("/v1/address-bans").await.expect(200);
+    assert_eq!(page["address_bans"].as_array().map(Vec::len), Some(1), "{page}");
+    // What nobody could mean is not taken for it.
+    gate.delete("/v1/address-bans/%3A%3A1%2F64").await.refused(400);
+    gate.post("/v1/address-bans", &json!({ "network": "::/64" })).await.refused(422);
+}

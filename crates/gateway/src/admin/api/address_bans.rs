@@ -16,7 +16,7 @@ use crate::network::Network;
 pub(super) fn list(operations: &Operations, mut query: Members) -> Result<Answer, Refused> {
     let Slice { after, count_max } = Slice::of(&mut query)?;
     query.finish()?;
-    let after = after.map(|after| after.parse::<Network>()).transpose();
+    let after = after.map(|after| Network::from_own_text(&after)).transpose();
     let after = after.map_err(|_| Refused::unprocessable("after must be what `next` of a page was."))?;
     let (page, has_more) = operations.address_bans.address_bans_after(after, count_max);
     let next = page.last().filter(|_| has_more).map(|last| last.network.to_string());
@@ -46,7 +46,9 @@ pub(super) async fn add(
 
 pub(super) async fn remove(operations: &Operations, who: Arc<str>, network: &str) -> Result<Answer, Refused> {
     let network = decoded(network).ok_or("is not percent-encoded UTF-8".to_owned());
-    let network = network.and_then(|network| read(&network)).map_err(|fault| {
+    // Also what a list has told of, such as the /64 around an address.
+    let own = |network: String| Network::from_own_text(&network).map_err(|error| error.to_string());
+    let network = network.and_then(own).map_err(|fault| {
         let detail = format!("The path must end in {NETWORK}, percent-encoded (/ is %2F): it {fault}.");
         Refused::new(StatusCode::BAD_REQUEST, detail)
     })?;

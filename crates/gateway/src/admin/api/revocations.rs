@@ -40,6 +40,7 @@ pub(super) async fn add(
     let issued_until = body.take("issued_until").map(|value| moment(&value)).transpose()?;
     body.finish()?;
     let cutoff = issued_until.unwrap_or(now);
+    let own_session: Option<SessionId> = session.as_deref().and_then(|session| session.parse().ok());
     let target = match (subject, token_id, session, everyone) {
         (Some(subject), None, None, None) => Target::Subject { subject, cutoff },
         (None, Some(token_id), None, None) => Target::Token { token_id },
@@ -57,7 +58,8 @@ pub(super) async fn add(
     let revocation = operations.sessions().revocation(target, now);
     let mut members = shown(&revocation);
     let on = name(&revocation);
-    let revoked = operations.revoke(who, revocation, on).await.map_err(|error| not_changed(&error))?;
+    let revoked = operations.revoke(who, revocation, on, own_session).await;
+    let revoked = revoked.map_err(|error| not_changed(&error))?;
     members.insert("closed".to_owned(), revoked.closed.into());
     Ok(answer::json(StatusCode::CREATED, &Value::Object(members)))
 }
