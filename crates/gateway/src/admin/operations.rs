@@ -179,18 +179,30 @@ mod tests {
     use crate::session::revocation::Target;
     use crate::session::{self, Opening};
 
+    struct Silent;
+
+    impl crate::Handler for Silent {
+        async fn message(&self, _: &crate::Session, _: drawgate_protocol::Message) {}
+    }
+
+    fn silent_server() -> crate::Server {
+        let (origins, access) = (crate::Origins::Any, crate::Access::Open);
+        let route = crate::Route::new("chat", "/*", origins, access, Silent).unwrap();
+        crate::Server::builder().listen("127.0.0.1:0".parse().unwrap()).route(route).bind().unwrap()
+    }
+
     #[tokio::test]
     async fn a_session_that_is_revoked_by_its_id_ends_though_it_has_just_been_refreshed() {
-        let (clock, chance) = (Clock::system(), Chance::seeded(1));
-        let sessions = Arc::new(Sessions::new(chance.clone(), None));
-        let observer = Observer::new(None, &[], clock.clone()).unwrap();
+        let server = silent_server();
+        let sessions = server.sessions();
         let operations = Operations {
-            control: Control::new(Arc::clone(&sessions), None, clock.clone(), observer.clone()),
+            control: server.control(),
+            address_bans: server.firewall(),
             tickets: Arc::default(),
             routes: Arc::new([]),
-            observer,
-            clock,
-            chance,
+            observer: server.observer(),
+            clock: Clock::system(),
+            chance: Chance::seeded(1),
         };
         let now = operations.now();
         let principal = |token_id: &str| Principal {
