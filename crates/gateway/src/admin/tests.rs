@@ -11,7 +11,10 @@ use tokio::time::timeout;
 use super::*;
 use crate::chance::Chance;
 use crate::clock::{Clock, Instant};
+use crate::principal::{ClientAddr, ConnectionId, Principal};
 use crate::secret::Secret;
+use crate::session::revocation::Target;
+use crate::session::{self, End, Opening, Revoked};
 use crate::{Access, Handler, Origins, Route, Server};
 
 /// Answers nothing.
@@ -218,6 +221,52 @@ async fn a_head_that_does_not_come_in_time_ends_the_connection() {
     assert!((head..Duration::from_secs(2)).contains(&(now() - start)));
 }
 
+/// What can be done to a server that does not run.
+fn operations() -> Operations {
+    let server = Server::builder().listen("127.0.0.1:0".parse().unwrap());
+    let server =
+        server.route(Route::new("echo", "/", Origins::Any, Access::Open, Silent).unwrap()).bind().unwrap();
+    Operations {
+        control: server.control(),
+        address_bans: server.firewall(),
+        tickets: Arc::default(),
+        routes: Arc::new([]),
+        observer: server.observer(),
+        clock: Clock::system(),
+        chance: Chance::seeded(1),
+    }
+}
+
+#[tokio::test]
+async fn a_session_that_is_revoked_by_its_id_ends_though_it_has_just_been_refreshed() {
+    let operations = operations();
+    let (sessions, now) = (operations.control.sessions(), operations.now());
+    let principal = |token_id: &str| Principal {
+        subject: "alice".into(),
+        token_id: Some(token_id.into()),
+        issued_at: Some(now),
+        expires_at: now.plus(Duration::from_mins(10)),
+        key: None,
+        claims: Arc::default(),
+    };
+    let opening = Opening {
+        route: &"chat".into(),
+        client: ClientAddr::new([192, 0, 2, 1].into()),
+        connection: ConnectionId::new(1),
+        pulse: &Arc::default(),
+    };
+    let guard = sessions.open(Arc::new(principal("t1")), &opening, &session::Config::default(), now);
+    let guard = guard.unwrap();
+    let id = guard.live().id();
+    let target = sessions.target_of(id);
+    assert_eq!(target, Target::Token { token_id: "t1".to_owned() });
+    guard.live().refresh(Arc::new(principal("t2")), now).unwrap();
+    let revocation = sessions.revocation(target, now);
+    let revoked = operations.revoke("ops".into(), revocation, "token_id:t1".to_owned(), Some(id)).await;
+    assert_eq!(revoked.unwrap(), Revoked { closed: 1 });
+    assert_eq!((guard.live().end(), sessions.count()), (Some(End::Revoked), 0));
+}
+
 #[tokio::test]
 async fn a_body_that_does_not_come_in_time_ends_the_connection() {
     let request = Duration::from_millis(300);
@@ -227,19 +276,8 @@ async fn a_body_that_does_not_come_in_time_ends_the_connection() {
         secret: Secret::new(secret.as_bytes()),
         scopes: vec![Scope::Operate],
     }];
-    let server = Server::builder().listen("127.0.0.1:0".parse().unwrap());
-    let server =
-        server.route(Route::new("echo", "/", Origins::Any, Access::Open, Silent).unwrap()).bind().unwrap();
-    let (sessions, address_bans) = (server.sessions(), server.firewall());
-    let operations = Operations {
-        control: server.control(),
-        address_bans,
-        tickets: Arc::default(),
-        routes: Arc::new([]),
-        observer: server.observer(),
-        clock: Clock::system(),
-        chance: Chance::seeded(1),
-    };
+    let operations = operations();
+    let sessions = Arc::clone(operations.control.sessions());
     let mut state = AdminState::new(String::new, || true).with_api(Api::new(&tokens, operations), Vec::new());
     state.timeouts = Timeouts { request, ..Timeouts::default() };
     let admin = start_with(state, Arc::default()).await;
