@@ -418,6 +418,7 @@ FILES = (
     "/usr/share/doc/drawgate/changelog.Debian.gz",
     "/usr/share/doc/drawgate/changelog.gz",
     "/usr/share/doc/drawgate/copyright",
+    "/usr/share/doc/drawgate/libraries.gz",
     "/usr/share/doc/drawgate/service.md",
     "/usr/share/zsh/vendor-completions/_drawgate",
 )
