@@ -2,7 +2,8 @@
 # deb.sh [BINARY [FOLDER]]: a Debian package of the program at BINARY, in FOLDER; prints its name.
 #
 # Without them: target/release/drawgate, in target/package. Needs dpkg-deb, strip and Python (on Debian: dpkg, binutils,
-# python3), and cargo with what it has fetched. The same program and the same commit give the same package. COMPRESSION is an option of dpkg-deb's, -Zxz where it is left out.
+# python3), and cargo with what it has fetched. The same program and the same commit give the same package. COMPRESSION is an
+# option of dpkg-deb's, -Zxz where it is left out.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -57,6 +58,10 @@ completions() {
 completions bash usr/share/bash-completion/completions/drawgate
 completions zsh usr/share/zsh/vendor-completions/_drawgate
 completions fish usr/share/fish/vendor_completions.d/drawgate.fish
+
+mkdir -p "$tree/usr/share/man/man1"
+"$binary" manual "$tree/usr/share/man/man1"
+gzip -9n "$tree"/usr/share/man/man1/*
 
 for page in docs/*.md; do
     case $(basename "$page") in
