@@ -418,7 +418,10 @@ FILES = (
     "/usr/share/doc/drawgate/changelog.Debian.gz",
     "/usr/share/doc/drawgate/changelog.gz",
     "/usr/share/doc/drawgate/copyright",
+    "/usr/share/doc/drawgate/libraries.gz",
     "/usr/share/doc/drawgate/service.md",
+    "/usr/share/man/man1/drawgate.1.gz",
+    "/usr/share/man/man1/drawgate-run.1.gz",
     "/usr/share/zsh/vendor-completions/_drawgate",
 )
 # 14 by systemd 252; other versions judge a little differently.

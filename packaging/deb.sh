@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # deb.sh [BINARY [FOLDER]]: a Debian package of the program at BINARY, in FOLDER; prints its name.
 #
-# Without them: target/release/drawgate, in target/package. Needs dpkg-deb and strip (on Debian: dpkg, binutils). The same
-# program and the same commit give the same package. COMPRESSION is an option of dpkg-deb's, -Zxz where it is left out.
+# Without them: target/release/drawgate, in target/package. Needs dpkg-deb, strip and Python (on Debian: dpkg, binutils,
+# python3), and cargo with what it has fetched. The same program and the same commit give the same package. COMPRESSION is an
+# option of dpkg-deb's, -Zxz where it is left out.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -58,6 +59,10 @@ completions bash usr/share/bash-completion/completions/drawgate
 completions zsh usr/share/zsh/vendor-completions/_drawgate
 completions fish usr/share/fish/vendor_completions.d/drawgate.fish
 
+mkdir -p "$tree/usr/share/man/man1"
+"$binary" manual "$tree/usr/share/man/man1"
+gzip -9n "$tree"/usr/share/man/man1/*
+
 for page in docs/*.md; do
     case $(basename "$page") in
         # About the program's own tests.
@@ -67,6 +72,7 @@ for page in docs/*.md; do
 done
 filled changelog.in | put_packed usr/share/doc/drawgate/changelog.Debian.gz
 put_packed usr/share/doc/drawgate/changelog.gz <CHANGELOG.md
+packaging/notices.py | put_packed usr/share/doc/drawgate/libraries.gz
 # The paragraphs of the licence, one space further in.
 sed -e 's/^$/./' -e 's/^/ /' LICENSE-MIT >"$tree/mit"
 filled copyright.in | sed -e "/^@MIT@$/{r $tree/mit" -e 'd}' >"$tree/usr/share/doc/drawgate/copyright"

@@ -66,6 +66,11 @@ enum Command {
         /// The shell to print it for
         shell: clap_complete::Shell,
     },
+    /// Write drawgate's manual pages into a folder
+    Manual {
+        /// The folder; it must exist
+        folder: PathBuf,
+    },
 }
 
 /// A command that did not do what it was asked; printed after `error: `. Says what to do next.
@@ -118,6 +123,13 @@ fn execute(command: Command) -> Result<Outcome, Failure> {
             clap_complete::generate(shell, &mut Arguments::command(), "drawgate", &mut script);
             print(&String::from_utf8_lossy(&script))
         }
+        Command::Manual { folder } => match clap_mangen::generate_to(Arguments::command(), &folder) {
+            Ok(()) => Ok(Outcome::Done),
+            Err(error) => Err(Failure(format!(
+                "the manual cannot be written into {}: {error}; name a folder that exists and is yours",
+                folder.display()
+            ))),
+        },
     }
 }
 

@@ -154,6 +154,23 @@ fn completions_are_scripts_of_their_shells() {
 }
 
 #[test]
+fn there_is_a_manual_page_for_each_command() {
+    let folder = folder();
+    assert_eq!(drawgate(&folder, &["manual", "."]).fine(), "");
+    let page = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap();
+    for (name, words) in [
+        ("drawgate.1", "drawgate\\-run(1)"),
+        ("drawgate-run.1", "The configuration file"),
+        ("drawgate-token-inspect.1", ".SH OPTIONS"),
+    ] {
+        assert!(page(name).contains(words), "{}", page(name));
+    }
+    let ran = drawgate(&folder, &["manual", "nowhere"]);
+    assert_eq!(ran.code, Some(1), "{}", ran.stderr);
+    assert!(ran.stderr.starts_with("error: the manual cannot be written into nowhere: "), "{}", ran.stderr);
+}
+
+#[test]
 fn the_demo_prints_a_configuration_that_passes_and_runs() {
     let folder = folder_with_key();
     let text = drawgate(&folder, &["demo", "--print-config"]).fine();
