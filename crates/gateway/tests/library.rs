@@ -92,6 +92,7 @@ fn a_program_stands_before_an_application_that_speaks_websocket_itself() {
     let application = std::thread::spawn(move || {
         let mut path = String::new();
         let (socket, _) = listener.accept().unwrap();
+        #[expect(clippy::result_large_err, reason = "tungstenite's own type")]
         let note = |request: &Request, response: Response| {
             path.push_str(request.uri().path());
             Ok(response)
