@@ -70,8 +70,14 @@ async fn provoke(reason: Reason) {
         }
         Reason::OriginRefused => {
             let toml = echo("", "").replace("origins = \"any\"", "origins = [\"https://app.example\"]");
-            let sent = request("/", "Origin: https://evil.example\r\n");
-            refused_with(reason, Server::from_config(config(&toml)), sent.as_bytes()).await;
+            let mut case = Case::start_with(Server::from_config(config(&toml))).await;
+            let mut raw = case.connect().await;
+            raw.send(request("/", "Origin: https://evil.example\r\n").as_bytes()).await;
+            raw.expect_refusal(reason).await;
+            drop(raw);
+            // The record has the one thing of the request that says why.
+            let record = case.refused(reason, request("/", "").as_bytes()).await;
+            assert_eq!(record["origin"], "https://evil.example", "{record}");
         }
         Reason::RequestBodyRefused => {
             refused(reason, "", request("/", "Content-Length: 0\r\n").as_bytes()).await;
