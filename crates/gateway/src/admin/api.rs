@@ -46,6 +46,7 @@ pub(super) struct Entry {
 enum Task {
     ListSessions,
     ShowSession,
+    EndSessions,
     EndSession,
     ListRevocations,
     Revoke,
@@ -60,9 +61,16 @@ enum Task {
 }
 
 impl Task {
-    /// Whether a query says which part of a list is meant.
-    const fn is_list(self) -> bool {
-        matches!(self, Self::ListSessions | Self::ListRevocations | Self::ListBans | Self::ListAddressBans)
+    /// Whether a query says what is meant.
+    const fn has_query(self) -> bool {
+        matches!(
+            self,
+            Self::ListSessions
+                | Self::EndSessions
+                | Self::ListRevocations
+                | Self::ListBans
+                | Self::ListAddressBans
+        )
     }
 }
 
@@ -73,8 +81,9 @@ impl Entry {
 }
 
 /// Everything that there is.
-pub(super) const ENTRIES: [Entry; 13] = [
+pub(super) const ENTRIES: [Entry; 14] = [
     Entry::new(&Method::GET, "/v1/sessions", Some(Scope::Read), Task::ListSessions),
+    Entry::new(&Method::DELETE, "/v1/sessions", Some(Scope::Operate), Task::EndSessions),
     Entry::new(&Method::GET, "/v1/sessions/{id}", Some(Scope::Read), Task::ShowSession),
     Entry::new(&Method::DELETE, "/v1/sessions/{id}", Some(Scope::Operate), Task::EndSession),
     Entry::new(&Method::GET, "/v1/revocations", Some(Scope::Read), Task::ListRevocations),
@@ -128,13 +137,14 @@ impl Api {
         };
         let operations = &self.operations;
         let mut query = Members::of_query(parts.uri.query())?;
-        if !entry.task.is_list() {
+        if !entry.task.has_query() {
             query.finish()?;
             query = Members::of_query(None)?;
         }
         match entry.task {
             Task::ListSessions => sessions::list(operations, query),
             Task::ShowSession => sessions::show(operations, segment),
+            Task::EndSessions => sessions::end_all(operations, &who, query),
             Task::EndSession => sessions::end(operations, &who, segment),
             Task::ListRevocations => revocations::list(operations, query),
             Task::Revoke => {

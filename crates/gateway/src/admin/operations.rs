@@ -120,6 +120,17 @@ impl Operations {
         .await
     }
 
+    /// Ends the sessions of a subject, on one route or on all; how many there were. Its tokens stay good.
+    pub(super) fn end_of_subject(&self, who: &str, subject: &str, route: Option<&str>) -> usize {
+        let which = match route {
+            Some(route) => Which::SubjectOn(subject, route),
+            None => Which::Subject(subject),
+        };
+        let count = self.sessions().end(which, End::Ended);
+        self.record(who, Action::EndSessions, subject, Ok(Closed::Sessions(count)));
+        count
+    }
+
     /// Ends one session; whether it was there.
     pub(super) fn end(&self, who: &str, id: SessionId) -> bool {
         let is_there = self.sessions().end(Which::Id(id), End::Ended) > 0;

@@ -32,6 +32,7 @@ pub(crate) enum Closed {
 /// What was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
+    EndSessions,
     EndSession,
     Revoke,
     Ban,
@@ -44,6 +45,7 @@ pub(crate) enum Action {
 impl Action {
     const fn label(self) -> &'static str {
         match self {
+            Self::EndSessions => "end_sessions",
             Self::EndSession => "end_session",
             Self::Revoke => "revoke",
             Self::Ban => "ban",
@@ -78,7 +80,8 @@ impl Observer {
                 Some(suppressed) => suppressed,
                 None => return self.count_suppressed(),
             },
-            Action::EndSession
+            Action::EndSessions
+            | Action::EndSession
             | Action::Revoke
             | Action::Ban
             | Action::Unban

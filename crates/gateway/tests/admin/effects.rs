@@ -74,6 +74,30 @@ async fn an_operator_ends_one_session_and_no_other() {
 }
 
 #[tokio::test]
+async fn an_operator_ends_the_sessions_of_a_subject_and_its_tokens_stay_good() {
+    let gate = Gate::start("").await;
+    let mut here = gate.open("token", "alice", &json!({})).await;
+    let mut there = gate.open("other", "alice", &json!({})).await;
+    let mut bob = gate.open("token", "bob", &json!({})).await;
+    let ended = |query: &str| format!("/v1/sessions?{query}");
+    assert_eq!(gate.delete(&ended("subject=alice&route=other")).await.expect(200)["closed"], 1);
+    closed(&mut there, Reason::SessionEnded).await;
+    lives(&mut here).await;
+    assert_eq!(
+        gate.delete(&ended("subject=alice")).await.expect(200),
+        json!({ "subject": "alice", "closed": 1 })
+    );
+    closed(&mut here, Reason::SessionEnded).await;
+    lives(&mut bob).await;
+    lives(&mut gate.open("token", "alice", &json!({})).await).await;
+    assert_eq!(gate.delete(&ended("subject=carol")).await.expect(200)["closed"], 0);
+    gate.delete(&ended("route=token")).await.refused(422);
+    lives(&mut bob).await;
+    let change = &gate.changes()[0];
+    assert_eq!((&change["action"], &change["on"]), (&"end_sessions".into(), &"alice".into()), "{change}");
+}
+
+#[tokio::test]
 async fn a22_what_is_revoked_closes_within_100_ms_and_does_not_come_back() {
     for body in ["subject", "token_id", "session", "provider", "everyone"] {
         let gate = Gate::start("").await;

@@ -104,7 +104,7 @@ async fn unknown_paths_methods_and_parameters_are_told_what_there_is() {
         gate.get(path).await.refused(404);
     }
     for (method, path, allow) in [
-        ("PUT", "/v1/sessions", "GET, HEAD"),
+        ("PUT", "/v1/sessions", "GET, HEAD, DELETE"),
         ("PATCH", "/v1/sessions/a", "GET, HEAD, DELETE"),
         ("OPTIONS", "/v1/bans", "GET, HEAD, POST"),
         ("GET", "/v1/tickets", "POST"),

@@ -1,4 +1,4 @@
-//! `/v1/sessions`: who is connected, and the end of one session.
+//! `/v1/sessions`: who is connected, and the end of one session or of a subject's.
 //!
 //! What a token said stays out of it: its claims are the application's, and nothing of a credential is kept.
 
@@ -41,6 +41,18 @@ pub(super) fn show(operations: &Operations, id: &str) -> Result<Answer, Refused>
 pub(super) fn end(operations: &Operations, who: &str, id: &str) -> Result<Answer, Refused> {
     let id: SessionId = id.parse().map_err(|_| not_there())?;
     if operations.end(who, id) { Ok(answer::no_content()) } else { Err(not_there()) }
+}
+
+/// Ends the sessions of one subject, which has to be named: all of them at once is a revocation of everyone.
+pub(super) fn end_all(operations: &Operations, who: &str, mut query: Members) -> Result<Answer, Refused> {
+    let subject = query.text("subject")?;
+    let route = query.text("route")?;
+    query.finish()?;
+    let Some(subject) = subject else {
+        return Err(Refused::unprocessable("Name the subject whose sessions are to end: ?subject=NAME."));
+    };
+    let closed = operations.end_of_subject(who, &subject, route.as_deref());
+    Ok(answer::json(StatusCode::OK, &json!({ "subject": subject, "closed": closed })))
 }
 
 fn shown(session: &SessionInfo) -> Value {
