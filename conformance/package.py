@@ -81,7 +81,7 @@ def check_installed(package, folder):
     expect(not had and not has_user(), f"drawgate is here already ({had or 'its user'}): remove it first, or use --unpack")
     accounts = [output_of(["getent", base]) for base in ("passwd", "group")]
     try:
-        run(["dpkg", "--install", package])
+        run([*DPKG, "--install", package])
         check_places()
         check_units(UNITS, pathlib.Path("/"))
         config = PLACES[0] / "drawgate.toml"
@@ -90,10 +90,10 @@ def check_installed(package, folder):
         edited = config.read_text()
         check_scripts(package, config, folder)
         expect(config.read_text() == edited, "an upgrade has changed the configuration")
-        run(["dpkg", "--remove", "drawgate"])
+        run([*DPKG, "--remove", "drawgate"])
         expect(not PLACES[2].exists() and not UNITS.joinpath("drawgate.service").exists(), "the program is still there")
         expect(config.read_text() == edited and any(PLACES[1].iterdir()), "removing has taken what only purging may")
-        run(["dpkg", "--purge", "drawgate"])
+        run([*DPKG, "--purge", "drawgate"])
         left = [place for place in (*PLACES, *map(pathlib.Path, FILES)) if place.exists()]
         expect(not left, f"purging has left {left}")
         now = [output_of(["getent", base]) for base in ("passwd", "group")]
@@ -112,35 +112,35 @@ def check_scripts(package, config, folder):
     command = ["unshare", "--mount", "sh", "-c", seeming, "sh", systemctl.parent]
     if subprocess.run([*command, "true"], capture_output=True, check=False).returncode != 0:
         print("NOT CHECKED (no file system can be mounted here): what the package's scripts ask of systemd")
-        run(["dpkg", "--install", package])
+        run([*DPKG, "--install", package])
         return
 
     def asks(*arguments, is_active=True):
         systemctl.write_text(f'#!/bin/sh\necho "$*" >>{asked}\n[ "$2" != is-active ] || {str(is_active).lower()}\n')
         systemctl.chmod(0o755)
         asked.write_text("")
-        run([*command, "dpkg", *arguments])
+        run([*command, *DPKG, *arguments])
         return asked.read_text().splitlines()
 
     edited = config.read_text()
     upgrade = ("--install", package)
     look = ["daemon-reload", "--quiet is-active drawgate.service"]
     restart = ["restart drawgate.service"]
-    for is_active, is_right, wanted in ((True, True, look + restart), (False, True, look), (True, False, look)):
+    for is_right, wanted in ((True, look + restart), (False, look)):
         config.write_text(edited if is_right else "wrong")
-        told = asks(*upgrade, is_active=is_active)
-        expect(told[-len(wanted) :] == wanted, f"with a service that is active: {is_active}, asked: {told}")
+        told = asks(*upgrade)
+        expect(told[-len(wanted) :] == wanted, f"an upgrade, with a configuration that is right: {is_right}, asks: {told}")
     config.write_text(edited)
     told = asks("--remove", "drawgate")
     expect("disable --now drawgate.socket drawgate.service" in told and told[-1] == "daemon-reload", f"asked: {told}")
     told = asks(*upgrade, is_active=False)
-    expect("enable" not in " ".join(told) and "start" not in " ".join(told), f"an installation starts something: {told}")
+    expect(told == look, f"an installation asks: {told}")
     done("the scripts ask systemd for what they should, and nothing is started unasked")
 
 
 def put_back():
     """Makes this machine one without the package again, whatever went wrong: it was one before."""
-    purge = ["dpkg", "--force-remove-reinstreq", "--purge", "drawgate"]
+    purge = [*DPKG, "--force-remove-reinstreq", "--purge", "drawgate"]
     for command in (purge, ["userdel", "drawgate"], purge):
         subprocess.run(command, capture_output=True, timeout=STEP_SECONDS_MAX, check=False)
     for place in PLACES[:2]:
@@ -405,6 +405,8 @@ def done(text):
     print(f"ok: {text}", flush=True)
 
 
+# Without waiting for the disk: nothing of it is to be kept.
+DPKG = ("dpkg", "--force-unsafe-io")
 # The configuration's folder, the state's, the program.
 PLACES = (pathlib.Path("/etc/drawgate"), pathlib.Path("/var/lib/drawgate"), pathlib.Path("/usr/bin/drawgate"))
 UNITS = pathlib.Path("/usr/lib/systemd/system")

@@ -54,8 +54,8 @@ pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
     })
 }
 
-/// Serves `config` until a signal, as `service` has it; `started` is called once every listener is bound. `if_taken` is what else to do about a
-/// port that another program has.
+/// Serves `config` until a signal, as `service` has it; `started` is called once every listener is bound. `if_taken` is what
+/// else to do about a port that another program has.
 pub(crate) fn serve(
     config: Config,
     log: &Log,

@@ -1,8 +1,8 @@
 //! What `drawgate run` and the service manager that started it, systemd or one that speaks its language, have to do with each
 //! other: sockets that it has opened (`sockets`), and word of readiness, life, connections and the end.
 //!
-//! Does nothing where the manager's variables are not in the environment, waits for the manager at the start alone, and for a second, and never
-//! ends the program. Before it come the arguments; `run` calls it as the server starts, and as it drains.
+//! Does nothing where the manager's variables are not in the environment, waits for the manager at the start alone, for a second
+//! at most, and never ends the program. Before it come the arguments; `run` calls it as the server starts, and as it drains.
 
 mod sockets;
 
