@@ -26,7 +26,7 @@ fn paths_and_methods_lead_to_one_entry() {
 #[test]
 fn a_method_that_a_path_does_not_take_is_told_those_that_it_does() {
     for (method, path, allow) in [
-        (Method::PUT, "/v1/sessions", "GET, HEAD"),
+        (Method::PUT, "/v1/sessions", "GET, HEAD, DELETE"),
         (Method::POST, "/v1/sessions/a1", "GET, HEAD, DELETE"),
         (Method::DELETE, "/v1/bans", "GET, HEAD, POST"),
         (Method::GET, "/v1/tickets", "POST"),
