@@ -3,25 +3,20 @@
 //! Read once, where they are written, so that nothing asked later can be an address that must not be asked. Never
 //! resolves or connects; floor 1.
 
+mod site;
 mod upstream;
 
+use site::{Site, SiteError};
 pub use upstream::{UpstreamUrl, UpstreamUrlError};
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::str::FromStr;
-
-use drawgate_protocol::handshake::Host;
 
 /// An `https:` address, or an `http:` one on loopback, taken apart.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Url {
-    is_secure: bool,
-    /// As in `Host`: the port is left out where it is the scheme's own.
-    authority: String,
-    /// The host alone, in lower case, without an IPv6 address's brackets.
-    host: String,
-    port: u16,
+    site: Site,
     /// Path and query.
     target: String,
 }
@@ -30,25 +25,25 @@ impl Url {
     /// Whether it is `https:`.
     #[must_use]
     pub const fn is_secure(&self) -> bool {
-        self.is_secure
+        self.site.is_secure
     }
 
     /// What `Host` says to it (RFC 9110 §7.2).
     #[must_use]
     pub fn authority(&self) -> &str {
-        &self.authority
+        &self.site.authority
     }
 
     /// The host in lower case, an IPv6 address without its brackets.
     #[must_use]
     pub fn host(&self) -> &str {
-        &self.host
+        &self.site.host
     }
 
     /// The port.
     #[must_use]
     pub const fn port(&self) -> u16 {
-        self.port
+        self.site.port
     }
 
     /// Path and query, as in a request (RFC 9112 §3.2.1).
@@ -61,10 +56,7 @@ impl Url {
     /// (RFC 6761 §6.3). Empty for other names.
     #[must_use]
     pub fn own_addresses(&self) -> Vec<IpAddr> {
-        if self.host == LOCALHOST {
-            return vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
-        }
-        self.host.parse().into_iter().collect()
+        self.site.own_addresses()
     }
 }
 
@@ -92,21 +84,7 @@ impl FromStr for Url {
             Some(at) if rest[at..].starts_with('?') => (&rest[..at], format!("/{}", &rest[at..])),
             Some(at) => (&rest[..at], rest[at..].to_owned()),
         };
-        if authority.contains('@') {
-            return Err(UrlError::HasUserInfo);
-        }
-        let authority = authority.to_ascii_lowercase();
-        let host = Host::parse(&authority).ok_or(UrlError::HostRefused)?;
-        let name = host.name();
-        let default_port = if is_secure { SECURE_PORT } else { PLAIN_PORT };
-        let port = host.port().unwrap_or(default_port);
-        let url = Self {
-            is_secure,
-            host: name.trim_start_matches('[').trim_end_matches(']').to_owned(),
-            port,
-            authority: if port == default_port { name.to_owned() } else { authority.clone() },
-            target,
-        };
+        let url = Self { site: Site::read(is_secure, authority)?, target };
         let own = url.own_addresses();
         if !is_secure && (own.is_empty() || !own.iter().all(IpAddr::is_loopback)) {
             return Err(UrlError::NotEncrypted);
@@ -118,9 +96,9 @@ impl FromStr for Url {
 impl fmt::Display for Url {
     /// Without the query, which may hold a credential.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = if self.is_secure { "https" } else { "http" };
+        let scheme = if self.is_secure() { "https" } else { "http" };
         let path = self.target.split('?').next().unwrap_or_default();
-        write!(f, "{scheme}://{}{path}", self.authority)
+        write!(f, "{scheme}://{}{path}", self.authority())
     }
 }
 
@@ -159,12 +137,17 @@ pub enum UrlError {
     NotEncrypted,
 }
 
+impl From<SiteError> for UrlError {
+    fn from(error: SiteError) -> Self {
+        match error {
+            SiteError::HasUserInfo => Self::HasUserInfo,
+            SiteError::HostRefused => Self::HostRefused,
+        }
+    }
+}
+
 /// The most bytes of an address.
 pub const URL_BYTES_MAX: usize = 2048;
-
-const LOCALHOST: &str = "localhost";
-const PLAIN_PORT: u16 = 80;
-const SECURE_PORT: u16 = 443;
 
 #[cfg(test)]
 mod tests {

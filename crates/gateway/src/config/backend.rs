@@ -63,7 +63,12 @@ fn application(
     };
     let connect_timeout = table.deadline(context, &defaults::CONNECT_TIMEOUT);
     let answer_timeout = table.deadline(context, &defaults::ANSWER_TIMEOUT);
-    let urls = urls.filter(|_| !is_empty)?.into_iter().map(|(url, _)| url).collect();
+    let urls: Vec<_> = urls.filter(|_| !is_empty)?.into_iter().map(|(url, _)| url).collect();
+    if let [first, _, ..] = &urls[..] {
+        context
+            .warnings
+            .push(format!("{}: only the first, {first}, is used in this version", value.place.key));
+    }
     Some(upstream::Config { urls, ca_file: ca_file?, connect_timeout, answer_timeout })
 }
 

@@ -479,6 +479,10 @@ fn an_application_is_named_by_its_addresses() {
         upstream.urls.iter().map(ToString::to_string).collect::<Vec<_>>(),
         ["ws://127.0.0.1:9000", "ws://app.example/ws"]
     );
+    assert_eq!(
+        config.warnings,
+        ["routes.chat.backend.urls: only the first, ws://127.0.0.1:9000, is used in this version"]
+    );
     assert_eq!((upstream.connect_timeout.as_secs(), upstream.answer_timeout), (1, defaults.answer_timeout));
     let table = [defaults::CONNECT_TIMEOUT.default, defaults::ANSWER_TIMEOUT.default];
     let library =

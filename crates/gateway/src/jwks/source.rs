@@ -184,7 +184,9 @@ impl<T> Source<T> {
 
     /// Marks the end of the fetch, and wakes those who wait for it.
     fn end(&self) {
-        self.locked().flight = Flight::None;
+        // Both at once: whoever looks in between would take the fetch that has just ended for one that never was.
+        let mut state = self.locked();
+        state.flight = Flight::None;
         self.ended.send_modify(|ended| *ended += 1);
     }
 

@@ -4,23 +4,17 @@
 //! know. Never resolves or connects; floor 1.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::str::FromStr;
 
-use drawgate_protocol::handshake::Host;
-
-use super::{LOCALHOST, PLAIN_PORT, SECURE_PORT, URL_BYTES_MAX};
+use super::URL_BYTES_MAX;
+use super::site::{Site, SiteError};
 use crate::route::PathPattern;
 
 /// The address of an application, taken apart.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UpstreamUrl {
-    is_secure: bool,
-    /// As it is written; the port is left out where it is the scheme's own.
-    authority: String,
-    /// The host alone, in lower case, without an IPv6 address's brackets.
-    host: String,
-    port: u16,
+    site: Site,
     path: Option<String>,
 }
 
@@ -28,19 +22,19 @@ impl UpstreamUrl {
     /// Whether it is `wss:`.
     #[must_use]
     pub const fn is_secure(&self) -> bool {
-        self.is_secure
+        self.site.is_secure
     }
 
     /// The host in lower case, an IPv6 address without its brackets.
     #[must_use]
     pub fn host(&self) -> &str {
-        &self.host
+        &self.site.host
     }
 
     /// The port.
     #[must_use]
     pub const fn port(&self) -> u16 {
-        self.port
+        self.site.port
     }
 
     /// What takes the place of the path that the route matched; `None` where requests go on as they came.
@@ -53,10 +47,7 @@ impl UpstreamUrl {
     /// (RFC 6761 §6.3). Empty for other names.
     #[must_use]
     pub fn own_addresses(&self) -> Vec<IpAddr> {
-        if self.host == LOCALHOST {
-            return vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
-        }
-        self.host.parse().into_iter().collect()
+        self.site.own_addresses()
     }
 
     /// The target of a request for `target`, of which `pattern` has matched the path: the same, or with the path of this
@@ -92,33 +83,20 @@ impl FromStr for UpstreamUrl {
             None => (rest, None),
             Some(at) => (&rest[..at], Some(&rest[at..])),
         };
-        if authority.contains('@') {
-            return Err(UpstreamUrlError::HasUserInfo);
-        }
-        let authority = authority.to_ascii_lowercase();
-        let host = Host::parse(&authority).ok_or(UpstreamUrlError::HostRefused)?;
-        let name = host.name();
-        let default_port = if is_secure { SECURE_PORT } else { PLAIN_PORT };
-        let port = host.port().unwrap_or(default_port);
+        let site = Site::read(is_secure, authority)?;
         let path = match path.map(PathPattern::parse) {
             None => None,
             Some(Ok(PathPattern::Exact(path))) => Some(path),
             Some(Ok(PathPattern::Prefix(_)) | Err(_)) => return Err(UpstreamUrlError::PathRefused),
         };
-        Ok(Self {
-            is_secure,
-            host: name.trim_start_matches('[').trim_end_matches(']').to_owned(),
-            port,
-            authority: if port == default_port { name.to_owned() } else { authority.clone() },
-            path,
-        })
+        Ok(Self { site, path })
     }
 }
 
 impl fmt::Display for UpstreamUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = if self.is_secure { "wss" } else { "ws" };
-        write!(f, "{scheme}://{}{}", self.authority, self.path().unwrap_or_default())
+        let scheme = if self.is_secure() { "wss" } else { "ws" };
+        write!(f, "{scheme}://{}{}", self.site.authority, self.path().unwrap_or_default())
     }
 }
 
@@ -149,6 +127,15 @@ pub enum UpstreamUrlError {
     /// What should be a path is none that a request could have.
     #[error("has a path that no request could have: write it as a request would, such as /app")]
     PathRefused,
+}
+
+impl From<SiteError> for UpstreamUrlError {
+    fn from(error: SiteError) -> Self {
+        match error {
+            SiteError::HasUserInfo => Self::HasUserInfo,
+            SiteError::HostRefused => Self::HostRefused,
+        }
+    }
 }
 
 #[cfg(test)]
