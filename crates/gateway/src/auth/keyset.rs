@@ -3,7 +3,7 @@
 //! Never changes: what a source has anew is a new set. Made by `pem.rs`, `jwks.rs` or of a secret; asked by the authenticator
 //! after `jose.rs` has read the header.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use super::jose::Named;
 use super::keys::VerifyingKey;
@@ -15,7 +15,7 @@ use crate::secret::Secret;
 #[derive(Debug)]
 pub struct KeySet {
     keys: Vec<VerifyingKey>,
-    by_id: HashMap<Box<str>, usize>,
+    by_id: BTreeMap<Box<str>, usize>,
 }
 
 /// Why keys make no set.
@@ -38,7 +38,7 @@ impl KeySet {
         if keys.len() > KEYS_MAX {
             return Err(KeySetError::TooMany);
         }
-        let mut by_id = HashMap::new();
+        let mut by_id = BTreeMap::new();
         for (index, key) in keys.iter().enumerate() {
             if let Some(id) = key.id()
                 && by_id.insert(id.into(), index).is_some()
@@ -65,7 +65,7 @@ impl KeySet {
     /// A set without keys: no token verifies.
     #[must_use]
     pub fn empty() -> Self {
-        Self { keys: Vec::new(), by_id: HashMap::new() }
+        Self { keys: Vec::new(), by_id: BTreeMap::new() }
     }
 
     /// Its keys.
