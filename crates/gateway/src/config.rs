@@ -21,6 +21,7 @@ mod auth;
 mod backend;
 mod check;
 mod defaults;
+mod inspect;
 mod keys;
 mod later;
 mod listeners;

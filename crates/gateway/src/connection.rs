@@ -38,9 +38,10 @@ use crate::chance::Chance;
 use crate::clock::{Clock, Instant, Moment};
 use crate::compression::{self, Compression, Declined};
 use crate::firewall::{Admission, Denied, Firewall};
+use crate::inspect::Inspections;
 use crate::jwks::Source;
 use crate::limits::Limits;
-use crate::observe::{Ended, Observer, Phase, RouteMetrics, TlsMetrics};
+use crate::observe::{Ended, MessageRefused, Observer, Phase, RouteMetrics, TlsMetrics};
 use crate::principal::{ClientAddr, ConnectionId};
 use crate::pulse::Pulse;
 use crate::reason::Reason;
@@ -56,7 +57,7 @@ pub(crate) use ending::Ending;
 use identity::Identity;
 pub(crate) use live::Live;
 pub(crate) use output::Budget;
-use relay::{Application, Outcome, Relay};
+use relay::{Application, Outcome, Refused as RefusedMessage, Relay};
 
 /// What every connection's data path shares.
 #[derive(Debug)]
@@ -119,6 +120,7 @@ pub(crate) struct Gate {
 pub(crate) struct Terms {
     pub(crate) limits: Limits,
     pub(crate) notice: Notice,
+    pub(crate) inspections: Inspections,
     pub(crate) metrics: Arc<RouteMetrics>,
 }
 
@@ -288,6 +290,10 @@ where
             // What is held across a poll is held by every idle connection: nothing of what came is, and all is borrowed anew.
             let token = match caught(poll_fn(|cx| relay.poll(cx))).await {
                 Ok(Outcome::Token(token)) => token,
+                Ok(Outcome::Refused(refused)) => {
+                    life.refused(&refused);
+                    continue;
+                }
                 Ok(outcome) => break end(*relay, outcome),
                 Err(ending) => break ending,
             };
@@ -309,6 +315,22 @@ impl Life {
     fn begin(gate: Arc<Gate>, pulse: &Arc<Pulse>, record: Record) -> Self {
         let place = gate.live.enter(Arc::clone(pulse));
         Self { gate, record, place }
+    }
+
+    /// A message was refused: one record.
+    fn refused(&self, refused: &RefusedMessage) {
+        let record = &self.record;
+        self.gate.observer.message_refused(&MessageRefused {
+            connection: record.connection,
+            client: record.client,
+            via: record.via.as_deref().copied(),
+            route: record.route.as_ref().map_or("", |route| &*route.name),
+            subject: record.principal().map(|principal| &*principal.subject),
+            session: record.session().map(|session| session.id()),
+            toward: refused.toward,
+            reason: refused.reason,
+            detail: &refused.detail,
+        });
     }
 
     fn end(mut self, ending: &Ending) {
@@ -337,7 +359,9 @@ where
     let mut ending = match outcome {
         Outcome::Ended(ending) => ending,
         // An authenticated relay has no first message left to give, and a token is not the end.
-        Outcome::FirstMessage(_) | Outcome::Token(_) => Ending::by_gate(Reason::InternalError),
+        Outcome::FirstMessage(_) | Outcome::Token(_) | Outcome::Refused(_) => {
+            Ending::by_gate(Reason::InternalError)
+        }
     };
     if let Application::Handler(handling) = relay.into_application()
         && handling.end(ending.reason).is_err()

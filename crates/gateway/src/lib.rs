@@ -13,7 +13,7 @@
 //!    (`jwks` fetches the keys to verify with, where they lie elsewhere)
 //! 6. [`session`] is the life that this begins: limited, refreshed, revoked
 //! 7. [`backend`] answers: the built-in echo, a [`Handler`], or an application behind the gate
-//! 8. `compression` stands between the answers and the frames, where a route has it on
+//! 8. [`inspect`] judges each message, where a route says so; `compression` stands between the answers and the frames, where a route has it on
 //! 9. [`observe`] turns the end into one log record and one counter
 //! 10. [`state`] keeps on disk what must outlive the process, and [`control`] is how it is changed (for networks `address_bans`)
 //! 11. [`reason`] holds every way to end, and all that follows from it
@@ -53,6 +53,7 @@ pub mod config;
 mod connection;
 pub mod control;
 pub mod firewall;
+pub mod inspect;
 pub mod json;
 mod jwks;
 pub mod limits;

@@ -9,6 +9,7 @@ mod keys;
 mod log;
 mod metrics;
 mod operated;
+mod refused;
 mod rotate;
 mod suppress;
 mod tls;
@@ -19,6 +20,7 @@ pub use encode::{ENCODED_BYTES_MAX, Encoded};
 pub(crate) use keys::KeyMetrics;
 pub use metrics::{CONTENT_TYPE, RouteMetrics};
 pub(crate) use operated::{Action, Closed, Operated};
+pub use refused::MessageRefused;
 pub use rotate::RotatingFile;
 pub(crate) use tls::{HandshakeOutcome, TlsMetrics};
 pub use traffic::{Count, Direction, FrameKind, Traffic, TrafficDelta};
@@ -143,7 +145,7 @@ impl Observer {
         for (kind, suppressed) in self.0.suppressor.take_suppressed() {
             let reason = match kind {
                 RecordKind::Opened | RecordKind::Ticket | RecordKind::NotLetIn => None,
-                RecordKind::Ended(reason) => Some(reason),
+                RecordKind::Refused(reason) | RecordKind::Ended(reason) => Some(reason),
             };
             log::emit_suppressed(reason, suppressed);
             if let Some(reason) = reason.filter(|reason| is_fault(*reason))

@@ -432,6 +432,29 @@ row::reasons! {
     UpstreamSilent "upstream_silent" "Upstream Silent" "the application does not answer"
         http[] close[BAD_GATEWAY] level Error fault Upstream retry AfterSeconds(5);
 
+    // Messages: what a route's `inspect` and `inspect_replies` do not let through.
+
+    /// The message is text where the route takes binary, or binary where it takes text (docs/validation.md). The connection ends:
+    /// a client that sends the wrong kind was not written for this route.
+    MessageKindRefused "message_kind_refused" "Message Kind Refused" "messages of this kind are not accepted here"
+        http[] close[UNSUPPORTED_DATA] level Warn fault Client retry Never;
+
+    /// The message is not JSON that every reader reads the same way: it leaves the grammar of RFC 8259, has two members of one name,
+    /// is nested too deeply, or is beyond another limit of the route's `inspect.json`. The record's detail names the rule and the
+    /// byte; `drawgate try` says the same of a message at hand.
+    MessageNotJson "message_not_json" "Message Not JSON" "the message is not strict JSON"
+        http[] close[POLICY_VIOLATION] level Warn fault Client retry Never;
+
+    /// More messages of the connection were refused in a minute than `inspect.refusals_max` of the route allows. The records before
+    /// say why each was.
+    RefusalsExceeded "refusals_exceeded" "Refusals Exceeded" "too many messages were refused"
+        http[] close[POLICY_VIOLATION] level Warn fault Client retry Never;
+
+    /// The application sent a message that the route's `inspect_replies` does not let through; the client did not get it. The record's
+    /// detail says what was wrong. The connection ends only where `on_refusal = "close"` says so, or where too many were refused.
+    ReplyRefused "reply_refused" "Reply Refused" "the application sent what it may not send"
+        http[] close[BAD_GATEWAY] level Error fault Upstream retry AfterSeconds(5);
+
     // Our own faults.
 
     /// A handler of the application panicked. This connection alone ends; the message of the panic is in the log.

@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The modules from the ground up, a floor a line; each may use what stands before it in this list.
-const MODULES: [&str; 31] = [
+const MODULES: [&str; 32] = [
     // Words that all others use.
     "clock",
     "chance",
@@ -30,6 +30,7 @@ const MODULES: [&str; 31] = [
     "compression",
     "auth",
     "ticket",
+    "inspect",
     // Touch sockets and disk.
     "timers",
     "state",

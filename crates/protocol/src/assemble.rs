@@ -50,6 +50,18 @@ impl Assembler {
         Self { limits, bytes: Vec::new(), fragments: 0 }
     }
 
+    /// How much is held of the message that is open.
+    #[must_use]
+    pub const fn held_bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// One with the same bounds that holds nothing.
+    #[must_use]
+    pub const fn emptied(&self) -> Self {
+        Self::new(self.limits)
+    }
+
     /// Adds a piece; gives the message when it was the last.
     ///
     /// # Errors

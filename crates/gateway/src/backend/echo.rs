@@ -20,6 +20,11 @@ impl Echoing {
         Self { echo, held: Held::default() }
     }
 
+    /// What each answer begins with.
+    pub(crate) fn prefix(&self) -> &str {
+        &self.echo.prefix
+    }
+
     /// Answers one piece; returns how many payload bytes went into `out`.
     pub(crate) fn chunk(
         &mut self,

@@ -178,9 +178,17 @@ pub(super) static MESSAGE_BYTES_MAX: Amount = Amount::new(
     Unit::Bytes,
     MIB,
     [1, GIB],
-    "Messages pass in chunks, so size costs no memory here; a mebibyte is what backends commonly accept.",
+    "Messages pass in chunks, so size costs no memory here; a mebibyte is what backends commonly accept. Where messages are inspected each is held whole: then it is 64 KiB, at most 16 MiB, and never unlimited.",
 )
 .or_unlimited();
+/// The same setting where messages are inspected; docs/defaults.md says it in one row.
+pub(super) static WHOLE_MESSAGE_BYTES_MAX: Amount = Amount::new(
+    MESSAGE_BYTES_MAX.key,
+    Unit::Bytes,
+    64 * KIB,
+    [1, 16 * MIB],
+    "Each message is held whole while it comes.",
+);
 pub(super) static MESSAGE_FRAGMENTS_MAX: Amount = Amount::new(
     "routes.*.limits.message_fragments_max",
     Unit::Count,
@@ -366,8 +374,25 @@ pub(super) static ERROR_FILE_FILES_MAX: Amount = Amount::new(
     "With the size it bounds the disk at 50 MiB, whatever peers do.",
 );
 
+pub(super) static REFUSALS_MAX: Amount = Amount::new(
+    "routes.*.inspect.refusals_max",
+    Unit::Count,
+    crate::inspect::REFUSALS_MAX as u64,
+    [1, 1_000_000],
+    "In a minute, of one connection. Some slips are a person's or a new version's; more are a fault, or somebody who tries what passes.",
+)
+.or_unlimited();
+pub(super) static REPLIES_REFUSALS_MAX: Amount = Amount::new(
+    "routes.*.inspect_replies.refusals_max",
+    Unit::Count,
+    crate::inspect::REFUSALS_MAX as u64,
+    [1, 1_000_000],
+    "In a minute, of one connection. A client that misses that many answers is better told that its application is at fault.",
+)
+.or_unlimited();
+
 /// Every [`Amount`], in the order of docs/defaults.md.
-pub(super) static AMOUNTS: [&Amount; 36] = [
+pub(super) static AMOUNTS: [&Amount; 38] = [
     &WORKERS,
     &DRAIN_TIMEOUT,
     &CONNECTIONS_MAX,
@@ -388,6 +413,8 @@ pub(super) static AMOUNTS: [&Amount; 36] = [
     &PONG_TIMEOUT,
     &STALL_TIMEOUT,
     &CLOSE_TIMEOUT,
+    &REFUSALS_MAX,
+    &REPLIES_REFUSALS_MAX,
     &CONNECT_TIMEOUT,
     &ANSWER_TIMEOUT,
     &FIRST_MESSAGE_TIMEOUT,

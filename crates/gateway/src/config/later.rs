@@ -19,8 +19,8 @@ pub(super) fn names_in(table_shape: &str) -> impl Iterator<Item = &'static str> 
 /// Key shapes, and what to do meanwhile.
 const KEYS: &[(&str, &str)] = &[
     ("state.store.redis_url", "write store = \"embedded\""),
-    ("routes.*.inspect", "leave it out: messages are not inspected"),
-    ("routes.*.inspect_replies", "leave it out: messages are not inspected"),
+    ("routes.*.inspect.schema_file", "leave it out: messages are not held to a schema"),
+    ("routes.*.inspect.rules", "leave it out: there are no rules"),
     ("routes.*.limits.messages_per_second", "leave it out: messages are not counted over time"),
     ("routes.*.limits.bytes_per_second", "leave it out: bytes are not counted over time"),
 ];
@@ -31,7 +31,7 @@ mod tests {
 
     #[test]
     fn keys_are_found_by_shape_and_by_table() {
-        assert!(advice("routes.*.inspect").is_some());
+        assert!(advice("state.store.redis_url").is_some());
         assert_eq!(advice("routes.*.origins"), None);
         assert_eq!(names_in("").count(), 0);
         assert_eq!(names_in("state.store").collect::<Vec<_>>(), ["redis_url"]);

@@ -4,8 +4,10 @@
 use toml::de::DeValue;
 
 use super::backend::{BackendConfig, backend};
-use super::defaults;
+use super::defaults::{self, Amount};
+use super::inspect;
 use super::read::{Context, Place, Table, Value};
+use crate::inspect::Inspections;
 use crate::limits::Limits;
 use crate::route::{Notice, Origins, PathPattern, RefuseBy, canonical_host, canonical_origin};
 
@@ -30,6 +32,8 @@ pub struct RouteConfig {
     pub refuse: RefuseBy,
     /// The bounds on its connections.
     pub limits: Limits,
+    /// What is inspected of its messages.
+    pub inspections: Inspections,
     /// Where messages go.
     pub backend: BackendConfig,
 }
@@ -45,6 +49,7 @@ pub(super) struct RouteDraft {
     notice: Notice,
     refuse: RefuseBy,
     limits: Limits,
+    inspections: Option<Inspections>,
     backend: Option<BackendConfig>,
 }
 
@@ -61,6 +66,7 @@ impl RouteDraft {
             notice: self.notice,
             refuse: self.refuse,
             limits: self.limits,
+            inspections: self.inspections?,
             backend: self.backend?,
         })
     }
@@ -96,18 +102,40 @@ fn route(context: &mut Context<'_>, name: String, value: &Value<'_>) -> Option<R
     let notice = table.choice(context, &defaults::NOTICE, &notices, &[]);
     let refusals = [("http", RefuseBy::Http), ("close", RefuseBy::Close)];
     let refuse = table.choice(context, &defaults::REFUSE, &refusals, &[]);
-    let limits = limits(context, table.take("limits").as_ref());
+    let inspections = inspect::inspections(context, &mut table);
+    let limits_value = table.take("limits");
+    let limits = if inspections == Some(Inspections::default()) {
+        limits(context, limits_value.as_ref(), &defaults::MESSAGE_BYTES_MAX)
+    } else {
+        limits(context, limits_value.as_ref(), &defaults::WHOLE_MESSAGE_BYTES_MAX)
+    };
     table.finish(context);
-    Some(RouteDraft { name, listeners, path, hosts, auth, origins, notice, refuse, limits, backend })
+    Some(RouteDraft {
+        name,
+        listeners,
+        path,
+        hosts,
+        auth,
+        origins,
+        notice,
+        refuse,
+        limits,
+        inspections,
+        backend,
+    })
 }
 
-/// Reads `limits`; a table that is not there is one that is empty.
-pub(super) fn limits(context: &mut Context<'_>, value: Option<&Value<'_>>) -> Limits {
+/// Reads `limits`; a table that is not there is one that is empty. `message_bytes_max` is what holds for the size of messages.
+pub(super) fn limits(
+    context: &mut Context<'_>,
+    value: Option<&Value<'_>>,
+    message_bytes_max: &Amount,
+) -> Limits {
     let empty = toml::de::DeTable::default();
     let table = value.and_then(|value| value.table(context));
     let mut table = table.unwrap_or_else(|| Table::root(&empty));
     let limits = Limits {
-        message_bytes_max: table.amount(context, &defaults::MESSAGE_BYTES_MAX),
+        message_bytes_max: table.amount(context, message_bytes_max),
         message_fragments_max: table.count(context, &defaults::MESSAGE_FRAGMENTS_MAX),
         compression: table.choice(context, &defaults::COMPRESSION, &[("off", false), ("on", true)], &[]),
         inflated_bytes_per_second: table.amount(context, &defaults::INFLATED_BYTES_PER_SECOND),

@@ -429,7 +429,7 @@ where
         }
         Outcome::Ended(ending) => return Err(ending),
         // A connection that is nobody's has no session to refresh.
-        Outcome::Token(_) => return Err(Ending::by_gate(Reason::InternalError)),
+        Outcome::Token(_) | Outcome::Refused(_) => return Err(Ending::by_gate(Reason::InternalError)),
     };
     let text = std::str::from_utf8(message.as_bytes()).unwrap_or_default();
     let shown = shown_by_message(text, &authenticator.config().credentials);
@@ -467,7 +467,9 @@ async fn close<S: AsyncRead + AsyncWrite + Unpin + 'static>(relay: &mut Relay<S>
     match poll_fn(|cx| relay.poll(cx)).await {
         Outcome::Ended(ending) => ending,
         // After our Close no message is looked at.
-        Outcome::FirstMessage(_) | Outcome::Token(_) => Ending::by_gate(Reason::InternalError),
+        Outcome::FirstMessage(_) | Outcome::Token(_) | Outcome::Refused(_) => {
+            Ending::by_gate(Reason::InternalError)
+        }
     }
 }
 
@@ -479,7 +481,7 @@ fn begin_tenure<S: AsyncRead + AsyncWrite + Unpin + 'static>(
 ) {
     let has_refresh =
         route.authenticator.as_ref().is_some_and(|authenticator| authenticator.config().sessions.refresh);
-    relay.begin_tenure(record.identity.as_deref(), has_refresh);
+    relay.begin_tenure(record.client, record.identity.as_deref(), has_refresh);
 }
 
 /// Who gets the messages of an admitted connection: whoever is `connected`, where the route has an application behind the gate.

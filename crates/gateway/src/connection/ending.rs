@@ -22,6 +22,8 @@ pub(crate) struct Ending {
     pub(crate) limit: Option<u64>,
     pub(crate) observed: Option<u64>,
     pub(crate) detail: Option<String>,
+    /// What the client is told by `notice = "json"`, where that is more than the reason alone.
+    pub(crate) notice: Option<Box<str>>,
     /// Of a request that did not get its `101`: the page that it named.
     pub(crate) origin: Option<Box<str>>,
     /// What had gone over the connection until then.
@@ -39,6 +41,7 @@ impl Ending {
             limit: None,
             observed: None,
             detail: None,
+            notice: None,
             origin: None,
             traffic: Traffic::default(),
         }

@@ -41,7 +41,7 @@ impl Budget {
         self.used().saturating_sub(self.bytes_max)
     }
 
-    fn charge(&self, before: usize, after: usize) {
+    pub(super) fn charge(&self, before: usize, after: usize) {
         if after > before {
             self.used.inc_by(gauged(after - before));
             if self.excess() > 0 {

@@ -9,6 +9,7 @@ mod deadlines;
 mod events;
 mod far;
 mod input;
+mod inspecting;
 mod remainder;
 mod tenure;
 
@@ -22,6 +23,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use self::closing::{LINGER_BYTES_MAX, LINGER_TIME_MAX};
 pub(crate) use self::far::Far;
+use self::inspecting::Inspecting;
+pub(crate) use self::inspecting::Refused;
 use self::remainder::Remainder;
 use self::tenure::Tenure;
 use super::masks::MaskKeys;
@@ -33,6 +36,7 @@ use crate::backend::handler::Handling;
 use crate::backend::outbox::Outgoing;
 use crate::clock::Moment;
 use crate::compression::{Compression, Outlet, Workshop};
+use crate::inspect::Toward;
 use crate::observe::{Direction, FrameKind, Traffic, TrafficDelta};
 use crate::pulse::{Pulse, Signal, Signals};
 use crate::rate::Gcra;
@@ -46,7 +50,7 @@ pub(crate) struct Relay<S> {
     terms: Arc<Terms>,
     pulse: Arc<Pulse>,
     application: Application,
-    /// What bounds its time, where something does.
+    /// What bounds its time, and what it has under way of messages that are inspected, where anything does or is.
     tenure: Option<Box<Tenure>>,
     receiver: Receiver,
     sender: Sender,
@@ -114,6 +118,8 @@ pub(crate) enum Outcome {
     FirstMessage(Message),
     /// Another token for the session; it goes on until it is refused.
     Token(Vec<u8>),
+    /// A message was refused, which is to be recorded; the connection goes on.
+    Refused(Box<Refused>),
     /// The connection has ended.
     Ended(Ending),
 }
@@ -225,8 +231,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
         {
             handling.stop();
         }
+        self.give_up_held(now);
         match &outcome {
             Poll::Pending => self.arm(),
+            // It is polled again at once.
+            Poll::Ready(Outcome::Refused(_)) => {}
             Poll::Ready(Outcome::FirstMessage(_) | Outcome::Token(_)) => self.disarm(),
             Poll::Ready(Outcome::Ended(_)) => {
                 self.disarm();
@@ -254,6 +263,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
             since = Some(since.map_or(far_since, |since| since.min(far_since)));
             bytes += far_bytes;
         }
+        if let Some((held_since, held_bytes)) = self.inspecting().and_then(Inspecting::held) {
+            since = Some(since.map_or(held_since, |since| since.min(held_since)));
+            bytes += held_bytes;
+        }
         self.pulse.record_blocked(bytes, since.map(Moment::since_epoch));
     }
 
@@ -274,6 +287,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
                     }
                     if let Some(token) = self.tenure.as_mut().and_then(|tenure| tenure.take_token()) {
                         return Poll::Ready(Outcome::Token(token));
+                    }
+                    if let Some(refused) = self.take_refused() {
+                        return Poll::Ready(Outcome::Refused(refused));
                     }
                     let has_progressed = has_progressed || self.warn(now) || self.drain(now);
                     if !has_progressed && self.takes_turns() {
@@ -377,13 +393,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
             self.note_message(now);
         }
         let mut tally = TrafficDelta::default();
-        while !self.output.is_full(0, 0) {
+        while !self.output.is_full(0, 0) && !self.has_refused() {
             let Application::Handler(handling) = &mut self.application else { break };
             match handling.next_outgoing() {
                 None => break,
-                Some(Outgoing::Message(message)) => {
-                    let (kind, bytes) = (message.kind(), message.as_bytes());
+                Some(Outgoing::Message(mut message)) => {
                     self.note_message(now);
+                    if self.inspects(Toward::Client) {
+                        has_progressed = true;
+                        let Some(passed) = self.inspect_outgoing(message, now) else { continue };
+                        message = passed;
+                    }
+                    let (kind, bytes) = (message.kind(), message.as_bytes());
                     if self.send_message(kind, bytes).is_ok() {
                         tally.chunk(Direction::Out, kind_of(kind), bytes.len(), true);
                     }
@@ -451,6 +472,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
         }
         if let Some(far) = self.far_mut().filter(|far| far.blocked().is_some()) {
             far.cut();
+            return self.close_from_outside(overloaded, now);
+        }
+        if self.inspecting().is_some_and(|inspecting| inspecting.held().is_some()) {
             self.close_from_outside(overloaded, now);
         }
     }
@@ -467,7 +491,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
             Application::Handler(handling) => (handling.is_busy() && self.phase == Phase::Open) || is_full(),
             Application::Upstream(far) => far.is_full(onward) && self.phase == Phase::Open,
         };
-        is_busy || self.tenure.as_ref().is_some_and(|tenure| tenure.has_token())
+        is_busy || self.has_refused() || self.tenure.as_ref().is_some_and(|tenure| tenure.has_token())
     }
 
     /// Whether there is still something to do with messages.

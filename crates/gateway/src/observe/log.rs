@@ -145,7 +145,7 @@ impl<'a> Record<'a> {
 
     /// One line of JSON with its line feed, for the error file.
     pub(super) fn line(&self, time: UnixTime) -> String {
-        line(&Line { time: rfc_3339_millis(time), level: self.level.label(), record: self })
+        line_of(time, self.level, self)
     }
 }
 
@@ -190,7 +190,12 @@ pub(super) fn suppressed_line(reason: Reason, suppressed: u64, time: UnixTime) -
         suppressed: u64,
     }
     let record = Summary { message: SUPPRESSED, reason: reason.row().label, suppressed };
-    line(&Line { time: rfc_3339_millis(time), level: Level::Warn.label(), record })
+    line_of(time, Level::Warn, record)
+}
+
+/// One line of JSON with its line feed, for the error file.
+pub(super) fn line_of(time: UnixTime, level: Level, record: impl Serialize) -> String {
+    line(&Line { time: rfc_3339_millis(time), level: level.label(), record })
 }
 
 #[derive(Serialize)]

@@ -19,6 +19,8 @@ use super::tls::TlsFamilies;
 use super::traffic::{Count, Direction, FrameKind, TrafficDelta};
 use super::writer::Lost;
 use super::{Ended, Opened, Phase};
+use crate::inspect::Toward;
+use crate::reason::Reason;
 
 /// All metrics of one gateway.
 #[derive(Debug)]
@@ -95,7 +97,7 @@ impl Metrics {
             buffered_bytes: register_bytes(
                 &mut registry,
                 "buffered",
-                "Output that waits for slow clients, of all connections together",
+                "Output that waits for slow clients, and messages to be inspected that have not come whole, of all connections together",
                 Gauge::default(),
             ),
             compression_bytes: register_bytes(
@@ -196,6 +198,8 @@ impl Metrics {
 pub struct RouteMetrics {
     connections: Gauge,
     sessions: Gauge,
+    route: Arc<str>,
+    refused: Family<RefusedLabels, Counter>,
     frames: [[FrameCounters; FrameKind::ALL.len()]; Direction::ALL.len()],
 }
 
@@ -227,6 +231,12 @@ impl RouteMetrics {
         self.sessions.inc();
     }
 
+    /// A message was refused, whether or not its connection ended with it.
+    pub fn message_refused(&self, toward: Toward, reason: Reason) {
+        let (route, toward, reason) = (Arc::clone(&self.route), toward.label(), reason.row().label);
+        self.refused.get_or_create(&RefusedLabels { route, toward, reason }).inc();
+    }
+
     /// The connections that are open now.
     #[must_use]
     pub fn connections(&self) -> i64 {
@@ -238,6 +248,7 @@ impl RouteMetrics {
 struct RouteFamilies {
     connections: Family<RouteLabels, Gauge>,
     sessions: Family<RouteLabels, Gauge>,
+    refused: Family<RefusedLabels, Counter>,
     messages: Family<FrameLabels, Counter>,
     bytes: Family<FrameLabels, Counter>,
 }
@@ -255,6 +266,12 @@ impl RouteFamilies {
                 registry,
                 "sessions",
                 "Connections that have authenticated, until they end",
+                Family::default(),
+            ),
+            refused: register(
+                registry,
+                "messages_refused",
+                "Messages that inspection did not let through, by where they were to go and by reason (docs/errors.md)",
                 Family::default(),
             ),
             messages: register(
@@ -290,7 +307,9 @@ impl RouteFamilies {
         });
         RouteMetrics {
             sessions: self.sessions.get_or_create_owned(&RouteLabels { route: Arc::clone(&route) }),
-            connections: self.connections.get_or_create_owned(&RouteLabels { route }),
+            connections: self.connections.get_or_create_owned(&RouteLabels { route: Arc::clone(&route) }),
+            refused: self.refused.clone(),
+            route,
             frames,
         }
     }
@@ -299,6 +318,13 @@ impl RouteFamilies {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RouteLabels {
     route: Arc<str>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RefusedLabels {
+    route: Arc<str>,
+    toward: &'static str,
+    reason: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]

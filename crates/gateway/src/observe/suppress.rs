@@ -17,6 +17,7 @@ pub(super) struct Suppressor {
     opened: Allowance,
     tickets: Allowance,
     not_let_in: Allowance,
+    refused: [Allowance; Reason::ALL.len()],
     ended: [Allowance; Reason::ALL.len()],
 }
 
@@ -29,6 +30,8 @@ pub(super) enum RecordKind {
     Ticket,
     /// The admin listener refused a request for its token.
     NotLetIn,
+    /// A message was refused, and its connection goes on.
+    Refused(Reason),
     /// A connection ended.
     Ended(Reason),
 }
@@ -39,6 +42,7 @@ impl Suppressor {
             opened: Allowance::new(ROUTINE),
             tickets: Allowance::new(ROUTINE),
             not_let_in: Allowance::new(FAULTS),
+            refused: array::from_fn(|index| Allowance::new(pace(Reason::ALL[index]))),
             ended: array::from_fn(|index| Allowance::new(pace(Reason::ALL[index]))),
         }
     }
@@ -52,7 +56,9 @@ impl Suppressor {
     /// Every kind with suppressed records that no record has told of; they count as told from now on.
     pub(super) fn take_suppressed(&self) -> impl Iterator<Item = (RecordKind, u64)> {
         let kinds = [RecordKind::Opened, RecordKind::Ticket, RecordKind::NotLetIn];
-        let kinds = kinds.into_iter().chain(Reason::ALL.into_iter().map(RecordKind::Ended));
+        let of_reasons = |kind: fn(Reason) -> RecordKind| Reason::ALL.into_iter().map(kind);
+        let kinds =
+            kinds.into_iter().chain(of_reasons(RecordKind::Refused)).chain(of_reasons(RecordKind::Ended));
         kinds.map(|kind| (kind, self.allowance(kind).take_suppressed())).filter(|(_, count)| *count > 0)
     }
 
@@ -62,6 +68,7 @@ impl Suppressor {
             RecordKind::Ticket => &self.tickets,
             RecordKind::NotLetIn => &self.not_let_in,
             // The macro that makes `Reason::ALL` lists the variants in their order.
+            RecordKind::Refused(reason) => &self.refused[reason as usize],
             RecordKind::Ended(reason) => &self.ended[reason as usize],
         }
     }

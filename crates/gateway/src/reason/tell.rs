@@ -27,6 +27,19 @@ impl Reason {
         self.json("close_code", self.row().close.map(drawgate_protocol::CloseCode::get))
     }
 
+    /// The text message that tells a client by `notice = "json"` of a message that was refused, while the connection goes on: where
+    /// in it, if that can be said, and no more of it.
+    #[must_use]
+    pub fn refusal_json(self, pointer: Option<&str>, offset_bytes: Option<usize>) -> String {
+        with_place(self.json("close_code", None), pointer, offset_bytes)
+    }
+
+    /// The same before a Close.
+    #[must_use]
+    pub fn closing_refusal_json(self, pointer: Option<&str>, offset_bytes: Option<usize>) -> String {
+        with_place(self.notice_json(), pointer, offset_bytes)
+    }
+
     fn json(self, code_name: &str, code: Option<u16>) -> String {
         let row = self.row();
         let mut json = format!(
@@ -46,6 +59,20 @@ impl Reason {
         json.push('}');
         json
     }
+}
+
+/// `json`, which is an object, with the place that it is about.
+fn with_place(mut json: String, pointer: Option<&str>, offset_bytes: Option<usize>) -> String {
+    json.pop();
+    // Writing to a string cannot fail.
+    if let Some(pointer) = pointer {
+        let _ = write!(json, r#","pointer":{}"#, serde_json::Value::from(pointer));
+    }
+    if let Some(offset_bytes) = offset_bytes {
+        let _ = write!(json, r#","offset_bytes":{offset_bytes}"#);
+    }
+    json.push('}');
+    json
 }
 
 #[cfg(test)]
@@ -79,6 +106,16 @@ mod tests {
             "retry": "with_new_credential",
         });
         assert_eq!(notice, expected);
+    }
+
+    #[test]
+    fn a_refused_message_is_told_by_its_place() {
+        let refused: Value =
+            serde_json::from_str(&Reason::MessageNotJson.refusal_json(Some("/a\"/0"), Some(7))).unwrap();
+        assert_eq!((&refused["pointer"], &refused["offset_bytes"]), (&json!("/a\"/0"), &json!(7)));
+        assert_eq!(refused.get("close_code"), None, "the connection goes on");
+        let closing = Reason::MessageNotJson.closing_refusal_json(None, None);
+        assert_eq!(closing, Reason::MessageNotJson.notice_json());
     }
 
     #[test]

@@ -15,6 +15,7 @@ use crate::backend::upstream::{self, Upstream};
 use crate::clock::{Clock, Instant};
 use crate::config::{BackendConfig, RouteConfig};
 use crate::connection::{self, Terms};
+use crate::inspect::Inspections;
 use crate::limits::Limits;
 use crate::observe::Observer;
 use crate::route::{self, Notice, Origins, PathError, PathPattern, RefuseBy};
@@ -36,6 +37,7 @@ pub struct Route {
     notice: Notice,
     refuse: RefuseBy,
     limits: Limits,
+    inspections: Inspections,
     backend: Destination,
 }
 
@@ -106,6 +108,7 @@ impl Route {
             notice: Notice::default(),
             refuse: RefuseBy::default(),
             limits: Limits::default(),
+            inspections: Inspections::default(),
             backend,
         })
     }
@@ -128,6 +131,13 @@ impl Route {
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// Inspects messages by `inspections`: each is then held whole, within the limits, before it goes on.
+    #[must_use]
+    pub fn inspect(mut self, inspections: Inspections) -> Self {
+        self.inspections = inspections;
         self
     }
 
@@ -156,6 +166,7 @@ impl Route {
             notice,
             refuse,
             limits,
+            inspections,
             backend,
         } = config;
         // A configuration's references have been checked; were one wrong, nobody must get in for it.
@@ -169,7 +180,20 @@ impl Route {
             BackendConfig::Echo(echo) => Destination::Echo(echo),
             BackendConfig::Upstream(config) => Destination::Upstream(config),
         };
-        Self { name, listeners, path, hosts, origins, access, auth_name, notice, refuse, limits, backend }
+        Self {
+            name,
+            listeners,
+            path,
+            hosts,
+            origins,
+            access,
+            auth_name,
+            notice,
+            refuse,
+            limits,
+            inspections,
+            backend,
+        }
     }
 
     /// What counts the failures of this route's clients: its own, or the one in `shared` that routes with the same
@@ -205,8 +229,12 @@ impl Route {
                 Backend::Upstream(upstream.map_err(|error| StartError::Upstream(error.to_string()))?)
             }
         };
-        let terms =
-            Terms { limits: self.limits, notice: self.notice, metrics: observer.route_metrics(&self.name) };
+        let terms = Terms {
+            limits: self.limits,
+            notice: self.notice,
+            inspections: self.inspections,
+            metrics: observer.route_metrics(&self.name),
+        };
         let route = connection::Route {
             name,
             authenticator,

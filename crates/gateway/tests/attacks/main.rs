@@ -21,6 +21,7 @@ mod firewall;
 mod framing;
 mod handshake;
 mod keys;
+mod messages;
 mod operations;
 mod pipelined;
 mod reasons;

@@ -222,6 +222,12 @@ async fn provoke(reason: Reason) {
             raw.expect_end().await;
             case.refused(reason, b"").await;
         }
+        Reason::MessageKindRefused => {
+            elsewhere("tests/attacks/messages.rs", "fn m12_a_message_of_the_wrong_kind");
+        }
+        Reason::MessageNotJson => elsewhere("tests/attacks/messages.rs", "fn on_refusal_close_closes"),
+        Reason::RefusalsExceeded => elsewhere("tests/attacks/messages.rs", "fn too_many_refusals"),
+        Reason::ReplyRefused => elsewhere("tests/attacks/messages.rs", "fn a_reply_that_is_refused_closes"),
         Reason::HandlerPanicked => {
             let mut case = Case::start_with(builder("").route(application(Act::Panic))).await;
             let mut raw = case.connect().await;

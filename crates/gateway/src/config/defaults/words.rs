@@ -69,6 +69,18 @@ pub(in crate::config) static CLIENT_AUTH: Word = Word {
     allowed: "\"required\", \"optional\"",
     reason: "Who names authorities means to let nobody else in.",
 };
+pub(in crate::config) static ON_REFUSAL: Word = Word {
+    key: "routes.*.inspect.on_refusal",
+    default: "\"notice\"",
+    allowed: "\"notice\", \"close\"",
+    reason: "One bad message says little about the next; the client is told as the route's notice says, and may go on.",
+};
+pub(in crate::config) static REPLIES_ON_REFUSAL: Word = Word {
+    key: "routes.*.inspect_replies.on_refusal",
+    default: "\"drop\"",
+    allowed: "\"drop\", \"close\"",
+    reason: "The client can do nothing about it and loses one answer; the operator has the record.",
+};
 pub(in crate::config) static HOSTS: Word = Word {
     key: "routes.*.hosts",
     default: "any host",
@@ -179,7 +191,7 @@ pub(in crate::config) static STATE_DIRECTORY: Word = Word {
     reason: "Beside the configuration it is found again. It is made where it is missing, for this user alone.",
 };
 /// Every [`Word`], in the order of docs/defaults.md.
-pub(in crate::config) static WORDS: [&Word; 26] = [
+pub(in crate::config) static WORDS: [&Word; 28] = [
     &LISTENER_REQUIRED,
     &PROXY_PROTOCOL,
     &CLIENT_CA_FILE,
@@ -187,6 +199,8 @@ pub(in crate::config) static WORDS: [&Word; 26] = [
     &HOSTS,
     &NOTICE,
     &REFUSE,
+    &ON_REFUSAL,
+    &REPLIES_ON_REFUSAL,
     &ECHO_PREFIX,
     &COMPRESSION,
     &TOKEN_TYPES,
@@ -209,7 +223,7 @@ pub(in crate::config) static WORDS: [&Word; 26] = [
 ];
 
 /// What must be written out, in the order of docs/defaults.md.
-pub(in crate::config) static REQUIRED: [Required; 21] = [
+pub(in crate::config) static REQUIRED: [Required; 23] = [
     Required {
         key: "listeners",
         allowed: "at least one table [listeners.NAME]",
@@ -219,6 +233,16 @@ pub(in crate::config) static REQUIRED: [Required; 21] = [
         key: "routes",
         allowed: "at least one table [routes.NAME]",
         reason: "Without one every request is refused.",
+    },
+    Required {
+        key: "routes.*.inspect.format",
+        allowed: "\"text\", \"binary\" or \"json\"",
+        reason: "What messages are is the application's to say; a guess would refuse good ones or let bad ones through.",
+    },
+    Required {
+        key: "routes.*.inspect_replies.format",
+        allowed: "\"text\", \"binary\" or \"json\"",
+        reason: "As for what clients send.",
     },
     Required {
         key: "listeners.*.address",

@@ -47,7 +47,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
         let row = ending.reason.row();
         let notice = match notice {
             Notice::Close => None,
-            Notice::Json => Some(ending.reason.notice_json()),
+            Notice::Json => {
+                Some(ending.notice.as_deref().map_or_else(|| ending.reason.notice_json(), str::to_owned))
+            }
             Notice::Text => Some(row.title.to_owned()),
         };
         // A notice inside somebody's message would be taken for a part of it.

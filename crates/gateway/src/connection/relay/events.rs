@@ -9,6 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::{Application, FIRST_MESSAGE_LIMITS, Phase, Relay, Turn, kind_of};
 use crate::compression::{Outlet, Refused};
 use crate::connection::Ending;
+use crate::inspect::Toward;
 use crate::observe::{Direction, FrameKind};
 use crate::rate::Rate;
 use crate::reason::Reason;
@@ -83,8 +84,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
         }
     }
 
-    /// Hands one piece to whoever gets the messages.
+    /// Sees one piece on its way: into the message that is inspected, or on at once.
     pub(super) fn deliver(&mut self, chunk: &Chunk<'_>, turn: &mut Turn<'_>) {
+        if self.inspects(Toward::Backend) {
+            self.inspect(Toward::Backend, chunk, turn);
+        } else {
+            self.hand_on(chunk, turn);
+        }
+    }
+
+    /// Hands one piece to whoever gets the messages.
+    pub(super) fn hand_on(&mut self, chunk: &Chunk<'_>, turn: &mut Turn<'_>) {
         match &mut self.application {
             Application::Unauthenticated(nobody) => {
                 if chunk.kind == MessageKind::Binary {
@@ -94,6 +104,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
                     Ok(message) => nobody.first = message,
                     Err(violation) => self.break_off(violation, turn),
                 }
+            }
+            Application::Echo(_) if self.terms.inspections.replies.is_some() => {
+                self.inspect_echo(chunk, turn);
             }
             Application::Echo(echoing) => match echoing.chunk(
                 chunk,
@@ -109,6 +122,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
                 Ok(bytes) => {
                     self.sending_bytes = if chunk.message_end { 0 } else { self.sending_bytes + bytes };
                     turn.tally.chunk(Direction::Out, kind_of(chunk.kind), bytes, chunk.message_end);
+                    self.tell(turn);
                 }
                 // Data after our Close has been left out above, and messages are never interleaved.
                 Err(_) => self.close(Ending::by_gate(Reason::InternalError), turn),

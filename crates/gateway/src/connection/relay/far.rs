@@ -24,6 +24,7 @@ use crate::compression::Outlet;
 use crate::connection::output::Output;
 use crate::connection::worker::{self, Worker};
 use crate::connection::{Ending, Facilities, Terms};
+use crate::inspect::Toward;
 use crate::observe::{Direction, FrameKind, TrafficDelta};
 use crate::reason::Reason;
 use crate::tls::Wire;
@@ -200,7 +201,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
 
     /// Whether the application's input must wait, with `fresh` bytes of output beside what is pending.
     fn is_far_paused(&self, fresh: usize) -> bool {
-        self.is_delivering() && self.output.is_full(fresh, self.sending_bytes)
+        self.is_delivering() && (self.output.is_full(fresh, self.sending_bytes) || self.has_refused())
     }
 
     /// Whether the application's input stands still and need not any more.
@@ -335,6 +336,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
 
     fn deliver_to_client(&mut self, chunk: &Chunk<'_>, turn: &mut Turn<'_>) {
         self.note_message(turn.now);
+        if self.inspects(Toward::Client) {
+            self.inspect(Toward::Client, chunk, turn);
+        } else {
+            self.send_to_client(chunk, turn);
+        }
+    }
+
+    pub(super) fn send_to_client(&mut self, chunk: &Chunk<'_>, turn: &mut Turn<'_>) {
         let Application::Upstream(far) = &mut self.application else { return };
         let Some(held) = far.to_client.release(chunk) else { return };
         let bytes = held.len() + chunk.payload.len();
@@ -347,6 +356,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
             Ok(()) => {
                 self.sending_bytes = if chunk.message_end { 0 } else { self.sending_bytes + bytes };
                 turn.tally.chunk(Direction::Out, kind_of(chunk.kind), bytes, chunk.message_end);
+                self.tell(turn);
             }
             // While messages are delivered our Close has not been sent, and they are never interleaved.
             Err(_) => self.close(Ending::by_gate(Reason::InternalError), turn),

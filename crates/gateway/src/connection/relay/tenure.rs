@@ -1,7 +1,7 @@
 //! How long a connection may last: until its token expires, its session has to end, its time is up, or nobody has said
 //! anything for too long. And how it lasts longer: by another token, sent over it.
 //!
-//! Only connections that authenticated, or whose route bounds their time, have a [`Tenure`]. Its moments are monotonic: a
+//! Only connections that authenticated, or whose route bounds their time or inspects their messages, have a [`Tenure`]. Its moments are monotonic: a
 //! wall clock that is set changes none of them.
 
 use std::mem;
@@ -11,12 +11,13 @@ use std::time::Duration;
 use drawgate_protocol::{Chunk, MessageKind};
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::inspecting::{Inspecting, under_way};
 use super::{Phase, Relay, Turn};
 use crate::clock::Moment;
 use crate::connection::Ending;
 use crate::connection::identity::{Identity, Term};
 use crate::limits::Limits;
-use crate::principal::Principal;
+use crate::principal::{ClientAddr, Principal};
 use crate::rate::{Gcra, Rate};
 use crate::reason::Reason;
 use crate::route::Notice;
@@ -31,6 +32,8 @@ pub(super) struct Tenure {
     messaged_at: Moment,
     term: Term,
     refreshing: Option<Refreshing>,
+    /// Here because it lasts as long, and most connections have neither.
+    pub(super) inspecting: Option<Box<Inspecting>>,
 }
 
 /// Looks for another token among the messages.
@@ -70,9 +73,11 @@ impl Tenure {
         limits: &Limits,
         identity: Option<&Identity>,
         has_refresh: bool,
+        inspecting: Option<Box<Inspecting>>,
         now: Moment,
     ) -> Option<Box<Self>> {
-        if identity.is_none() && limits.idle_timeout.is_none() && limits.session_time_max.is_none() {
+        let is_bounded = limits.idle_timeout.is_some() || limits.session_time_max.is_some();
+        if identity.is_none() && inspecting.is_none() && !is_bounded {
             return None;
         }
         let live =
@@ -80,6 +85,7 @@ impl Tenure {
         Some(Box::new(Self {
             refreshing: (has_refresh && live.is_some()).then(Refreshing::default),
             live,
+            inspecting,
             began_at: identity.map_or(now, |identity| identity.began_at),
             messaged_at: now,
             term: identity.map_or(Term { warn_at: None, until: None }, |identity| identity.term),
@@ -156,16 +162,25 @@ impl Refreshing {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
-    /// The connection is whose `identity` says, or anybody's, and lasts as long as that and the route's limits allow.
-    pub(in crate::connection) fn begin_tenure(&mut self, identity: Option<&Identity>, has_refresh: bool) {
+    /// The connection is that of `client`, whose `identity` says, or anybody's, and lasts as long as that and the route's limits allow.
+    pub(in crate::connection) fn begin_tenure(
+        &mut self,
+        client: ClientAddr,
+        identity: Option<&Identity>,
+        has_refresh: bool,
+    ) {
         let now = self.facilities.now();
-        self.tenure = Tenure::new(&self.terms.limits, identity, has_refresh, now);
+        let inspecting = Inspecting::new(&self.terms, &self.facilities, client, identity);
+        self.tenure = Tenure::new(&self.terms.limits, identity, has_refresh, inspecting, now);
     }
 
     /// The token that was sent is good: the session goes on under it.
-    pub(in crate::connection) fn refreshed(&mut self, principal: &Principal, term: Term) {
+    pub(in crate::connection) fn refreshed(&mut self, principal: &Arc<Principal>, term: Term) {
         if let Some(tenure) = &mut self.tenure {
             tenure.term = term;
+        }
+        if let Some(inspecting) = under_way(&mut self.tenure) {
+            inspecting.speaks(principal);
         }
         if self.terms.notice == Notice::Json && self.phase == Phase::Open && !self.sender.is_within_message()
         {

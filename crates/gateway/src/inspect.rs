@@ -1,0 +1,181 @@
+//! One whole message to a verdict: it goes on, perhaps changed, or it does not, and why.
+//!
+//! Pure (floor 2): what it needs to know of the connection is in its [`Context`]. It never waits, logs or counts, and no part of a
+//! message is in what it says is wrong: the pointer names members that the route's own schema names, and nothing else.
+//! Before it the relay has put the message together; after it the relay sends it on, or tells the client.
+//!
+//! The steps of one direction, in their order, are one function: [`Inspection::judge`].
+
+mod format;
+
+use std::borrow::Cow;
+
+use drawgate_protocol::MessageKind;
+use serde_json::Value;
+
+pub use format::Format;
+
+use crate::principal::{ClientAddr, Principal};
+use crate::reason::Reason;
+use crate::session::SessionId;
+
+/// What is inspected on a route; nothing, by default.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Inspections {
+    /// What clients send.
+    pub messages: Option<Inspection>,
+    /// What the backend sends.
+    pub replies: Option<Inspection>,
+}
+
+/// What a message of one direction must be, and what becomes of one that is not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inspection {
+    /// What it is made of.
+    pub format: Format,
+    /// What happens when a message is refused, unless what refused it says otherwise.
+    pub on_refusal: Consequence,
+    /// The most messages of one connection that may be refused in a minute; `None` is unlimited.
+    pub refusals_max: Option<u32>,
+}
+
+/// Where a message goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Toward {
+    /// From the client to the backend.
+    Backend,
+    /// From the backend to the client.
+    Client,
+}
+
+/// What becomes of a message that is refused. In no case does it go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Consequence {
+    /// The client is told, as the route's `notice` says, and may go on.
+    Notice,
+    /// The connection is closed.
+    Close,
+    /// Nobody is told but the operator.
+    Drop,
+}
+
+/// What may be known of the connection that a message belongs to.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    /// Where the message goes.
+    pub toward: Toward,
+    /// Who the client is on the network.
+    pub client: ClientAddr,
+    /// The session, where one has begun.
+    pub session: Option<SessionId>,
+    /// Who speaks, with the subject and the claims of its newest token, where the route authenticates.
+    pub principal: Option<&'a Principal>,
+}
+
+/// What becomes of a message.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Verdict {
+    /// It goes on: as it is, or as this.
+    Pass(Option<Replacement>),
+    /// It does not, and the client is told.
+    Refuse(Refusal),
+    /// It does not, and the connection ends.
+    Close(Refusal),
+    /// It does not, and nobody is told.
+    Drop(Refusal),
+}
+
+/// What goes on instead of the message that came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replacement {
+    /// Text or binary; text is UTF-8.
+    pub kind: MessageKind,
+    /// The payload.
+    pub bytes: Vec<u8>,
+}
+
+/// Why a message does not go on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The row of the table.
+    pub reason: Reason,
+    /// Where in the message, as a JSON pointer (RFC 6901), if there is a place.
+    pub pointer: Option<String>,
+    /// Where in the message, in bytes from its beginning, if it could not be read beyond.
+    pub offset_bytes: Option<usize>,
+    /// The precise cause, for the operator alone. No part of the message is in it.
+    pub detail: Option<Cow<'static, str>>,
+    /// What becomes of it, where that is not the direction's to say.
+    pub then: Option<Consequence>,
+}
+
+impl Inspection {
+    /// A direction whose messages must be of this format; the client is told of one that is not, ten times a minute.
+    #[must_use]
+    pub const fn new(format: Format) -> Self {
+        Self { format, on_refusal: Consequence::Notice, refusals_max: Some(REFUSALS_MAX) }
+    }
+
+    /// What becomes of a message.
+    #[must_use]
+    pub fn judge(&self, kind: MessageKind, bytes: &[u8], context: &Context<'_>) -> Verdict {
+        let mut message = Inspected { kind, bytes: Cow::Borrowed(bytes), value: None };
+        match self.steps(&mut message, context) {
+            Ok(()) => Verdict::Pass(message.into_replacement()),
+            Err(refusal) => match refusal.then.unwrap_or(self.on_refusal) {
+                Consequence::Notice => Verdict::Refuse(refusal),
+                Consequence::Close => Verdict::Close(refusal),
+                Consequence::Drop => Verdict::Drop(refusal),
+            },
+        }
+    }
+
+    /// Every step, in order; the first that refuses ends it.
+    fn steps(&self, message: &mut Inspected<'_>, context: &Context<'_>) -> Result<(), Refusal> {
+        self.format.check(message, context.toward)
+    }
+}
+
+impl Toward {
+    /// The word for it in records and metrics.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Backend => "backend",
+            Self::Client => "client",
+        }
+    }
+}
+
+impl Refusal {
+    /// For this reason, about the message as a whole.
+    #[must_use]
+    pub const fn because(reason: Reason) -> Self {
+        Self { reason, pointer: None, offset_bytes: None, detail: None, then: None }
+    }
+}
+
+/// A message on its way through the steps.
+#[derive(Debug)]
+struct Inspected<'m> {
+    kind: MessageKind,
+    /// Owned once a step has changed it.
+    bytes: Cow<'m, [u8]>,
+    /// What it says, once a step has read it; a step that changes the bytes takes it back.
+    value: Option<Value>,
+}
+
+impl Inspected<'_> {
+    fn into_replacement(self) -> Option<Replacement> {
+        match self.bytes {
+            Cow::Borrowed(_) => None,
+            Cow::Owned(bytes) => Some(Replacement { kind: self.kind, bytes }),
+        }
+    }
+}
+
+/// Some slips in a minute are a person's or a new version's; more are a fault, or somebody who tries what passes.
+pub(crate) const REFUSALS_MAX: u32 = 10;
+
+#[cfg(test)]
+mod tests;
