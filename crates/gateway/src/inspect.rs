@@ -112,7 +112,7 @@ pub struct Refusal {
 impl Inspection {
     /// A direction whose messages must be of this format; the client is told of one that is not, ten times a minute.
     #[must_use]
-    pub const fn new(format: Format) -> Self {
+    pub fn new(format: Format) -> Self {
         Self { format, on_refusal: Consequence::Notice, refusals_max: Some(REFUSALS_MAX) }
     }
 

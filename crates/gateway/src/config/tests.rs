@@ -412,8 +412,10 @@ fn base(shape: &str) -> String {
 
 /// `text`, with the table that this key belongs to where that inspects.
 fn inspecting(shape: &str, mut text: String) -> String {
-    for table in ["inspect", "inspect_replies"] {
-        if shape.starts_with(&format!("routes.*.{table}.")) {
+    for (prefix, table) in
+        [("inspect.", "inspect"), ("inspect_replies.", "inspect_replies"), ("json.", "inspect")]
+    {
+        if shape.strip_prefix("routes.*.").is_some_and(|rest| rest.starts_with(prefix)) {
             text =
                 text.replace("backend = \"echo\"", &format!("backend = \"echo\"\n{table}.format = \"json\""));
         }

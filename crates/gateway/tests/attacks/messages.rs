@@ -253,8 +253,12 @@ impl Handler for Parrot {
 #[tokio::test]
 async fn what_a_handler_gets_and_sends_is_inspected() {
     let heard = Arc::default();
-    let replies = Inspection { on_refusal: Consequence::Drop, ..Inspection::new(Format::Json) };
-    let inspections = Inspections { messages: Some(Inspection::new(Format::Json)), replies: Some(replies) };
+    let replies =
+        Inspection { on_refusal: Consequence::Drop, ..Inspection::new(Format::Json(Default::default())) };
+    let inspections = Inspections {
+        messages: Some(Inspection::new(Format::Json(Default::default()))),
+        replies: Some(replies),
+    };
     let route = Route::new("handler", "/handler", Origins::Any, Access::Open, Parrot(Arc::clone(&heard)));
     let config = drawgate::config::Config::from_toml(&echo("", ""), ".".as_ref(), &|_| None).unwrap();
     let builder = Server::from_config(config).route(route.unwrap().inspect(inspections));

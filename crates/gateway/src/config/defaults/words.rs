@@ -81,6 +81,12 @@ pub(in crate::config) static REPLIES_ON_REFUSAL: Word = Word {
     allowed: "\"drop\", \"close\"",
     reason: "The client can do nothing about it and loses one answer; the operator has the record.",
 };
+pub(in crate::config) static JSON_REFUSED: Word = Word {
+    key: "routes.*.json.refused_characters",
+    default: "all that JSON has may stand in strings and names",
+    allowed: "a list of \"nul\", \"bidi\", \"zero_width\"",
+    reason: "Messages of people hold them rightly: right-to-left scripts, emoji. Where strings are names or addresses, refuse them.",
+};
 pub(in crate::config) static HOSTS: Word = Word {
     key: "routes.*.hosts",
     default: "any host",
@@ -191,7 +197,7 @@ pub(in crate::config) static STATE_DIRECTORY: Word = Word {
     reason: "Beside the configuration it is found again. It is made where it is missing, for this user alone.",
 };
 /// Every [`Word`], in the order of docs/defaults.md.
-pub(in crate::config) static WORDS: [&Word; 28] = [
+pub(in crate::config) static WORDS: [&Word; 29] = [
     &LISTENER_REQUIRED,
     &PROXY_PROTOCOL,
     &CLIENT_CA_FILE,
@@ -201,6 +207,7 @@ pub(in crate::config) static WORDS: [&Word; 28] = [
     &REFUSE,
     &ON_REFUSAL,
     &REPLIES_ON_REFUSAL,
+    &JSON_REFUSED,
     &ECHO_PREFIX,
     &COMPRESSION,
     &TOKEN_TYPES,
