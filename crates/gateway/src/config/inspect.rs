@@ -1,5 +1,7 @@
 //! Reads `[routes.NAME.inspect]` and `[routes.NAME.inspect_replies]`: what messages must be, and what becomes of those that are not.
 
+mod schemas;
+
 use super::defaults;
 use super::problem::ProblemKind;
 use super::read::{Context, Table, Value};
@@ -37,21 +39,23 @@ fn whole(inspection: Option<Option<Inspection>>) -> Option<Option<Inspection>> {
 fn messages(context: &mut Context<'_>, value: &Value<'_>, limits: &json::Limits) -> Option<Inspection> {
     let mut table = value.table(context)?;
     let format = format(context, &mut table, limits);
+    let schemas = schemas::schemas(context, &mut table, format.as_ref());
     let consequences = [("notice", Consequence::Notice), ("close", Consequence::Close)];
     let on_refusal = table.choice(context, &defaults::ON_REFUSAL, &consequences, &[]);
     let refusals_max = table.count(context, &defaults::REFUSALS_MAX);
     table.finish(context);
-    Some(Inspection { format: format?, on_refusal, refusals_max })
+    Some(Inspection { format: format?, schemas: schemas?, on_refusal, refusals_max })
 }
 
 fn replies(context: &mut Context<'_>, value: &Value<'_>, limits: &json::Limits) -> Option<Inspection> {
     let mut table = value.table(context)?;
     let format = format(context, &mut table, limits);
+    let schemas = schemas::schemas(context, &mut table, format.as_ref());
     let consequences = [("drop", Consequence::Drop), ("close", Consequence::Close)];
     let on_refusal = table.choice(context, &defaults::REPLIES_ON_REFUSAL, &consequences, &[]);
     let refusals_max = table.count(context, &defaults::REPLIES_REFUSALS_MAX);
     table.finish(context);
-    Some(Inspection { format: format?, on_refusal, refusals_max })
+    Some(Inspection { format: format?, schemas: schemas?, on_refusal, refusals_max })
 }
 
 fn format(context: &mut Context<'_>, table: &mut Table<'_>, limits: &json::Limits) -> Option<Format> {

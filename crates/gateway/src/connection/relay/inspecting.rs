@@ -319,9 +319,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
         if is_told && inspecting.notices.len() < NOTICES_MAX {
             inspecting.notices.extend(match self.terms.notice {
                 Notice::Close => None,
-                Notice::Json => {
-                    Some(refusal.reason.refusal_json(refusal.pointer.as_deref(), refusal.offset_bytes))
-                }
+                Notice::Json => Some(refusal.reason.refusal_json(&refusal.at(), false)),
                 Notice::Text => Some(refusal.reason.row().title.to_owned()),
             });
         }
@@ -365,10 +363,7 @@ enum Judged {
 
 impl Judged {
     fn ends(reason: Reason, detail: String, told: Option<&Refusal>) -> Self {
-        let notice = told.map(|refusal| {
-            let json = reason.closing_refusal_json(refusal.pointer.as_deref(), refusal.offset_bytes);
-            json.into_boxed_str()
-        });
+        let notice = told.map(|refusal| reason.refusal_json(&refusal.at(), true).into_boxed_str());
         Self::Ends(Box::new(Ending { detail: Some(detail), notice, ..Ending::by_gate(reason) }))
     }
 }
