@@ -18,6 +18,7 @@ use crate::route::{Echo, Notice, Origins, PathPattern};
 use crate::session::{self, AtLimit};
 
 mod addresses;
+mod inspect;
 mod keys;
 mod refusals;
 mod state;
@@ -569,8 +570,16 @@ fn the_demo_is_valid_beside_its_secret() {
     assert_eq!(addresses, ["127.0.0.1:8765", "[::1]:8765", "127.0.0.1:8888"]);
     let required: Vec<bool> = config.listeners.iter().map(|listener| listener.required).collect();
     assert_eq!(required, [true, false, true]);
-    assert!(config.routes.iter().all(|route| route.backend == echoing("Server received: ")));
-    assert_eq!((config.routes[0].auth.as_deref(), config.routes[1].auth.as_deref()), (None, Some("users")));
+    let by_name = |name: &str| config.routes.iter().find(|route| route.name == name).unwrap();
+    for (name, prefix, auth) in [
+        ("echo", "Server received: ", None),
+        ("email", "Valid: ", None),
+        ("token", "Server received: ", Some("users")),
+    ] {
+        let route = by_name(name);
+        assert_eq!((&route.backend, route.auth.as_deref()), (&echoing(prefix), auth), "{name}");
+        assert_eq!(route.inspections.messages.is_some(), name == "email");
+    }
     assert_eq!(config.auth["users"].subject_claims, ["sub", "user_id"]);
     let admin = config.admin.unwrap();
     assert_eq!((admin.address.to_string().as_str(), admin.tokens.len()), ("127.0.0.1:9090", 1));

@@ -17,19 +17,20 @@ pub(super) fn schemas(
     table: &mut Table<'_>,
     format: Option<&Format>,
 ) -> Option<Option<Schemas>> {
-    let (file, by_type) = (table.take("schema_file"), table.take("schemas"));
-    let schemas = match (&file, &by_type) {
-        (None, None) => return Some(None),
-        (Some(value), None) => schema(context, value).map(Schemas::One),
-        (None, Some(value)) => each(context, value).map(Schemas::ByType),
-        (Some(_), Some(value)) => {
-            let wrong = "stands beside schema_file, and a message is held to one schema";
+    let (file, inline, by_type) = (table.take("schema_file"), table.take("schema"), table.take("schemas"));
+    let schemas = match (&file, &inline, &by_type) {
+        (None, None, None) => return Some(None),
+        (Some(value), None, None) => schema(context, value).map(Schemas::One),
+        (None, Some(value), None) => written(context, value).map(Schemas::One),
+        (None, None, Some(value)) => each(context, value).map(Schemas::ByType),
+        (_, Some(value), _) | (_, None, Some(value)) => {
+            let wrong = "stands beside another schema, and a message is held to one";
             context.report_unseen(&value.place, ProblemKind::NotAllowed, wrong, "leave one out");
             None
         }
     };
     let is_json = format.is_none_or(|format| matches!(format, Format::Json(_)));
-    if let Some(value) = file.or(by_type).filter(|_| !is_json) {
+    if let Some(value) = file.or(inline).or(by_type).filter(|_| !is_json) {
         let wrong = "is for JSON, which these messages are not";
         context.report_unseen(&value.place, ProblemKind::NotAllowed, wrong, "write format = \"json\"");
         return None;
@@ -70,12 +71,22 @@ fn schema(context: &mut Context<'_>, value: &Value<'_>) -> Option<Schema> {
             return None;
         }
     };
-    match Schema::compile(&text) {
+    compiled(context, value, &text)
+}
+
+/// Compiles the schema that stands in the configuration itself, as JSON in a string.
+fn written(context: &mut Context<'_>, value: &Value<'_>) -> Option<Schema> {
+    let text = value.text(context)?;
+    compiled(context, value, &text)
+}
+
+fn compiled(context: &mut Context<'_>, value: &Value<'_>, text: &str) -> Option<Schema> {
+    match Schema::compile(text) {
         Ok(schema) => Some(schema),
         Err(flaws) => {
             for flaw in flaws {
-                let wrong = format!("names a schema that cannot be used: {flaw}");
-                context.report(
+                let wrong = format!("is a schema that cannot be used: {flaw}");
+                context.report_unseen(
                     &value.place,
                     ProblemKind::File,
                     &wrong,
