@@ -54,7 +54,8 @@ fn try_says_what_would_become_of_a_message_and_why() {
     }
     fs::write(folder.path().join("claims.json"), r#"{"sub":"ada"}"#).unwrap();
     let email = ["--config", "demo.toml", "--route", "email"];
-    let cases: [(&[u8], &[&str], i32, &[&str]); 9] = [
+    type Case<'a> = (&'a [u8], &'a [&'a str], i32, &'a [&'a str]);
+    let cases: [Case<'_>; 9] = [
         (br#"{"email":"ada@example.com"}"#, &[], 0, &["passes: it goes on as it is"]),
         (br#"{"email":"ada@example.com"}"#, &["--claims", "claims.json"], 0, &["passes"]),
         (

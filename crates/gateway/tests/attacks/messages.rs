@@ -224,6 +224,23 @@ async fn a_reply_that_is_refused_closes_with_1014_where_that_is_asked_for() {
 }
 
 #[tokio::test]
+async fn a_last_reply_that_is_refused_ends_a_client_that_has_closed_at_once() {
+    let application = Application::start().await;
+    let (case, mut client, mut seen) =
+        application.open("[routes.app.inspect_replies]\nformat = \"json\"\non_refusal = \"close\"").await;
+    client.send_frame(0x88, &1000_u16.to_be_bytes()).await;
+    assert_eq!(seen.read_frame().await.first, 0x88);
+    seen.send_frame(0x81, b"{}").await;
+    seen.send_frame(0x81, b"not json").await;
+    assert_eq!(client.read_frame().await, Frame::whole(0x81, b"{}"));
+    client.expect_close(Reason::ReplyRefused).await;
+    drop((client, seen));
+    eventually(|| case.ends(Reason::ReplyRefused) == 1, || case.log_text()).await;
+    let record = &case.records_of(Reason::ReplyRefused)[0];
+    assert!(!record["detail"].as_str().unwrap().contains("not answered"), "{record}");
+}
+
+#[tokio::test]
 async fn the_echo_is_inspected_behind_its_prefix() {
     let replies = "[routes.inspected.inspect_replies]\nformat = \"json\"";
     let toml = inspected("close", &format!("format = \"text\"\n{replies}"))

@@ -179,7 +179,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
                     self.go_on_whole(toward, kind, bytes, turn);
                 }
                 Judged::Refused => self.tell(turn),
-                Judged::Ends(ending) => self.close(*ending, turn),
+                Judged::Ends(ending) => self.end_for(*ending, turn),
             };
         }
         let Some(inspecting) = under_way(&mut self.tenure) else { return };
@@ -199,7 +199,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
                 self.go_on_whole(toward, kind, bytes, turn);
             }
             Judged::Refused => self.tell(turn),
-            Judged::Ends(ending) => self.close(*ending, turn),
+            Judged::Ends(ending) => self.end_for(*ending, turn),
+        }
+    }
+
+    /// Closes, also where the client has closed already and answers no more.
+    fn end_for(&mut self, ending: Ending, turn: &mut Turn<'_>) {
+        let has_left = matches!(self.phase, Phase::Leaving { .. });
+        if has_left {
+            self.ending = None;
+        }
+        self.close(ending, turn);
+        if has_left {
+            self.phase = Phase::Finishing { until: self.close_until(turn.now) };
         }
     }
 
