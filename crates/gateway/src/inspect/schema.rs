@@ -1,6 +1,6 @@
 //! The second step: a message that is JSON against a JSON Schema, draft 2020-12, with its formats asserted.
 //!
-//! Schemas are compiled when the configuration is read; [`load`] says all that is wrong with one, each with its place. Patterns are
+//! Schemas are compiled when the configuration is read; `load` says all that is wrong with one, each with its place. Patterns are
 //! matched in linear time, and nothing is ever fetched. What a refusal says is the schema's own words: a pointer ends at
 //! the first name that the schema does not have.
 
