@@ -1,0 +1,560 @@
+//! O: another configuration while the server runs. What is wrong changes nothing; what is right holds for those who come then,
+//! and reaches those who live only where this says so.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use drawgate::Server;
+use drawgate::auth::{Algorithm, SigningKey};
+use drawgate::clock::Clock;
+use drawgate::config::Config;
+use drawgate::firewall::AddressBan;
+use drawgate::observe::ReloadedBy;
+use drawgate::reason::Reason;
+use drawgate::server::{ReloadError, ReloadSource, Reloaded};
+use rcgen::KeyPair;
+use serde_json::json;
+use tempfile::TempDir;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep};
+
+use crate::sessions::{open, show, token, with_sessions};
+use crate::support::{Case, Frame, Raw, echo, eventually, request};
+
+/// A gateway with a file that can be written anew.
+struct Reloading {
+    case: Case,
+    folder: TempDir,
+}
+
+fn read(file: &PathBuf) -> Result<Config, Vec<String>> {
+    let text = std::fs::read_to_string(file).map_err(|error| vec![error.to_string()])?;
+    let folder = file.parent().unwrap();
+    Config::from_toml(&text, folder, &|_| None)
+        .map_err(|problems| problems.iter().map(ToString::to_string).collect())
+}
+
+impl Reloading {
+    async fn start(toml: &str) -> Self {
+        Self::start_in(tempfile::tempdir().unwrap(), toml).await
+    }
+
+    async fn start_in(folder: TempDir, toml: &str) -> Self {
+        let file = folder.path().join("drawgate.toml");
+        std::fs::write(&file, toml).unwrap();
+        let builder = Server::from_config(read(&file).unwrap_or_else(|problems| panic!("{problems:?}")));
+        let source = {
+            let file = file.clone();
+            ReloadSource::new(file.clone(), move || read(&file).map(Server::from_config))
+        };
+        Self { case: Case::start_with(builder.reload_from(source)).await, folder }
+    }
+
+    fn write(&self, toml: &str) {
+        std::fs::write(self.folder.path().join("drawgate.toml"), toml).unwrap();
+    }
+
+    async fn reload(&self, toml: &str) -> Result<Reloaded, ReloadError> {
+        self.write(toml);
+        self.case.reloader.reload(ReloadedBy::Signal).await
+    }
+
+    async fn reloaded(&self, toml: &str) -> Reloaded {
+        self.reload(toml).await.unwrap_or_else(|error| panic!("{error}"))
+    }
+}
+
+/// The message comes back.
+async fn lives(raw: &mut Raw) {
+    raw.send_frame(0x81, b"still here?").await;
+    assert_eq!(raw.read_frame().await, Frame::whole(0x81, b"still here?"));
+}
+
+/// The gateway closes for `reason`; the client answers, and that is the end.
+async fn told(raw: &mut Raw, reason: Reason) {
+    let (code, text) = raw.read_close().await;
+    assert_eq!((Some(code), &*text), (reason.row().close.map(|code| code.get()), reason.row().close_reason));
+    raw.send_frame(0x88, &code.to_be_bytes()).await;
+    raw.expect_end().await;
+}
+
+/// Whether somebody accepts there.
+async fn is_open(address: SocketAddr) -> bool {
+    TcpStream::connect(address).await.is_ok()
+}
+
+/// An address where nobody listens.
+fn free_address() -> SocketAddr {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+fn with_listener(toml: &str, address: SocketAddr) -> String {
+    format!("{toml}\n[listeners.side]\naddress = \"{address}\"\ntls = \"none\"\n")
+        .replace(r#"listeners = ["main"]"#, r#"listeners = ["main", "side"]"#)
+}
+
+fn with_route(toml: &str, name: &str) -> String {
+    format!(
+        "{toml}\n[routes.{name}]\nlisteners = [\"main\"]\npath = \"/{name}\"\norigins = \"any\"\nauth = \"none\"\nbackend = \"echo\"\n\
+         [routes.{name}.limits]\nclose_timeout = \"300ms\"\n"
+    )
+}
+
+#[tokio::test]
+async fn o01_a_bad_configuration_is_refused_whole_with_every_reason_and_the_old_one_stays() {
+    let good = echo("message_bytes_max = \"1KiB\"", "");
+    let mut reloading = Reloading::start(&good).await;
+    let mut before = reloading.case.open().await;
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let (taken_address, free) = (taken.local_addr().unwrap(), free_address());
+    let other = good.replace("1KiB", "2KiB").replace("path = \"/*\"", "path = \"/elsewhere\"");
+    let bad: [(&str, String, &[&str]); 6] = [
+        ("is no TOML", format!("{other}\n[[["), &["is no TOML"]),
+        (
+            "has two problems",
+            other.replace("\"any\"", "\"anyy\"").replace("300ms", "300 fortnights"),
+            &["origins", "head_timeout"],
+        ),
+        ("names a file that is not there", format!("{other}\n[server]\nworkers = \"many\""), &["workers"]),
+        (
+            "has a port that is taken",
+            with_listener(&with_listener(&other, free).replace("side", "free"), taken_address),
+            &["another program has it"],
+        ),
+        (
+            "has certificates that are not there",
+            with_listener(&other, free).replacen(
+                "tls = \"none\"\n        head",
+                "tls = { certificate_file = \"no.pem\", private_key_file = \"no.key\" }\n        head",
+                1,
+            ),
+            &["no.pem"],
+        ),
+        ("is empty", String::new(), &["listeners", "routes"]),
+    ];
+    for (what, toml, problems) in &bad {
+        let refused = reloading.reload(toml).await;
+        let Err(ReloadError::Refused(said)) = refused else { panic!("{what}: {refused:?}") };
+        for problem in *problems {
+            assert!(said.iter().any(|said| said.contains(problem)), "{what}: no {problem} in {said:?}");
+            let log = reloading.case.log_text();
+            assert!(log.contains(problem), "{what}: no {problem} in {log}");
+        }
+        lives(&mut before).await;
+        // New connections find the old limits at the old path, and nobody listens where only the new one says so.
+        let mut new = reloading.case.open().await;
+        new.send_frame(0x82, &[0; 1025]).await;
+        told(&mut new, Reason::MessageTooBig).await;
+        assert!(!is_open(free).await, "{what}");
+    }
+    std::fs::remove_file(reloading.folder.path().join("drawgate.toml")).unwrap();
+    let refused = reloading.case.reloader.reload(ReloadedBy::Signal).await;
+    assert!(matches!(refused, Err(ReloadError::Refused(_))), "{refused:?}");
+    assert_eq!(reloading.case.metric(r#"drawgate_reloads_total{result="failed"}"#), 7);
+    assert_eq!(reloading.case.metric(r#"drawgate_reloads_total{result="ok"}"#), 0);
+    assert!(!reloading.case.observer.render().contains(r#"drawgate_reload_timestamp_seconds{result="failed"} 0"#));
+    let refusals = reloading.case.records();
+    let refusals = refusals.iter().filter(|record| record["message"] == "configuration not reloaded, the old one stays in force");
+    assert_eq!(refusals.clone().count(), 7);
+    assert!(refusals.clone().all(|record| record["by"] == "signal" && record["level"] == "ERROR"));
+    // What is good after all is taken.
+    assert_eq!(reloading.reloaded(&other).await.routes_changed, ["echo"]);
+    lives(&mut before).await;
+    drop(before);
+    reloading.case.neighbour_is_unharmed().await;
+}
+
+#[tokio::test]
+async fn o02_a_hundred_reloads_a_second_under_load_lose_no_connection_no_message_and_no_connect() {
+    let main = format!("address = \"{}\"", free_address());
+    let plain = echo("", "[firewall]\nhandshakes_per_client_per_minute = \"unlimited\"")
+        .replace("address = \"127.0.0.1:0\"", &main);
+    let side = free_address();
+    // A route whose terms change each time, another one and a listener that come and go, and lists that change.
+    let other = with_listener(&with_route(&plain.replace("head_timeout = \"300ms\"", "head_timeout = \"2s\""), "other"), side)
+        .replace("[routes.echo.limits]", "[routes.echo.limits]\nmessage_fragments_max = 900")
+        .replace("[firewall]", "[firewall]\ndeny = [\"192.0.2.0/24\"]");
+    let reloading = Reloading::start(&plain).await;
+    let address = reloading.case.address;
+    let done = Arc::new(AtomicBool::new(false));
+    let (answered, opened) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let mut clients = Vec::new();
+    for client in 0..8_u8 {
+        let (done, answered) = (Arc::clone(&done), Arc::clone(&answered));
+        clients.push(tokio::spawn(async move {
+            let mut raw = Raw::connect(address).await;
+            raw.upgrade("/").await;
+            while !done.load(Ordering::Relaxed) {
+                raw.send_frame(0x82, &[client; 200]).await;
+                assert_eq!(raw.read_frame().await, Frame::whole(0x82, &[client; 200]));
+                answered.fetch_add(1, Ordering::Relaxed);
+            }
+        }));
+    }
+    for _ in 0..2 {
+        let (done, opened) = (Arc::clone(&done), Arc::clone(&opened));
+        clients.push(tokio::spawn(async move {
+            while !done.load(Ordering::Relaxed) {
+                let mut raw = Raw::connect(address).await;
+                raw.upgrade("/").await;
+                lives(&mut raw).await;
+                raw.send_frame(0x88, &1000_u16.to_be_bytes()).await;
+                assert_eq!(raw.read_close().await.0, 1000);
+                opened.fetch_add(1, Ordering::Relaxed);
+            }
+        }));
+    }
+    // At the pace that is asked for, or as fast as this machine can.
+    let (begun, mut reloads) = (Instant::now(), 0_u32);
+    while reloads < RELOADS {
+        let reloaded = reloading.reloaded(if reloads.is_multiple_of(2) { &other } else { &plain }).await;
+        assert_eq!(reloaded.routes_changed, ["echo"]);
+        reloads += 1;
+        tokio::time::sleep_until(begun + Duration::from_millis(10) * reloads).await;
+    }
+    done.store(true, Ordering::Relaxed);
+    for client in clients {
+        client.await.unwrap();
+    }
+    let (answered, opened) = (answered.load(Ordering::Relaxed), opened.load(Ordering::Relaxed));
+    println!("{reloads} reloads in {:?}: {answered} messages, {opened} connections", begun.elapsed());
+    assert!(answered > 100 && opened > 20, "{answered} messages, {opened} connections");
+    // What has come and gone leaves no series once the last who came by it has gone; each reload is counted.
+    reloading.reloaded(&plain).await;
+    let case = reloading.case;
+    let page = case.observer.render();
+    assert!(!page.contains(r#"route="other""#), "{page}");
+    assert_eq!(case.metric(r#"drawgate_reloads_total{result="ok"}"#), u64::from(RELOADS) + 1);
+    for reason in [Reason::RouteChanged, Reason::Draining, Reason::InternalError, Reason::ConnectionLost] {
+        assert_eq!(case.ends(reason), 0, "{}", reason.row().label);
+    }
+    assert!(!is_open(side).await);
+}
+
+#[tokio::test]
+async fn o03_who_lives_keeps_the_limits_and_the_backend_and_who_comes_gets_the_new_ones() {
+    let before = echo("message_bytes_max = \"1KiB\"", "");
+    let after = echo("message_bytes_max = \"2KiB\"", "").replace("\"echo\"\n", "{ echo = { prefix = \"new: \" } }\n");
+    let reloading = Reloading::start(&before).await;
+    let mut old = reloading.case.open().await;
+    let mut half = reloading.case.connect().await;
+    let head = request("/", "");
+    half.send(&head.as_bytes()[..40]).await;
+    eventually(|| reloading.case.metric("drawgate_buffered_bytes") == 0, String::new).await;
+    sleep(Duration::from_millis(20)).await;
+    let reloaded = reloading.reloaded(&after).await;
+    assert_eq!((reloaded.routes_changed, reloaded.needs_restart), (vec!["echo".to_owned()], vec![]));
+    lives(&mut old).await;
+    // One that was accepted before lives by what was in force then.
+    half.send(&head.as_bytes()[40..]).await;
+    assert!(half.read_head().await.starts_with("HTTP/1.1 101 "));
+    lives(&mut half).await;
+    let mut new = reloading.case.open().await;
+    new.send_frame(0x82, &[0x61; 1500]).await;
+    assert!(new.read_frame().await.payload.starts_with(b"new: "));
+    old.send_frame(0x82, &[0x61; 1500]).await;
+    told(&mut old, Reason::MessageTooBig).await;
+    // The same again changes nothing at all.
+    assert_eq!(reloading.reloaded(&after).await, Reloaded::default());
+    lives_prefixed(&mut new).await;
+}
+
+async fn lives_prefixed(raw: &mut Raw) {
+    raw.send_frame(0x81, b"x").await;
+    assert_eq!(raw.read_frame().await.payload, b"new: x");
+}
+
+/// A route is gone: its clients are told so, others are not.
+pub(crate) async fn route_changed(reason: Reason) {
+    let plain = echo("", "");
+    let mut reloading = Reloading::start(&with_route(&plain, "other")).await;
+    let mut raw = reloading.case.connect().await;
+    raw.upgrade("/other").await;
+    assert_eq!(reloading.reloaded(&plain).await.routes_removed, ["other"]);
+    told(&mut raw, reason).await;
+    drop(raw);
+    reloading.case.refused(reason, b"").await;
+}
+
+#[tokio::test]
+async fn o03_a_route_that_is_removed_answers_what_has_come_and_closes_with_1012() {
+    let plain = echo("", "");
+    let mut reloading = Reloading::start(&with_route(&plain, "other")).await;
+    let mut raw = reloading.case.connect().await;
+    raw.upgrade("/other").await;
+    let mut half = reloading.case.connect().await;
+    let head = request("/other", "");
+    half.send(&head.as_bytes()[..40]).await;
+    sleep(Duration::from_millis(20)).await;
+    for _ in 0..50 {
+        raw.send_frame(0x82, &[7; 1000]).await;
+    }
+    let reloaded = reloading.reloaded(&plain).await;
+    assert_eq!((reloaded.routes_removed, reloaded.routes_changed), (vec!["other".to_owned()], vec![]));
+    for _ in 0..50 {
+        assert_eq!(raw.read_frame().await, Frame::whole(0x82, &[7; 1000]));
+    }
+    told(&mut raw, Reason::RouteChanged).await;
+    // One that was on its way in is told behind its 101.
+    half.send(&head.as_bytes()[40..]).await;
+    assert!(half.read_head().await.starts_with("HTTP/1.1 101 "));
+    told(&mut half, Reason::RouteChanged).await;
+    drop((raw, half));
+    eventually(|| reloading.case.ends(Reason::RouteChanged) == 2, || reloading.case.log_text()).await;
+    assert_eq!(reloading.reloaded(&plain).await, Reloaded::default());
+    assert!(!reloading.case.observer.render().contains(r#"route="other""#), "its series go with the last of them");
+    reloading.case.neighbour_is_unharmed().await;
+}
+
+#[tokio::test]
+async fn o03_a_route_that_asks_who_speaks_from_now_on_lets_nobody_go_on_who_has_not_said_so() {
+    let closed = with_sessions("", "");
+    let opened = closed.replacen("auth = \"users\"", "auth = \"none\"", 1);
+    // Without its route the table would be one that nothing uses.
+    let opened = opened.split("[auth.users]").next().unwrap().to_owned();
+    let mut reloading = Reloading::start(&opened).await;
+    let mut raw = reloading.case.connect().await;
+    raw.upgrade("/token").await;
+    reloading.reloaded(&closed).await;
+    assert_eq!(raw.read_frame().await.first, 0x81, "the notice");
+    told(&mut raw, Reason::RouteChanged).await;
+    let mut session = open(&reloading.case, "alice", &json!({})).await;
+    // The other way round nobody loses anything.
+    reloading.reloaded(&opened).await;
+    lives(&mut session).await;
+    reloading.case.neighbour_is_unharmed().await;
+}
+
+#[tokio::test]
+async fn o03_another_secret_ends_what_the_old_one_has_let_in_or_is_about_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let secret = folder.path().join("new.secret");
+    std::fs::write(&secret, "another-secret-that-is-long-enough-for-it").unwrap();
+    let before = with_sessions("", "");
+    let old = before.split("secret_file = ").nth(1).unwrap().split(' ').next().unwrap().to_owned();
+    let after = before.replace(&old, &format!("{secret:?}"));
+    let mut reloading = Reloading::start_in(folder, &before).await;
+    let mut session = open(&reloading.case, "alice", &json!({})).await;
+    let mut waiting = reloading.case.connect().await;
+    waiting.upgrade("/token").await;
+    reloading.reloaded(&after).await;
+    for raw in [&mut session, &mut waiting] {
+        assert_eq!(raw.read_frame().await.first, 0x81, "the notice");
+        told(raw, Reason::RouteChanged).await;
+    }
+    let (_, head) = show(&reloading.case, &token("alice", &json!({}))).await;
+    assert!(head.starts_with("HTTP/1.1 401 "), "{head}");
+    // What of the table is no key is for those who come: sessions go on.
+    reloading.reloaded(&before).await;
+    let mut session = open(&reloading.case, "alice", &json!({})).await;
+    reloading.reloaded(&before.replace("issuer = \"any\"", "issuer = \"https://issuer.example\"")).await;
+    lives(&mut session).await;
+    let (_, head) = show(&reloading.case, &token("alice", &json!({}))).await;
+    assert!(head.starts_with("HTTP/1.1 401 "), "{head}");
+    reloading.case.neighbour_is_unharmed().await;
+}
+
+#[tokio::test]
+async fn o03_sessions_whose_public_key_is_gone_end_and_those_of_the_others_go_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut keys = Vec::new();
+    for name in ["first.pem", "second.pem"] {
+        let pair = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
+        std::fs::write(folder.path().join(name), pair.public_key_pem()).unwrap();
+        keys.push(SigningKey::from_pem(pair.serialize_pem().as_bytes()).unwrap());
+    }
+    let with = |file: &str| {
+        with_sessions("", "").replace("HS256", "ES256").split("keys = ").enumerate().fold(
+            String::new(),
+            |text, (place, part)| match part.split_once('\n') {
+                Some((_, rest)) if place > 0 => format!("{text}keys = {{ public_key_file = \"{file}\" }}\n{rest}"),
+                Some(_) | None => text + part,
+            },
+        )
+    };
+    let reloading = Reloading::start_in(folder, &with("first.pem")).await;
+    let token = |key: &SigningKey| {
+        let exp = Clock::system().unix_now().seconds() + 600;
+        let [header, claims] = [json!({ "alg": "ES256" }), json!({ "sub": "alice", "exp": exp })]
+            .map(|part| URL_SAFE_NO_PAD.encode(part.to_string()));
+        let signed = format!("{header}.{claims}");
+        let signature = key.sign(Algorithm::Es256, signed.as_bytes()).unwrap();
+        format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
+    };
+    let enter = async |key: &SigningKey| show(&reloading.case, &token(key)).await;
+    let (mut first, head) = enter(&keys[0]).await;
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    // One whose first message has yet to come is judged by what is in force when it does.
+    let mut waiting = reloading.case.connect().await;
+    waiting.upgrade("/token").await;
+    assert_eq!(reloading.reloaded(&with("second.pem")).await.sessions_ended, 1);
+    assert_eq!(first.read_frame().await.first, 0x81, "the notice");
+    told(&mut first, Reason::TokenRevoked).await;
+    waiting.send_frame(0x81, token(&keys[0]).as_bytes()).await;
+    assert_eq!(waiting.read_frame().await.first, 0x81, "the notice");
+    told(&mut waiting, Reason::TokenInvalid).await;
+    let (mut second, head) = enter(&keys[1]).await;
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    let leeway = with("second.pem").replace("leeway = \"0s\"", "leeway = \"1s\"");
+    let reloaded = reloading.reloaded(&leeway).await;
+    assert_eq!((reloaded.routes_changed, reloaded.sessions_ended), (vec!["token".to_owned()], 0));
+    lives(&mut second).await;
+}
+
+#[tokio::test]
+async fn o03_lists_that_deny_an_address_end_its_connections_and_no_others() {
+    let plain = echo("", "");
+    let denying = format!("{plain}\n[firewall]\ndeny = [\"127.0.0.9\"]\n");
+    let mut reloading = Reloading::start(&plain).await;
+    let mut denied = Raw::connect_from(9, reloading.case.address).await;
+    denied.upgrade("/").await;
+    let mut half = Raw::connect_from(9, reloading.case.address).await;
+    half.send(b"GET / HT").await;
+    sleep(Duration::from_millis(20)).await;
+    let reloaded = reloading.reloaded(&denying).await;
+    assert_eq!(reloaded.connections_denied, 2);
+    told(&mut denied, Reason::AddressDenied).await;
+    half.send(&request("/", "").as_bytes()[8..]).await;
+    half.expect_refusal(Reason::AddressDenied).await;
+    Raw::connect_from(9, reloading.case.address).await.expect_refusal(Reason::AddressDenied).await;
+    reloading.case.neighbour_is_unharmed().await;
+    assert_eq!(reloading.reloaded(&denying).await, Reloaded::default());
+}
+
+#[tokio::test]
+async fn o03_listeners_come_and_go_and_their_connections_stay() {
+    let main = format!("address = \"{}\"", free_address());
+    let plain = echo("", "").replace("address = \"127.0.0.1:0\"", &main);
+    let side = free_address();
+    let both = with_listener(&plain, side);
+    let mut reloading = Reloading::start(&plain).await;
+    assert!(!is_open(side).await);
+    let reloaded = reloading.reloaded(&both).await;
+    assert_eq!(reloaded.listeners_added, ["side"]);
+    let mut raw = Raw::connect(side).await;
+    raw.upgrade("/").await;
+    // Another name at the same address is the same socket: who waits in it is served.
+    let renamed = both.replace("side", "aside");
+    let mut queued = Raw::connect(side).await;
+    let reloaded = reloading.reloaded(&renamed).await;
+    assert_eq!((reloaded.listeners_added, reloaded.listeners_removed), (vec!["aside".to_owned()], vec!["side".to_owned()]));
+    queued.upgrade("/").await;
+    // Connected and not yet accepted when its listener goes.
+    let mut last = Raw::connect(side).await;
+    last.send(request("/", "").as_bytes()).await;
+    assert_eq!(reloading.reloaded(&plain).await.listeners_removed, ["aside"]);
+    assert!(last.read_head().await.starts_with("HTTP/1.1 101 "));
+    assert!(!is_open(side).await);
+    for raw in [&mut raw, &mut queued, &mut last] {
+        lives(raw).await;
+    }
+    // What moves is bound before the old one is let go.
+    let moved = plain.replace(&main, &format!("address = \"{side}\""));
+    reloading.reloaded(&moved).await;
+    assert!(is_open(side).await && !is_open(reloading.case.address).await);
+    reloading.case.neighbour_is_unharmed().await;
+}
+
+#[tokio::test]
+async fn o03_what_is_counted_and_banned_stays_counted_and_banned() {
+    let with = |connections: u32, route: u32| {
+        let auth = format!("sessions_per_subject_max = {route}\nfailures_per_client_per_minute = {route}");
+        with_sessions(&auth, &format!("message_fragments_max = {connections}00")).replace(
+            "handshakes_per_client_per_minute = \"unlimited\"",
+            &format!("connections_per_client_max = {connections}\nhandshakes_per_client_per_minute = \"unlimited\""),
+        )
+    };
+    let mut reloading = Reloading::start(&with(20, 2)).await;
+    let case = &reloading.case;
+    let network = "127.0.0.8".parse().unwrap();
+    case.bans.ban_address(AddressBan { network, until: None, reason: String::new() }).await.unwrap();
+    let _sessions = [open(case, "alice", &json!({})).await, open(case, "alice", &json!({})).await];
+    let guess = async |address| {
+        let mut raw = Raw::connect_from(7, address).await;
+        raw.send(request("/token", "Authorization: Bearer no.such.token\r\n").as_bytes()).await;
+        raw.read_response().await.status
+    };
+    for status in [401, 401, 429] {
+        assert_eq!(guess(case.address).await, status);
+    }
+    reloading.reloaded(&with(4, 2)).await;
+    let case = &reloading.case;
+    Raw::connect_from(8, case.address).await.expect_refusal(Reason::AddressBanned).await;
+    // The neighbour, two sessions and this one.
+    let mut fourth = case.connect().await;
+    fourth.upgrade("/").await;
+    case.connect().await.expect_refusal(Reason::ClientConnectionsExceeded).await;
+    drop(fourth);
+    eventually(|| case.metric(r#"drawgate_connections{route="echo"}"#) == 1, || case.log_text()).await;
+    let (_, head) = show(case, &token("alice", &json!({}))).await;
+    assert!(head.starts_with("HTTP/1.1 429 "), "{head}");
+    assert_eq!((case.ends(Reason::SessionsExceeded), guess(case.address).await), (1, 429));
+    // There is room for one session more where three are allowed; who has to wait still has to.
+    reloading.reloaded(&with(20, 3)).await;
+    let case = &reloading.case;
+    let _third = open(case, "alice", &json!({})).await;
+    let (_, head) = show(case, &token("alice", &json!({}))).await;
+    assert!(head.starts_with("HTTP/1.1 429 "), "{head}");
+    assert_eq!(guess(case.address).await, 429);
+    reloading.case.neighbour_is_unharmed().await;
+}
+
+#[tokio::test]
+async fn o03_what_is_read_once_is_named_and_the_rest_is_in_force() {
+    let plain = echo("", "[server]\nworkers = 2\n");
+    let mut reloading = Reloading::start(&plain).await;
+    let other = plain
+        .replace("workers = 2", "workers = 3\nbuffers_bytes_max = \"1MiB\"\ndrain_timeout = \"1s\"")
+        + "\n[log]\nlevel = \"debug\"\n[admin]\naddress = \"127.0.0.1:0\"\n";
+    let reloaded = reloading.reloaded(&with_route(&other, "other")).await;
+    assert_eq!(reloaded.needs_restart, ["server.workers", "server.buffers_bytes_max", "log", "admin"]);
+    assert_eq!(reloaded.routes_added, ["other"]);
+    let mut raw = reloading.case.connect().await;
+    raw.upgrade("/other").await;
+    lives(&mut raw).await;
+    // It is named for as long as it is so.
+    let reloaded = reloading.reloaded(&with_route(&other, "other")).await;
+    assert_eq!(reloaded.needs_restart, ["server.workers", "server.buffers_bytes_max", "log", "admin"]);
+    assert!(reloading.case.log_text().contains("some of what has changed needs a restart"));
+    reloading.case.neighbour_is_unharmed().await;
+}
+
+#[tokio::test]
+async fn o03_a_file_that_changes_is_read_again_where_the_configuration_says_so() {
+    let plain = echo("", "[server]\nreload_on_change = false\n");
+    let watched = plain.replace("reload_on_change = false", "reload_on_change = true");
+    let mut reloading = Reloading::start(&plain).await;
+    assert_eq!(reloading.reloaded(&watched).await, Reloaded::default());
+    let count = |case: &Case| case.metric(r#"drawgate_reloads_total{result="ok"}"#);
+    // The look that it is compared with comes first.
+    sleep(Duration::from_millis(1200)).await;
+    reloading.write(&with_route(&watched, "other"));
+    let until = Instant::now() + Duration::from_secs(10);
+    while count(&reloading.case) < 2 {
+        assert!(Instant::now() < until, "{}", reloading.case.log_text());
+        sleep(Duration::from_millis(50)).await;
+    }
+    let mut raw = reloading.case.connect().await;
+    raw.upgrade("/other").await;
+    assert!(reloading.case.records().iter().any(|record| record["by"] == "file"));
+    reloading.case.neighbour_is_unharmed().await;
+}
+
+#[tokio::test]
+async fn a_server_that_was_made_of_no_file_has_none_to_read_again_and_one_that_ends_takes_no_other() {
+    let mut case = Case::start(&echo("", "")).await;
+    assert_eq!(case.reloader.reload(ReloadedBy::Signal).await, Err(ReloadError::NoSource));
+    let reloader = case.reloader.clone();
+    case.drain();
+    case.neighbour_is_told(Reason::Draining).await;
+    let config = Config::from_toml(&echo("", ""), std::path::Path::new("."), &|_| None).unwrap();
+    assert_eq!(reloader.replace(Server::from_config(config)).await, Err(ReloadError::Ending));
+}
+
+/// Two seconds at the pace that is asked for.
+const RELOADS: u32 = 200;
