@@ -84,11 +84,7 @@ pub(crate) struct Manager {
 
 impl Manager {
     /// Tells it that every listener is bound; from now on it hears that the workers live, and how many connections there are.
-    pub(crate) async fn ready(
-        ear: Ear,
-        observer: Observer,
-        drain_timeout: Duration,
-    ) -> io::Result<Self> {
+    pub(crate) async fn ready(ear: Ear, observer: Observer, drain_timeout: Duration) -> io::Result<Self> {
         let Ear { socket, watchdog } = ear;
         let socket = Arc::new(UnixDatagram::from_std(socket)?);
         let state = format!("READY=1\nSTATUS={}", count(observer.connections()));
@@ -127,7 +123,10 @@ impl Line {
     pub(crate) fn reloading(&self) {
         let now = clock_gettime(ClockId::Monotonic);
         let microseconds = now.tv_sec.saturating_mul(1_000_000).saturating_add(now.tv_nsec / 1000);
-        tell(&self.socket, &format!("RELOADING=1\nMONOTONIC_USEC={microseconds}\nSTATUS=reading the configuration"));
+        tell(
+            &self.socket,
+            &format!("RELOADING=1\nMONOTONIC_USEC={microseconds}\nSTATUS=reading the configuration"),
+        );
     }
 
     /// That is over, and all is ready as before.

@@ -231,7 +231,8 @@ impl Handshakes {
     /// The same at the rates of `config`: what has been counted stays counted.
     fn at(&self, config: &Config, now: Instant) -> Self {
         let pace = |before: &Option<Pace>, limit: Option<u32>| {
-            limit.map(|limit| before.as_ref().map_or_else(|| Pace::new(limit, now), |before| before.at(limit)))
+            limit
+                .map(|limit| before.as_ref().map_or_else(|| Pace::new(limit, now), |before| before.at(limit)))
         };
         Self {
             by_client: pace(&self.by_client, config.handshakes_per_client_per_minute),
@@ -323,7 +324,8 @@ mod tests {
         let refused = firewall.admit(here, now).map(|_| ());
         assert!(matches!(refused, Err(Denied::RateExceeded { limit: 40, .. })), "{refused:?}");
         let _ = firewall.admit(client("192.0.2.2"), now).unwrap();
-        let addresses = AddressLists { deny: vec!["192.0.2.0/24".parse().unwrap()], ..AddressLists::default() };
+        let addresses =
+            AddressLists { deny: vec!["192.0.2.0/24".parse().unwrap()], ..AddressLists::default() };
         assert!(firewall.set_rules(&Config { addresses, ..config }, now));
         assert_eq!(firewall.admit(here, now).unwrap_err(), Denied::AddressDenied);
         assert_eq!(firewall.lets_in(here, now), Err(Denied::AddressDenied));

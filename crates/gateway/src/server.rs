@@ -43,8 +43,8 @@ use reload::Requests;
 pub use crate::address_bans::{AddressBanError, AddressBans};
 pub use builder::Builder;
 pub use keys::{KeysNotFetched, fetch_keys};
-pub use reload::{ReloadError, ReloadSource, Reloaded, Reloader};
 use operator::Admin;
+pub use reload::{ReloadError, ReloadSource, Reloaded, Reloader};
 pub use route::{Access, Route};
 pub use start::{BindError, StartError};
 

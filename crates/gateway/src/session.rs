@@ -11,7 +11,7 @@ mod live;
 pub mod revocation;
 mod table;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use serde_json::{Map, Value};
@@ -67,12 +67,13 @@ pub enum AtLimit {
 #[derive(Debug)]
 pub struct Sessions {
     chance: Chance,
+    /// Beside the lock, under which it is asked for.
+    token_time_max: RwLock<Option<Duration>>,
     state: Mutex<State>,
 }
 
 #[derive(Debug)]
 struct State {
-    token_time_max: Option<Duration>,
     table: Table,
     kept: Kept,
 }
@@ -82,13 +83,13 @@ impl Sessions {
     /// included: for so long a revocation has to be remembered; `None` is for good.
     #[must_use]
     pub fn new(chance: Chance, token_time_max: Option<Duration>) -> Self {
-        let state = State { token_time_max, table: Table::default(), kept: Kept::new(KEPT_MAX) };
-        Self { chance, state: Mutex::new(state) }
+        let state = State { table: Table::default(), kept: Kept::new(KEPT_MAX) };
+        Self { chance, token_time_max: RwLock::new(token_time_max), state: Mutex::new(state) }
     }
 
     /// Remembers revocations for so long from now on.
     pub(crate) fn set_token_time_max(&self, token_time_max: Option<Duration>) {
-        self.locked().token_time_max = token_time_max;
+        *self.token_time_max.write().unwrap_or_else(PoisonError::into_inner) = token_time_max;
     }
 
     /// Begins the session of `principal`.
@@ -104,7 +105,7 @@ impl Sessions {
     ) -> Result<SessionGuard, SessionRefused> {
         let id = SessionId::new(self.chance.bytes());
         let mut state = self.locked();
-        let State { table, kept, .. } = &mut *state;
+        let State { table, kept } = &mut *state;
         let serial = table.next_serial();
         let live = Arc::new(Live::new(Arc::clone(self), (serial, id), opening, principal, now));
         table.add(Arc::clone(&live));
@@ -295,7 +296,8 @@ impl Sessions {
     /// A revocation of `target` from `now` on, remembered for as long as a token can be valid.
     #[must_use]
     pub fn revocation(&self, target: Target, now: UnixTime) -> Revocation {
-        Revocation::new(target, now, self.locked().token_time_max)
+        let token_time_max = *self.token_time_max.read().unwrap_or_else(PoisonError::into_inner);
+        Revocation::new(target, now, token_time_max)
     }
 
     /// What to revoke so that neither this session nor its token comes back: the token, where that has an id.
@@ -310,7 +312,7 @@ impl Sessions {
     /// Another token speaks for `live` from now on.
     fn refresh(&self, live: &Live, principal: Arc<Principal>, now: UnixTime) -> Result<(), RefreshError> {
         let mut state = self.locked();
-        let State { table, kept, .. } = &mut *state;
+        let State { table, kept } = &mut *state;
         if !table.contains(live.serial) {
             return Err(RefreshError::Over);
         }

@@ -465,7 +465,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
                 far.cut();
             }
             self.ending = Some(Box::new(match self.ending.take() {
-                Some(ending) if ending.reason != Reason::Draining && ending.reason != Reason::RouteChanged => *ending,
+                Some(ending)
+                    if ending.reason != Reason::Draining && ending.reason != Reason::RouteChanged =>
+                {
+                    *ending
+                }
                 Some(_) | None => Ending::cut(),
             }));
             self.phase = Phase::Done;

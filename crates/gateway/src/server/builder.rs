@@ -351,8 +351,7 @@ impl Builder {
         let names: Vec<&str> = self.routes.iter().map(Route::name).collect();
         let error_file = self.log.as_ref().and_then(|log| log.error_file.as_ref());
         Observer::new(error_file, &names, self.clock.clone()).map_err(|source| {
-            let path =
-                error_file.map(|file| file.path.display().to_string()).unwrap_or_default();
+            let path = error_file.map(|file| file.path.display().to_string()).unwrap_or_default();
             StartError::ErrorFile { path, source }
         })
     }

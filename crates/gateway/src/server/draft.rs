@@ -287,8 +287,8 @@ impl<'d> Hall<'d> {
     fn kept(&mut self, name: &str, configured: SocketAddr) -> Option<&'d Listening> {
         let before = self.before;
         let free = || before.iter().enumerate().filter(|(place, _)| !self.taken.contains(place));
-        let by_name =
-            free().find(|(_, known)| known.name == name && (known.is_given || known.configured == configured));
+        let by_name = free()
+            .find(|(_, known)| known.name == name && (known.is_given || known.configured == configured));
         let by_address = || {
             free().find(|(_, known)| {
                 !known.is_given && known.configured == configured && configured.port() != 0

@@ -118,7 +118,9 @@ impl Force {
         let past: Vec<_> = self.past.iter().filter_map(Weak::upgrade).collect();
         self.keepers.keep(&self.plan.keys, &past, &self.gate, &mut self.tasks);
         let mut kept = Vec::new();
-        for encryption in self.plan.listeners.iter().filter_map(|listening| listening.door.encryption.as_ref()) {
+        for encryption in
+            self.plan.listeners.iter().filter_map(|listening| listening.door.encryption.as_ref())
+        {
             let is_it = |(known, _): &(Encryption, _)| Arc::ptr_eq(&known.tls, &encryption.tls);
             kept.push(match self.certificates.iter().position(is_it) {
                 Some(position) => self.certificates.swap_remove(position),
@@ -213,9 +215,8 @@ fn gone<'p>(before: &'p Plan, now: &'p Plan) -> impl Iterator<Item = &'p Arc<Pla
 /// What is told of a change.
 fn difference(before: &Plan, now: &Plan) -> Reloaded {
     let names = |plan: &Plan| plan.told_routes().map(|route| route.name().to_owned()).collect::<Vec<_>>();
-    let listeners = |plan: &Plan| {
-        plan.listeners.iter().map(|listening| listening.name.clone()).collect::<Vec<_>>()
-    };
+    let listeners =
+        |plan: &Plan| plan.listeners.iter().map(|listening| listening.name.clone()).collect::<Vec<_>>();
     let without = |names: Vec<String>, others: &[String]| -> Vec<String> {
         names.into_iter().filter(|name| !others.contains(name)).collect()
     };

@@ -251,7 +251,8 @@ impl Route {
         let failures = self.failures(shared, before.map(|before| &before.failures), clock.now());
         let keys_before = before.map(|before| &before.keys);
         let keys = places.source_for(self.auth(), &name, keys_before, observer, clock);
-        let known = before.and_then(|before| before.routes.iter().find(|known| known.told.has_terms_of(&self)));
+        let known =
+            before.and_then(|before| before.routes.iter().find(|known| known.told.has_terms_of(&self)));
         let route = match known {
             Some(known) => Arc::clone(&known.route),
             None => Arc::new(self.clone().ready(name, keys, failures, observer)?),
