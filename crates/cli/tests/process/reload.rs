@@ -45,10 +45,14 @@ fn o01_o03_sighup_puts_a_good_file_in_force_and_leaves_everything_at_a_bad_one()
     rewrite(&program, |text| text.replace("\"1KiB\"", "\"2 kibibytes\"").replace("\"any\"", "\"anybody\""));
     hang_up(&program, REFUSED);
     let problems = program.records();
-    let problems: Vec<_> = problems.iter().filter(|record| record["message"] == "configuration problem").collect();
+    let problems: Vec<_> =
+        problems.iter().filter(|record| record["message"] == "configuration problem").collect();
     assert_eq!(problems.len(), 2, "{}", program.log());
     for key in ["routes.echo.origins", "routes.echo.limits.message_bytes_max"] {
-        assert!(problems.iter().any(|record| record["problem"].as_str().unwrap().contains(key)), "{problems:?}");
+        assert!(
+            problems.iter().any(|record| record["problem"].as_str().unwrap().contains(key)),
+            "{problems:?}"
+        );
     }
     program.open().echo(b"as before");
     rewrite(&program, |text| text.replace("\"2 kibibytes\"", "\"2KiB\"").replace("\"anybody\"", "\"any\""));
@@ -192,7 +196,8 @@ fn a_command_without_a_file_says_so_and_goes_on() {
         .unwrap();
     let process = rustix::process::Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
     let mut first = String::new();
-    std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().unwrap()), &mut first).unwrap();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().unwrap()), &mut first)
+        .unwrap();
     assert!(first.starts_with("Drawgate passes"), "{first}");
     rustix::process::kill_process(process, Signal::HUP).unwrap();
     let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.stderr.take().unwrap()));

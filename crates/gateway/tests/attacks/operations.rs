@@ -1,5 +1,6 @@
 //! O: operations. What only a whole process can show (signals, exit codes, kill -9) is in the program's own tests.
 
+mod drain;
 mod reload;
 
 use std::sync::Arc;
