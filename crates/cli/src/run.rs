@@ -70,7 +70,6 @@ pub(crate) fn serve(
     let descriptors = raise_descriptor_limit();
     tell_of_descriptors(config.server.connections_max, descriptors, log);
     let Service { sockets, ear, file } = service;
-    let drain_timeout = config.server.drain_timeout;
     let outcome = runtime.block_on(async {
         let mut signals = Signals::new()?;
         let mut builder = builder(config, descriptors);
@@ -93,7 +92,7 @@ pub(crate) fn serve(
         started(&server)?;
         let observer = server.observer();
         let manager = match ear {
-            Some(ear) => told(Manager::ready(ear, observer.clone(), drain_timeout).await),
+            Some(ear) => told(Manager::ready(ear, observer.clone(), server.reloader()).await),
             None => None,
         };
         let _hangups = Hangups::begin(&mut signals, server.reloader(), manager.as_ref());

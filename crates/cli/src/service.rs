@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use drawgate::observe::Observer;
+use drawgate::server::Reloader;
 use rustix::time::{ClockId, clock_gettime};
 use tokio::net::UnixDatagram;
 use tokio::task::JoinHandle;
@@ -78,13 +79,13 @@ impl Ear {
 pub(crate) struct Manager {
     socket: Arc<UnixDatagram>,
     observer: Observer,
-    drain_timeout: Duration,
+    reloader: Reloader,
     counting: JoinHandle<()>,
 }
 
 impl Manager {
     /// Tells it that every listener is bound; from now on it hears that the workers live, and how many connections there are.
-    pub(crate) async fn ready(ear: Ear, observer: Observer, drain_timeout: Duration) -> io::Result<Self> {
+    pub(crate) async fn ready(ear: Ear, observer: Observer, reloader: Reloader) -> io::Result<Self> {
         let Ear { socket, watchdog } = ear;
         let socket = Arc::new(UnixDatagram::from_std(socket)?);
         let state = format!("READY=1\nSTATUS={}", count(observer.connections()));
@@ -94,7 +95,7 @@ impl Manager {
             tokio::spawn(tell_of_life(Arc::clone(&socket), interval));
         }
         let counting = tokio::spawn(tell_count(Arc::clone(&socket), observer.clone()));
-        Ok(Self { socket, observer, drain_timeout, counting })
+        Ok(Self { socket, observer, reloader, counting })
     }
 
     /// What it is told of the configuration by.
@@ -105,7 +106,7 @@ impl Manager {
     /// Tells it that the drain has begun, and how long that may take.
     pub(crate) fn stopping(self) {
         self.counting.abort();
-        let time_max = (self.drain_timeout + END_TIME_MAX).as_micros();
+        let time_max = (self.reloader.drain_timeout() + END_TIME_MAX).as_micros();
         let count = count(self.observer.connections());
         let state = format!("STOPPING=1\nEXTEND_TIMEOUT_USEC={time_max}\nSTATUS=draining, {count} to end");
         tell(&self.socket, &state);

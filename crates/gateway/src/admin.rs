@@ -36,7 +36,7 @@ use self::addressee::{Addressee, Arrival};
 use self::answer::{Answer, OPENMETRICS, PLAIN_TEXT, Refused};
 pub(crate) use self::api::Api;
 pub use self::api::DESCRIPTION;
-pub(crate) use self::operations::{NotReloaded, Operations};
+pub(crate) use self::operations::{NotReloaded, Operations, TicketRoutes};
 use crate::connection::Encryption;
 use crate::observe::HandshakeOutcome;
 use crate::principal::PeerAddr;

@@ -118,7 +118,8 @@ fn a_manager_hears_that_the_configuration_is_read_and_that_all_is_ready_again() 
         }
     };
     assert!(hear().starts_with("READY=1\n"));
-    for (text, is_refused) in [(echo("", ""), false), ("nonsense".to_owned(), true)] {
+    let patient = echo("", "[server]\ndrain_timeout = \"7s\"");
+    for (text, is_refused) in [(patient, false), ("nonsense".to_owned(), true)] {
         fs::write(program.path("drawgate.toml"), text).unwrap();
         program.signal(Signal::HUP);
         let reloading = hear_until("RELOADING=1\nMONOTONIC_USEC=");
@@ -127,6 +128,9 @@ fn a_manager_hears_that_the_configuration_is_read_and_that_all_is_ready_again() 
         let ready = hear_until("READY=1\n");
         assert_eq!(ready.contains("refused"), is_refused, "{ready}");
     }
+    // What is in force also says how long the end may take.
+    program.signal(Signal::TERM);
+    assert!(hear_until("STOPPING=1\n").contains("EXTEND_TIMEOUT_USEC=12000000"));
 }
 
 #[test]

@@ -21,7 +21,7 @@ use serde_json::Value;
 use super::access::{Access, Scope, Token};
 use super::answer::{self, Answer, Refused};
 use super::body::Members;
-use super::operations::Operations;
+use super::operations::{Operations, TicketRoutes};
 use crate::clock::UnixTime;
 use crate::principal::ClientAddr;
 
@@ -111,7 +111,7 @@ impl Api {
     }
 
     /// Lets in whoever shows one of `tokens` from now on; tickets are for `routes`.
-    pub(crate) fn follow(&self, tokens: &[Token], routes: Arc<[(Arc<str>, bool)]>) {
+    pub(crate) fn follow(&self, tokens: &[Token], routes: TicketRoutes) {
         let mut access = self.access.write().unwrap_or_else(PoisonError::into_inner);
         *access = Arc::new(access.with(tokens));
         self.operations.set_routes(routes);

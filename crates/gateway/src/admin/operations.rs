@@ -28,13 +28,16 @@ pub(crate) struct Operations {
     pub(crate) address_bans: AddressBans,
     pub(crate) tickets: Arc<Tickets>,
     /// Every route's name, and whether it takes tickets.
-    pub(crate) routes: Arc<RwLock<Arc<[(Arc<str>, bool)]>>>,
+    pub(crate) routes: Arc<RwLock<TicketRoutes>>,
     /// Has the configuration read again; what that has changed.
     pub(crate) reload: Reload,
     pub(crate) observer: Observer,
     pub(crate) clock: Clock,
     pub(crate) chance: Chance,
 }
+
+/// Every route's name, and whether it takes tickets.
+pub(crate) type TicketRoutes = Arc<[(Arc<str>, bool)]>;
 
 /// Has the configuration read again, by whoever has the server.
 pub(crate) type Reload =
@@ -59,11 +62,11 @@ impl fmt::Debug for Operations {
 
 impl Operations {
     /// Every route's name, and whether it takes tickets.
-    pub(super) fn routes(&self) -> Arc<[(Arc<str>, bool)]> {
+    pub(super) fn routes(&self) -> TicketRoutes {
         Arc::clone(&self.routes.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    pub(super) fn set_routes(&self, routes: Arc<[(Arc<str>, bool)]>) {
+    pub(super) fn set_routes(&self, routes: TicketRoutes) {
         *self.routes.write().unwrap_or_else(PoisonError::into_inner) = routes;
     }
 

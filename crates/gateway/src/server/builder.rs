@@ -282,6 +282,7 @@ impl Builder {
         let (connections_max, unauthenticated_max) = (self.connections_max, self.unauthenticated_max);
         let (tls_handshakes_max, clock) = (self.tls_handshakes_max, self.clock.clone());
         let draft = self.sketch().draft(None, &observer, &clock)?;
+        requests.follow(&draft.plan);
         let gate = Arc::new(Gate {
             firewall,
             facilities,

@@ -14,7 +14,7 @@ use super::operator::AdminFace;
 use super::reload::Reloaded;
 use super::route::{self, Prepared};
 use super::{Entry, accept, certificates};
-use crate::auth::Keys;
+use crate::auth::{Authenticator, Keys};
 use crate::connection::{Encryption, Gate, Route};
 
 /// What is in force.
@@ -153,7 +153,7 @@ impl Force {
                     return false;
                 }
                 Fate::OtherKeys => {
-                    let keys = now.and_then(|now| now.authenticator.as_ref()).map(|now| now.keys());
+                    let keys = now.and_then(|now| now.authenticator.as_ref()).map(Authenticator::keys);
                     if let (Some(own), Some(keys)) = (&past.authenticator, keys) {
                         own.share_keys(Arc::clone(&keys));
                         ended += end_withdrawn(gate, &keys, std::slice::from_ref(&past.name));

@@ -28,7 +28,7 @@ pub(super) struct KeyPlaces {
 }
 
 /// Keys at an address.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Remote {
     keys: RemoteKeys,
     source: Arc<Source<KeySet>>,
@@ -93,8 +93,7 @@ impl KeyKeepers {
         for remote in &places.remote {
             remote.source.set_timing(timing(&remote.keys));
             locked(&remote.users).clone_from(&remote.routes);
-            let start =
-                || tasks.spawn(keep_remote(remote.keys.clone(), remote.source_parts(), Arc::clone(gate)));
+            let start = || tasks.spawn(keep_remote(remote.clone(), Arc::clone(gate)));
             kept.push(self.take_or(Place::Remote(Arc::clone(&remote.source)), start));
         }
         for watched in &places.files {
@@ -119,12 +118,6 @@ impl KeyKeepers {
             Some(position) => self.0.swap_remove(position),
             None => Keeping { place, task: start() },
         }
-    }
-}
-
-impl Remote {
-    fn source_parts(&self) -> (Arc<Source<KeySet>>, Arc<KeyMetrics>, Arc<Mutex<Vec<Arc<str>>>>) {
-        (Arc::clone(&self.source), Arc::clone(&self.metrics), Arc::clone(&self.users))
     }
 }
 
@@ -222,11 +215,8 @@ impl KeyPlaces {
     }
 }
 
-async fn keep_remote(
-    keys: RemoteKeys,
-    (source, metrics, users): (Arc<Source<KeySet>>, Arc<KeyMetrics>, Arc<Mutex<Vec<Arc<str>>>>),
-    gate: Arc<Gate>,
-) {
+async fn keep_remote(remote: Remote, gate: Arc<Gate>) {
+    let Remote { keys, source, metrics, users, .. } = remote;
     let trust = keys.authorities_file.map_or(Trust::System, Trust::File);
     let tell = |event: Event<'_, KeySet>| match event {
         Event::Replaced(keys) => {

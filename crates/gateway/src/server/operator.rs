@@ -12,7 +12,7 @@ use super::reload::{ReloadError, Reloaded, Reloader};
 use super::socket::listen;
 use super::start::{BindError, StartError};
 use crate::address_bans::AddressBans;
-use crate::admin::{self, AdminState, Api, NotReloaded, Operations, Token};
+use crate::admin::{self, AdminState, Api, NotReloaded, Operations, TicketRoutes, Token};
 use crate::connection::Gate;
 use crate::control::Control;
 use crate::observe::ReloadedBy;
@@ -31,7 +31,7 @@ pub(super) struct AdminFace(Arc<Api>);
 
 impl AdminFace {
     /// Lets in whoever shows one of `tokens` from now on; tickets are for `routes`.
-    pub(super) fn follow(&self, tokens: &[Token], routes: Arc<[(Arc<str>, bool)]>) {
+    pub(super) fn follow(&self, tokens: &[Token], routes: TicketRoutes) {
         self.0.follow(tokens, routes);
     }
 }
@@ -63,7 +63,7 @@ impl Admin {
         config: admin::Config,
         gate: &Arc<Gate>,
         control: &Control,
-        routes: Arc<[(Arc<str>, bool)]>,
+        routes: TicketRoutes,
         reloader: Reloader,
     ) -> Result<Self, StartError> {
         let is_loopback = config.is_loopback();

@@ -7,7 +7,7 @@
 use std::error::Error;
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -15,7 +15,7 @@ use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::sleep;
 
 use super::Builder;
-use super::draft::Draft;
+use super::draft::{Draft, Plan};
 use super::force::Force;
 use crate::connection::Gate;
 use crate::observe::{Changed, ReloadedBy};
@@ -73,6 +73,8 @@ impl fmt::Debug for ReloadSource {
 pub struct Reloader {
     requests: mpsc::Sender<Request>,
     has_source: bool,
+    /// By what is in force.
+    drain_timeout: Arc<Mutex<Duration>>,
 }
 
 /// What another configuration has changed.
@@ -134,6 +136,12 @@ impl Reloader {
         self.ask(Some(Box::new(builder)), ReloadedBy::Program).await
     }
 
+    /// How long connections may take to end once the server is told to, by what is in force.
+    #[must_use]
+    pub fn drain_timeout(&self) -> Duration {
+        *self.drain_timeout.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     async fn ask(&self, builder: Option<Box<Builder>>, by: ReloadedBy) -> Result<Reloaded, ReloadError> {
         let (answer, answered) = oneshot::channel();
         let request = Request { builder, by, answer };
@@ -165,14 +173,14 @@ pub(super) struct Requests {
 impl Requests {
     pub(super) fn new(source: Option<ReloadSource>) -> (Self, Reloader) {
         let (requests, arrived) = mpsc::channel(WAITING_MAX);
-        let reloader = Reloader { requests, has_source: source.is_some() };
+        let reloader = Reloader { requests, has_source: source.is_some(), drain_timeout: Arc::default() };
         let is_watched = watch::Sender::new(false);
         (Self { arrived, reloader: reloader.clone(), source, is_watched }, reloader)
     }
 
     /// Looks at the file, where there is one, for as long as what is in force wants that.
     pub(super) fn watch(&self, force: &Force, tasks: &mut JoinSet<()>) {
-        self.is_watched.send_replace(force.plan().reload_on_change);
+        self.follow(force.plan());
         if let Some(source) = self.source.clone() {
             tasks.spawn(watch_file(source, self.reloader(), self.is_watched.subscribe()));
         }
@@ -202,9 +210,15 @@ impl Requests {
                 Ok(reloaded) => gate.observer.reloaded(by, &reloaded.for_the_record()),
                 Err(problems) => gate.observer.reload_refused(by, problems),
             }
-            let _ = self.is_watched.send_replace(force.plan().reload_on_change);
+            self.follow(force.plan());
             let _ = answer.send(outcome.map_err(ReloadError::Refused));
         }
+    }
+
+    /// What is not the connections' follows what is in force.
+    pub(super) fn follow(&self, plan: &Plan) {
+        self.is_watched.send_replace(plan.reload_on_change);
+        *self.reloader.drain_timeout.lock().unwrap_or_else(PoisonError::into_inner) = plan.drain_timeout;
     }
 
     async fn make_ready(

@@ -234,6 +234,9 @@ impl Route {
 
     /// Whether all is the same but where it can be entered.
     fn has_terms_of(&self, other: &Self) -> bool {
+        if self.name != other.name {
+            return false;
+        }
         let Self { listeners, path, hosts, origins, .. } = other.clone();
         Self { listeners, path, hosts, origins, ..self.clone() } == *other
     }

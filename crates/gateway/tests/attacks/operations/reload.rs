@@ -23,6 +23,7 @@ use tempfile::TempDir;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
 
+use crate::application::{Application, before, unmasked};
 use crate::sessions::{open, show, token, with_sessions};
 use crate::support::{Case, Frame, Raw, echo, eventually, request};
 
@@ -78,7 +79,10 @@ async fn lives(raw: &mut Raw) {
 /// The gateway closes for `reason`; the client answers, and that is the end.
 async fn told(raw: &mut Raw, reason: Reason) {
     let (code, text) = raw.read_close().await;
-    assert_eq!((Some(code), &*text), (reason.row().close.map(|code| code.get()), reason.row().close_reason));
+    assert_eq!(
+        (Some(code), &*text),
+        (reason.row().close.map(drawgate::CloseCode::get), reason.row().close_reason)
+    );
     raw.send_frame(0x88, &code.to_be_bytes()).await;
     raw.expect_end().await;
 }
@@ -323,6 +327,28 @@ async fn o03_a_route_that_is_removed_answers_what_has_come_and_closes_with_1012(
         "its series go with the last of them"
     );
     reloading.case.neighbour_is_unharmed().await;
+}
+
+#[tokio::test]
+async fn o03_an_application_whose_route_is_removed_may_still_answer_and_both_sides_are_told() {
+    let application = Application::start().await;
+    let mut reloading = Reloading::start(&before(application.address, "", "")).await;
+    let mut client = reloading.case.connect().await;
+    client.send(request("/app/", "").as_bytes()).await;
+    let mut seen = application.accept().await;
+    seen.upgrade("").await;
+    assert!(client.read_head().await.starts_with("HTTP/1.1 101 "));
+    client.send_frame(0x81, b"question").await;
+    assert_eq!(seen.read_frame().await, Frame::whole(0x81, b"question"));
+    assert_eq!(reloading.reloaded(&echo("", "")).await.routes_removed, ["app"]);
+    let told_close = seen.read_frame().await;
+    assert_eq!((told_close.first, &told_close.payload[..2]), (0x88, &1001_u16.to_be_bytes()[..]));
+    assert_eq!(&told_close.payload[2..], Reason::RouteChanged.row().label.as_bytes());
+    seen.send(&[unmasked(0x81, b"answer"), unmasked(0x88, &1001_u16.to_be_bytes())].concat()).await;
+    assert_eq!(client.read_frame().await, Frame::whole(0x81, b"answer"));
+    told(&mut client, Reason::RouteChanged).await;
+    drop(client);
+    reloading.case.refused(Reason::RouteChanged, b"").await;
 }
 
 #[tokio::test]
