@@ -167,8 +167,7 @@ impl Door {
         let origin = &self.origin;
         match status {
             StatusCode::UNAUTHORIZED => format!(
-                "\n  the token was that of {origin}; if it was made anew, have the gateway read its configuration again (SIGHUP), or \
-                 start it anew"
+                "\n  the token was that of {origin}; if it was made anew, start the gateway anew, or have it read its configuration again by SIGHUP"
             ),
             StatusCode::FORBIDDEN => format!("\n  the token was that of {origin}"),
             StatusCode::MISDIRECTED_REQUEST => {

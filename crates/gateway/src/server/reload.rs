@@ -57,7 +57,7 @@ impl fmt::Debug for ReloadSource {
 /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
 /// let address = "127.0.0.1:8765".parse()?;
 /// let with = |path: &str| -> Result<_, Box<dyn std::error::Error>> {
-///     let route = Route::new("chat", path, Origins::SameHost, Access::Open, Chat)?;
+///     let route = Route::new("chat", path, Origins::Same, Access::Open, Chat)?;
 ///     Ok(Server::builder().listen(address).route(route))
 /// };
 /// let server = with("/chat")?.bind()?;
