@@ -44,7 +44,7 @@ impl fmt::Debug for ReloadSource {
     }
 }
 
-/// Puts another configuration in force while a server runs. Cheap to clone.
+/// Puts another configuration in force while a server runs; before that it waits until it does. Cheap to clone.
 ///
 /// What is new holds for connections that come from then on. Those that live keep what they were opened with; docs/reload.md says
 /// what reaches them all the same. What is counted goes on being counted: connections and handshakes by client, sessions,
