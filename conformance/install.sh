@@ -31,6 +31,9 @@ need_program() {
         # Elsewhere it has other names; conformance/chromium.py knows the same ones.
         chromium) need "chromium --version || chromium-browser --version || google-chrome --version" chromium ;;
         dpkg-deb) need "dpkg-deb --version" dpkg ;;
+        caddy) need "caddy version" caddy ;;
+        haproxy) need "PATH=$PATH:/usr/sbin haproxy -v" haproxy ;;
+        nginx) need "PATH=$PATH:/usr/sbin nginx -v" nginx-light ;;
         strip) need "strip --version" binutils ;;
         systemd-analyze) need "systemd-analyze --version" systemd ;;
         testssl) need "command -v testssl" testssl.sh ;;

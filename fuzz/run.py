@@ -28,9 +28,11 @@ TARGETS = {
     "deflate": (512, 3),
     "forwarded": (512, 1),
     "handshake": (1024, 1),
+    "json": (512, 1),
     "key_set": (2048, 1),
     "proxy": (600, 1),
     "receiver": (512, 8),
+    "schema": (512, 2),
     "sender": (512, 1),
     "ticket": (512, 1),
 }

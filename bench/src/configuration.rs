@@ -17,10 +17,18 @@ pub fn of(kind: Kind, ports: Ports) -> Option<String> {
         ),
         Kind::DrawgateToken => with_token(&plain),
         Kind::DrawgateGuarded => guarded(&with_token(&plain), ports.admin),
+        Kind::DrawgateRelay => {
+            let backend = format!("backend = {{ urls = [\"ws://127.0.0.1:{}\"] }}", ports.upstream);
+            guarded(&with_token(&plain), ports.admin).replace("backend = \"echo\"", &backend)
+        }
         Kind::BareEcho
         | Kind::BareTokio
         | Kind::BareHandshake
         | Kind::BareTls
+        | Kind::BareRelay
+        | Kind::Nginx
+        | Kind::HaProxy
+        | Kind::Caddy
         | Kind::FastWebSockets
         | Kind::TokioWebSockets
         | Kind::Tungstenite

@@ -11,3 +11,4 @@ pub mod part;
 pub mod peer;
 pub mod server;
 pub mod token;
+pub mod tunnel;

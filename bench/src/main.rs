@@ -1,7 +1,7 @@
 //! `drawgate-bench [--smoke] [--ours] [--rounds N] [--drawgate FILE] [--page FILE] [PART]...`: measures, prints, and writes the page.
 //!
-//! The parts are messages, handshake, many, idle, tls, identity and instructions; without a name, all of them. `--smoke` runs each but
-//! instructions for a moment and only asks whether figures come out; `--ours` leaves the peers out. It decides nothing about the product.
+//! The parts are messages, handshake, many, idle, tls, identity, relay (in four parts of its own) and instructions; without a name, all of
+//! them. `--smoke` runs each but instructions for a moment and only asks whether figures come out; `--ours` leaves the peers out. It decides nothing about the product.
 
 use std::io;
 use std::path::PathBuf;
@@ -9,7 +9,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use drawgate_bench::page;
-use drawgate_bench::part::{Plan, Section, handshake, identity, idle, instructions, many, messages, tls};
+use drawgate_bench::part::{
+    Plan, Section, handshake, identity, idle, instructions, many, messages, relay, tls,
+};
 use drawgate_bench::server::{Places, pin};
 
 fn main() -> ExitCode {
@@ -52,12 +54,13 @@ impl Arguments {
                 "--page" => arguments.page = Some(value()?.into()),
                 "--rounds" => arguments.rounds = value()?.parse().map_err(io::Error::other)?,
                 "all" => arguments.parts.extend(PARTS),
-                name => match PARTS.iter().find(|(part, _)| *part == name) {
-                    Some(part) => arguments.parts.push(*part),
-                    None => {
+                name => {
+                    let count = arguments.parts.len();
+                    arguments.parts.extend(PARTS.iter().filter(|(part, _)| is_called(part, name)));
+                    if arguments.parts.len() == count {
                         return Err(io::Error::other(format!("there is no part {name}; {}", part_names())));
                     }
-                },
+                }
             }
         }
         if arguments.parts.is_empty() {
@@ -108,18 +111,27 @@ fn check(section: &Section) -> io::Result<()> {
     }
 }
 
+/// Whether `name` is the part's, or that of a group of which it is one.
+fn is_called(part: &str, name: &str) -> bool {
+    part == name || part.strip_prefix(name).is_some_and(|rest| rest.starts_with('-'))
+}
+
 fn part_names() -> String {
     let names: Vec<&str> = PARTS.iter().map(|(name, _)| *name).collect();
     format!("there are {} and all", names.join(", "))
 }
 
-const PARTS: [Part; 7] = [
+const PARTS: [Part; 11] = [
     ("messages", messages::measure),
     ("handshake", handshake::measure),
     ("many", many::measure),
     ("idle", idle::measure),
     ("tls", tls::measure),
     ("identity", identity::measure),
+    ("relay-messages", relay::messages),
+    ("relay-handshake", relay::handshake),
+    ("relay-many", relay::many),
+    ("relay-idle", relay::idle),
     ("instructions", instructions::measure),
 ];
 

@@ -6,6 +6,7 @@ pub mod idle;
 pub mod instructions;
 pub mod many;
 pub mod messages;
+pub mod relay;
 pub mod tls;
 
 use std::time::Duration;

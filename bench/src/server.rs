@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
-use crate::{client, configuration};
+use crate::{client, configuration, tunnel};
 
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +37,16 @@ pub enum Kind {
     DrawgateToken,
     /// The same with every limit that is off by default, and with metrics.
     DrawgateGuarded,
+    /// A TCP relay without a protocol, on epoll alone.
+    BareRelay,
+    /// The product in front of an application, with a session, every limit and metrics.
+    DrawgateRelay,
+    /// nginx's tunnel.
+    Nginx,
+    /// `HAProxy`'s tunnel.
+    HaProxy,
+    /// Caddy's tunnel.
+    Caddy,
     /// fastwebsockets.
     FastWebSockets,
     /// tokio-websockets.
@@ -63,6 +73,11 @@ impl Kind {
             Self::DrawgateTls => "drawgate, TLS",
             Self::DrawgateToken => "drawgate, ES256",
             Self::DrawgateGuarded => "drawgate, ES256, limits, metrics",
+            Self::BareRelay => "bare relay",
+            Self::DrawgateRelay => "drawgate",
+            Self::Nginx => "nginx",
+            Self::HaProxy => "HAProxy",
+            Self::Caddy => "Caddy",
             Self::FastWebSockets => "fastwebsockets",
             Self::TokioWebSockets => "tokio-websockets",
             Self::Tungstenite => "tokio-tungstenite",
@@ -87,6 +102,8 @@ impl Kind {
                 | Self::DrawgateTls
                 | Self::DrawgateToken
                 | Self::DrawgateGuarded
+                | Self::DrawgateRelay
+                | Self::BareRelay
                 | Self::BareEcho
                 | Self::BareTokio
                 | Self::BareHandshake
@@ -143,7 +160,8 @@ impl Places {
             | Kind::DrawgateQuiet
             | Kind::DrawgateTls
             | Kind::DrawgateToken
-            | Kind::DrawgateGuarded => {
+            | Kind::DrawgateGuarded
+            | Kind::DrawgateRelay => {
                 let text = configuration::of(kind, ports)
                     .ok_or_else(|| io::Error::other(format!("{} has no configuration", kind.label())))?;
                 let file = self.run.join(format!("drawgate-{}.toml", ports.server));
@@ -163,6 +181,12 @@ impl Places {
                 command.arg(if kind == Kind::BareEcho { "echo" } else { "handshake" });
                 command
             }
+            Kind::BareRelay => {
+                let mut command = binary("bare_relay");
+                command.args([port, ports.upstream.to_string()]);
+                return Ok(command);
+            }
+            Kind::Nginx | Kind::HaProxy | Kind::Caddy => return self.tunnel(kind, ports),
             Kind::BareTokio => binary("bare_tokio"),
             Kind::FastWebSockets => binary("echo_fastwebsockets"),
             Kind::TokioWebSockets => binary("echo_tokio_websockets"),
@@ -181,6 +205,31 @@ impl Places {
         command.arg(port);
         Ok(command)
     }
+
+    /// A proxy that Debian packages, as one process with one thread for its work.
+    fn tunnel(&self, kind: Kind, ports: Ports) -> io::Result<Command> {
+        let text = tunnel::configuration(kind, ports, &self.run)
+            .ok_or_else(|| io::Error::other(format!("{} is no tunnel", kind.label())))?;
+        let file = self.run.join(format!("{}-{}", kind.label(), ports.server));
+        fs::write(&file, text)?;
+        let mut command = Command::new(match kind {
+            Kind::Nginx => "nginx",
+            Kind::HaProxy => "haproxy",
+            _ => "caddy",
+        });
+        match kind {
+            Kind::Nginx => command.arg("-p").arg(&self.run).arg("-c").arg(file),
+            Kind::HaProxy => command.args(["-db", "-f"]).arg(file),
+            _ => command.env("GOMAXPROCS", "1").args(["run", "--adapter", "caddyfile", "--config"]).arg(file),
+        };
+        Ok(command)
+    }
+
+    /// The same, whose servers run on the core of the load generator: for what is not measured itself.
+    #[must_use]
+    pub fn beside_the_generator(&self) -> Self {
+        Self { cores: (self.cores.1, self.cores.1), ..self.clone() }
+    }
 }
 
 /// Where a server listens on 127.0.0.1.
@@ -190,13 +239,16 @@ pub struct Ports {
     pub server: u16,
     /// For whoever operates it, if it has such a listener.
     pub admin: u16,
+    /// Where the application listens, if it stands before one.
+    pub upstream: u16,
 }
 
 impl Ports {
     /// Two that nobody uses now.
-    fn free() -> io::Result<Self> {
+    fn free(upstream: u16) -> io::Result<Self> {
         let listeners = [TcpListener::bind(("127.0.0.1", 0))?, TcpListener::bind(("127.0.0.1", 0))?];
-        Ok(Self { server: listeners[0].local_addr()?.port(), admin: listeners[1].local_addr()?.port() })
+        let port = |listener: &TcpListener| listener.local_addr().map(|address| address.port());
+        Ok(Self { server: port(&listeners[0])?, admin: port(&listeners[1])?, upstream })
     }
 }
 
@@ -219,7 +271,18 @@ impl Server {
     /// # Errors
     /// It could not be started, or did not accept in time.
     pub fn start(places: &Places, kind: Kind, wrapper: &[String]) -> io::Result<Self> {
-        let ports = Ports::free()?;
+        Self::launch(places, kind, Ports::free(0)?, wrapper)
+    }
+
+    /// Starts one that stands before the application at `upstream`.
+    ///
+    /// # Errors
+    /// As for [`Server::start`].
+    pub fn start_before(places: &Places, kind: Kind, upstream: u16) -> io::Result<Self> {
+        Self::launch(places, kind, Ports::free(upstream)?, &[])
+    }
+
+    fn launch(places: &Places, kind: Kind, ports: Ports, wrapper: &[String]) -> io::Result<Self> {
         let port = ports.server;
         let plain = places.command(kind, ports)?;
         let mut command = match wrapper {

@@ -17,12 +17,14 @@ pub mod handshake;
 // Shared with the protocol's tests of compression: a second inflater.
 #[path = "../../crates/protocol/tests/reference/inflate.rs"]
 mod inflate;
+pub mod json;
 pub mod key_set;
 pub mod proxy;
 pub mod receiver;
 // Shared with the protocol's property tests: one reference for both.
 #[path = "../../crates/protocol/tests/reference/mod.rs"]
 mod reference;
+pub mod schema;
 pub mod sender;
 pub mod ticket;
 
@@ -64,9 +66,11 @@ pub const TARGETS: &[Target] = &[
     Target { name: "deflate", run: deflate::run, seeds: deflate::seeds, damages: 400_000 },
     Target { name: "forwarded", run: forwarded::run, seeds: forwarded::seeds, damages: 80_000 },
     Target { name: "handshake", run: handshake::run, seeds: handshake::seeds, damages: 50_000 },
+    Target { name: "json", run: json::run, seeds: json::seeds, damages: 80_000 },
     Target { name: "key_set", run: key_set::run, seeds: key_set::seeds, damages: 20_000 },
     Target { name: "proxy", run: proxy::run, seeds: proxy::seeds, damages: 40_000 },
     Target { name: "receiver", run: receiver::run, seeds: receiver::seeds, damages: 370_000 },
+    Target { name: "schema", run: schema::run, seeds: schema::seeds, damages: 2_000 },
     Target { name: "sender", run: sender::run, seeds: sender::seeds, damages: 180_000 },
     Target { name: "ticket", run: ticket::run, seeds: ticket::seeds, damages: 80_000 },
 ];

@@ -50,21 +50,29 @@ pub fn measure(plan: &Plan) -> io::Result<Section> {
     Ok(Section { title: "An idle connection", body, figures })
 }
 
-/// The server's bytes a connection, and the kernel's where it tells.
+/// A fresh server's bytes a connection, and the kernel's where it tells.
 fn idle_bytes(plan: &Plan, kind: Kind) -> io::Result<(f64, Option<f64>)> {
+    idle_bytes_of(Server::start(&plan.places, kind, &[])?, plan.many)
+}
+
+/// The bytes that a server, which is ended then, has for each of `count` connections beyond the first; and the kernel's where
+/// it tells.
+///
+/// # Errors
+/// The server does not take them, or does not echo.
+pub fn idle_bytes_of(server: Server, count: usize) -> io::Result<(f64, Option<f64>)> {
     let batch = Batch::new(Opcode::Text, ascii(1000).as_bytes(), 1);
-    let server = Server::start(&plan.places, kind, &[])?;
     let first = Load::open(&server, FIRST, &batch)?;
     sleep(SETTLE_TIME);
     let (few, kernel_few) = (server.resident_bytes()?, slab_bytes());
-    let load = Load::open(&server, plan.many, &batch)?;
+    let load = Load::open(&server, count, &batch)?;
     sleep(SETTLE_TIME);
     let (full, kernel_full) = (server.resident_bytes()?, slab_bytes());
     drop((first, load));
     server.stop()?;
     // Both ends of each connection are on this machine.
-    let kernel = kernel_few.zip(kernel_full).map(|(few, full)| (full - few) / (2 * plan.many) as f64);
-    Ok(((full as f64 - few as f64) / plan.many as f64, kernel))
+    let kernel = kernel_few.zip(kernel_full).map(|(few, full)| (full - few) / (2 * count) as f64);
+    Ok(((full as f64 - few as f64) / count as f64, kernel))
 }
 
 /// What the kernel holds in the caches that a connection takes from.
@@ -85,7 +93,7 @@ fn slab_bytes() -> Option<f64> {
 const SLAB_CACHES: [&str; 6] =
     ["TCP", "sock_inode_cache", "filp", "dentry", "eventpoll_epi", "eventpoll_pwq"];
 /// Connections that are there before the ones that are measured.
-const FIRST: usize = 500;
+pub const FIRST: usize = 500;
 const SETTLE_TIME: Duration = Duration::from_millis(500);
 /// Memory hardly varies from run to run.
-const ROUNDS_MAX: usize = 3;
+pub const ROUNDS_MAX: usize = 3;

@@ -53,13 +53,12 @@ pub fn measure(plan: &Plan) -> io::Result<Section> {
         for (case, (bare_ns, ratios)) in cases.iter().zip(bare_ns.iter_mut().zip(&mut ratios)) {
             let mut bare = f64::NAN;
             for (server, ratio) in servers.iter().zip(ratios) {
-                let load = Load::open(server, CONNECTIONS, &case.batch)?;
-                let run = load.run(server, plan.warm_up(), plan.measured)?;
+                let cpu_ns = message_ns(plan, server, &case.batch)?;
                 if server.kind == Kind::BareEcho {
-                    bare = run.cpu_ns;
+                    bare = cpu_ns;
                     bare_ns.push(bare);
                 }
-                ratio.push(run.cpu_ns / bare);
+                ratio.push(cpu_ns / bare);
             }
         }
         eprintln!("messages: round {} of {}", round + 1, plan.rounds);
@@ -68,6 +67,14 @@ pub fn measure(plan: &Plan) -> io::Result<Section> {
         server.stop()?;
     }
     Ok(section(plan, &cases, &kinds, &bare_ns, &ratios))
+}
+
+/// The server's CPU time for a message of `batch` over [`CONNECTIONS`], in nanoseconds.
+///
+/// # Errors
+/// The server does not echo.
+pub fn message_ns(plan: &Plan, server: &Server, batch: &Batch) -> io::Result<f64> {
+    Ok(Load::open(server, CONNECTIONS, batch)?.run(server, plan.warm_up(), plan.measured)?.cpu_ns)
 }
 
 fn section(
@@ -123,7 +130,8 @@ pub fn multi_byte(bytes: usize) -> String {
     text + &"x".repeat(lacking)
 }
 
-const CONNECTIONS: usize = 100;
+/// Connections that are busy.
+pub const CONNECTIONS: usize = 100;
 
 #[cfg(test)]
 mod tests {

@@ -144,7 +144,8 @@ impl fmt::Display for Welcome<'_> {
             "Drawgate {version} is running; Ctrl-C ends it.
 
   {scheme}://127.0.0.1:8765{pad}           answers each message with: Server received: <message>
-{ipv6}  {scheme}://127.0.0.1:8888{pad}           the same, to whoever sends a valid token as the first message
+{ipv6}  {scheme}://127.0.0.1:8765/email{pad}     checks e-mail addresses, such as {{\"email\": \"ada@example.com\"}}
+  {scheme}://127.0.0.1:8888{pad}           the same, to whoever sends a valid token as the first message
   http://127.0.0.1:9090/metrics  what happens, in numbers; there are /healthz and /readyz, too
 
 A token for \"demo\", valid for one hour:

@@ -12,6 +12,7 @@ mod proxy;
 mod run;
 mod service;
 mod token;
+mod try_message;
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::PathBuf;
@@ -41,6 +42,8 @@ enum Command {
     Run(run::Args),
     /// Check a configuration file and print every problem with it
     Check(configuration::CheckArgs),
+    /// Say what would become of a message on a route, and why; the message is read from standard input
+    Try(try_message::Args),
     /// Write a commented configuration file to start from
     Init(configuration::InitArgs),
     /// Connect to a WebSocket server: type, see messages, and hear why it closed
@@ -86,6 +89,8 @@ enum Outcome {
     Done,
     /// It did its work, and the answer is no.
     No,
+    /// It could not be asked what it was asked; why has been said.
+    Unasked,
     /// A second signal ended it before it was through.
     Forced,
 }
@@ -95,6 +100,7 @@ fn main() -> ExitCode {
     match execute(arguments.command) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::No) => ExitCode::from(EXIT_FAILED),
+        Ok(Outcome::Unasked) => ExitCode::from(EXIT_UNASKED),
         Ok(Outcome::Forced) => ExitCode::from(EXIT_FORCED),
         Err(Failure(text)) => {
             // Nobody to tell where this cannot be written.
@@ -110,6 +116,7 @@ fn execute(command: Command) -> Result<Outcome, Failure> {
         Command::Proxy(args) => proxy::proxy(&args),
         Command::Run(args) => run::run(&args),
         Command::Check(args) => configuration::check(&args),
+        Command::Try(args) => try_message::run(&args),
         Command::Init(args) => configuration::init(&args),
         Command::Connect(args) => connect::connect(&args),
         Command::Token(args) => token_command(&args),
@@ -182,5 +189,6 @@ struct ConfigFile {
 }
 
 const EXIT_FAILED: u8 = 1;
-// 2 is clap's, for arguments that make no sense.
+// Also clap's, for arguments that make no sense.
+const EXIT_UNASKED: u8 = 2;
 const EXIT_FORCED: u8 = 3;

@@ -44,6 +44,88 @@ fn init_writes_a_file_that_passes_and_runs() {
 }
 
 #[test]
+fn try_says_what_would_become_of_a_message_and_why() {
+    let folder = folder();
+    fs::write(folder.path().join("demo.toml"), demo_text()).unwrap();
+    for name in ["token.secret", "admin.token"] {
+        let file = folder.path().join(name);
+        fs::write(&file, "0a".repeat(32)).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    fs::write(folder.path().join("claims.json"), r#"{"sub":"ada"}"#).unwrap();
+    let email = ["--config", "demo.toml", "--route", "email"];
+    type Case<'a> = (&'a [u8], &'a [&'a str], i32, &'a [&'a str]);
+    let cases: [Case<'_>; 9] = [
+        (br#"{"email":"ada@example.com"}"#, &[], 0, &["passes: it goes on as it is"]),
+        (br#"{"email":"ada@example.com"}"#, &["--claims", "claims.json"], 0, &["passes"]),
+        (
+            br#"{"email":"hunter2"}"#,
+            &[],
+            1,
+            &["refused: message_schema_mismatch", "/email", "format", "goes on"],
+        ),
+        (b"{}", &[], 1, &["the whole message", "required"]),
+        (b"[1,]", &[], 1, &["refused: message_not_json", "byte      3"]),
+        (b"{}", &["--binary"], 1, &["refused: message_kind_refused", "is closed"]),
+        (b"\xff", &[], 1, &["refused: text_not_utf8"]),
+        (&[b' '; 70_000], &[], 1, &["refused: message_too_big"]),
+        (b"anything", &["--direction", "reply"], 0, &["has no inspect_replies"]),
+    ];
+    for (message, more, code, parts) in cases {
+        let output = tried(&folder, &[&email[..], more].concat(), message);
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{text}");
+        assert!(parts.iter().all(|part| text.contains(part)), "{text}");
+        assert!(!text.contains("hunter2"), "{text}");
+    }
+    for (arguments, part) in [
+        (&["--config", "demo.toml", "--route", "none"][..], "there are: "),
+        (&["--config", "none.toml", "--route", "email"], "cannot be read"),
+        (&["--config", "demo.toml", "--route", "email", "--claims", "demo.toml"], "no strict JSON"),
+        (&["--config", "demo.toml"], "--route"),
+    ] {
+        let output = tried(&folder, arguments, b"{}");
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(String::from_utf8(output.stderr).unwrap().contains(part), "{arguments:?}");
+    }
+}
+
+#[test]
+fn the_demo_s_third_route_checks_addresses() {
+    let folder = folder();
+    for name in ["token.secret", "admin.token"] {
+        let file = folder.path().join(name);
+        fs::write(&file, "0a".repeat(32)).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    write_on_free_ports(&folder, "demo.toml", demo_text());
+    let running = Running::start(&folder, "demo.toml");
+    let address = running.listens("echo");
+    let told = answers(&address, "/email", &[r#"{"email":"ada@example.com"}"#, r#"{"email":"ada"}"#, "ada"]);
+    assert_eq!(told[0], Message::text(r#"Valid: {"email":"ada@example.com"}"#));
+    let told: Vec<Value> =
+        told[1..].iter().map(|told| serde_json::from_str(told.to_text().unwrap()).unwrap()).collect();
+    assert_eq!((&told[0]["pointer"], &told[0]["keyword"]), (&"/email".into(), &"format".into()));
+    assert_eq!((&told[1]["title"], &told[1]["offset_bytes"]), (&"Message Not JSON".into(), &0.into()));
+    running.stop();
+}
+
+fn tried(folder: &TempDir, arguments: &[&str], message: &[u8]) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_drawgate"))
+        .current_dir(folder.path())
+        .arg("try")
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // One that refuses its arguments reads nothing.
+    let _ = child.stdin.take().unwrap().write_all(message);
+    child.wait_with_output().unwrap()
+}
+
+#[test]
 fn init_leaves_what_exists_alone() {
     let folder = folder();
     fs::write(folder.path().join("mine.toml"), "mine").unwrap();
@@ -177,7 +259,7 @@ fn the_demo_prints_a_configuration_that_passes_and_runs() {
     assert_eq!(text, demo_text());
     fs::write(folder.path().join("data/demo.toml"), &text).unwrap();
     let checked = drawgate(&folder, &["check", "data/demo.toml"]).fine();
-    assert!(checked.starts_with("data/demo.toml: fine (3 listeners, 2 routes);"), "{checked}");
+    assert!(checked.starts_with("data/demo.toml: fine (3 listeners, 3 routes);"), "{checked}");
 
     write_on_free_ports(&folder, "data/demo.toml", &text);
     let running = Running::start(&folder, "data/demo.toml");

@@ -6,7 +6,9 @@
 //!
 //! The steps of one direction, in their order, are one function: [`Inspection::judge`].
 
+pub mod email;
 mod format;
+pub mod schema;
 
 use std::borrow::Cow;
 
@@ -14,9 +16,10 @@ use drawgate_protocol::MessageKind;
 use serde_json::Value;
 
 pub use format::Format;
+pub use schema::{Schema, Schemas};
 
 use crate::principal::{ClientAddr, Principal};
-use crate::reason::Reason;
+use crate::reason::{At, Reason};
 use crate::session::SessionId;
 
 /// What is inspected on a route; nothing, by default.
@@ -33,6 +36,8 @@ pub struct Inspections {
 pub struct Inspection {
     /// What it is made of.
     pub format: Format,
+    /// What it must say, where it is JSON.
+    pub schemas: Option<Schemas>,
     /// What happens when a message is refused, unless what refused it says otherwise.
     pub on_refusal: Consequence,
     /// The most messages of one connection that may be refused in a minute; `None` is unlimited.
@@ -101,6 +106,8 @@ pub struct Refusal {
     pub reason: Reason,
     /// Where in the message, as a JSON pointer (RFC 6901), if there is a place.
     pub pointer: Option<String>,
+    /// The keyword of the schema that was not met.
+    pub keyword: Option<String>,
     /// Where in the message, in bytes from its beginning, if it could not be read beyond.
     pub offset_bytes: Option<usize>,
     /// The precise cause, for the operator alone. No part of the message is in it.
@@ -112,8 +119,8 @@ pub struct Refusal {
 impl Inspection {
     /// A direction whose messages must be of this format; the client is told of one that is not, ten times a minute.
     #[must_use]
-    pub const fn new(format: Format) -> Self {
-        Self { format, on_refusal: Consequence::Notice, refusals_max: Some(REFUSALS_MAX) }
+    pub fn new(format: Format) -> Self {
+        Self { format, schemas: None, on_refusal: Consequence::Notice, refusals_max: Some(REFUSALS_MAX) }
     }
 
     /// What becomes of a message.
@@ -132,7 +139,11 @@ impl Inspection {
 
     /// Every step, in order; the first that refuses ends it.
     fn steps(&self, message: &mut Inspected<'_>, context: &Context<'_>) -> Result<(), Refusal> {
-        self.format.check(message, context.toward)
+        self.format.check(message, context.toward)?;
+        if let Some(schemas) = &self.schemas {
+            schemas.check(message)?;
+        }
+        Ok(())
     }
 }
 
@@ -151,7 +162,13 @@ impl Refusal {
     /// For this reason, about the message as a whole.
     #[must_use]
     pub const fn because(reason: Reason) -> Self {
-        Self { reason, pointer: None, offset_bytes: None, detail: None, then: None }
+        Self { reason, pointer: None, keyword: None, offset_bytes: None, detail: None, then: None }
+    }
+
+    /// The place, as a client may hear of it.
+    pub(crate) fn at(&self) -> At<'_> {
+        let (pointer, keyword) = (self.pointer.as_deref(), self.keyword.as_deref());
+        At { pointer, keyword, offset_bytes: self.offset_bytes }
     }
 }
 

@@ -4,9 +4,15 @@
 //! are refused. Never recurses, works in one pass, and its memory is bounded by the text. What it reads is what `serde_json`,
 //! which is lenient about names, would read of the same text; whoever calls it bounds the text first.
 
+mod limits;
+mod text;
+
 use std::mem;
 
 use serde_json::{Map, Value};
+
+pub use limits::{DEPTH_MAX, Limits, NUMBER_DIGITS_MAX};
+pub use text::Unseen;
 
 /// Why a text is not strict JSON, and where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -33,7 +39,7 @@ pub enum Rule {
     /// Something other than white space follows the value.
     #[error("something follows the value")]
     TrailingData,
-    /// RFC 8259 §9: more than [`DEPTH_MAX`] arrays and objects are open at once.
+    /// RFC 8259 §9: more than [`Limits::depth_max`] arrays and objects are open at once.
     #[error("the text is nested too deeply")]
     TooDeep,
     /// RFC 8259 §4: two members of one object have the same name once escapes are resolved.
@@ -48,33 +54,47 @@ pub enum Rule {
     /// RFC 8259 §8.2: half of a surrogate pair stands alone.
     #[error("a string holds half of a surrogate pair")]
     LoneSurrogate,
-    /// RFC 8259 §6: a number has more than [`NUMBER_DIGITS_MAX`] digits.
+    /// RFC 8259 §6: a number has more than [`Limits::number_digits_max`] digits.
     #[error("a number has too many digits")]
     NumberTooLong,
     /// RFC 8259 §6: a number is beyond what a double-precision float can hold.
     #[error("a number is too large")]
     NumberTooLarge,
+    /// RFC 8259 §9: the text has more than [`Limits::values_max`] values.
+    #[error("the text has too many values")]
+    TooManyValues,
+    /// RFC 8259 §9: an object has more than [`Limits::members_max`] members.
+    #[error("an object has too many members")]
+    TooManyMembers,
+    /// A string or a name holds a character that [`Limits::refused`] names.
+    #[error("a string holds {0}")]
+    UnseenCharacter(Unseen),
 }
 
-/// How many arrays and objects may be open at once.
-pub const DEPTH_MAX: usize = 32;
-
-/// How many digits a number may have, those of its fraction and exponent included.
-pub const NUMBER_DIGITS_MAX: usize = 40;
-
-/// Reads `text`, which must be strict JSON.
+/// Reads `text`, which must be strict JSON, and small: whoever calls it has bounded it to some kilobytes.
 ///
 /// # Errors
 /// With the first rule that it breaks. A duplicate name is found once its value has been read.
 pub fn parse(text: &str) -> Result<Value, Fault> {
-    Reader { text, at: 0, open: Vec::new() }.run()
+    parse_within(text, &Limits::UNCOUNTED)
+}
+
+/// Reads `text`, which must be strict JSON within `limits`.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_within(text: &str, limits: &Limits) -> Result<Value, Fault> {
+    Reader { text, limits, at: 0, values: 0, open: Vec::new() }.run()
 }
 
 struct Reader<'text> {
     text: &'text str,
+    limits: &'text Limits,
     /// The byte to look at next; never beyond the text's length.
     at: usize,
-    /// What is open, outermost first; at most [`DEPTH_MAX`].
+    /// How many values have begun.
+    values: u32,
+    /// What is open, outermost first; at most [`Limits::depth_max`].
     open: Vec<Open>,
 }
 
@@ -107,6 +127,10 @@ impl Reader<'_> {
 
     /// The value that begins here, unless it is an array or an object with anything in it: that is open now.
     fn begin(&mut self) -> Result<Option<Value>, Fault> {
+        self.values += 1;
+        if self.values > self.limits.values_max {
+            return Err(self.fault(Rule::TooManyValues));
+        }
         match self.peek() {
             Some(b'[') => {
                 self.enter(Open::Array(Vec::new()))?;
@@ -138,6 +162,9 @@ impl Reader<'_> {
                 if members.insert(mem::take(name), value).is_some() {
                     return Err(Fault { rule: Rule::DuplicateName, offset_bytes: *offset_bytes });
                 }
+                if members.len() > self.limits.members_max {
+                    return Err(Fault { rule: Rule::TooManyMembers, offset_bytes: *offset_bytes });
+                }
                 b'}'
             }
             None => return Err(self.fault(Rule::TrailingData)),
@@ -157,7 +184,7 @@ impl Reader<'_> {
     }
 
     fn enter(&mut self, open: Open) -> Result<(), Fault> {
-        if self.open.len() == DEPTH_MAX {
+        if self.open.len() == self.limits.depth_max {
             return Err(self.fault(Rule::TooDeep));
         }
         self.open.push(open);
@@ -214,11 +241,16 @@ impl Reader<'_> {
         }
         self.at += 1;
         let quoted = &self.text[start..self.at];
-        if has_escapes {
+        let read = if has_escapes {
             let fault = Fault { rule: Rule::UnknownEscape, offset_bytes: start };
-            serde_json::from_str(quoted).map_err(|_| fault)
+            serde_json::from_str(quoted).map_err(|_| fault)?
         } else {
-            Ok(quoted[1..quoted.len() - 1].to_owned())
+            quoted[1..quoted.len() - 1].to_owned()
+        };
+        // Looked for in what was read: an escape hides nothing.
+        match self.limits.refused.iter().find(|unseen| unseen.is_in(&read)) {
+            Some(unseen) => Err(Fault { rule: Rule::UnseenCharacter(*unseen), offset_bytes: start }),
+            None => Ok(read),
         }
     }
 
@@ -287,13 +319,13 @@ impl Reader<'_> {
             }
             digits += self.digits()?;
         }
-        if digits > NUMBER_DIGITS_MAX {
+        if digits > self.limits.number_digits_max {
             return Err(Fault { rule: Rule::NumberTooLong, offset_bytes: start });
         }
-        // Without an exponent the longest number is below 1e40, far inside the range of a double.
+        // A number of few digits without an exponent lies inside the range of a double.
         let fault = Fault { rule: Rule::NumberTooLarge, offset_bytes: start };
         let number = &self.text[start..self.at];
-        if has_exponent && !number.parse::<f64>().is_ok_and(f64::is_finite) {
+        if (has_exponent || digits > NUMBER_DIGITS_MAX) && !number.parse::<f64>().is_ok_and(f64::is_finite) {
             return Err(fault);
         }
         serde_json::from_str(number).map_err(|_| fault)

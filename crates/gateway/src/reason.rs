@@ -13,6 +13,7 @@ mod tell;
 
 pub use page::errors_page;
 pub use row::{Fault, Level, Retry, Row};
+pub use tell::At;
 
 use drawgate_protocol::Violation;
 
@@ -448,6 +449,16 @@ row::reasons! {
     /// is nested too deeply, or is beyond another limit of the route's `inspect.json`. The record's detail names the rule and the
     /// byte; `drawgate try` says the same of a message at hand.
     MessageNotJson "message_not_json" "Message Not JSON" "the message is not strict JSON"
+        http[] close[POLICY_VIOLATION] level Warn fault Client retry Never;
+
+    /// The message is not what the route's schema asks for. The notice and the record name the place in the message and the keyword of the
+    /// schema; `drawgate try` says the same of a message at hand.
+    MessageSchemaMismatch "message_schema_mismatch" "Message Schema Mismatch" "the message does not fit its schema"
+        http[] close[POLICY_VIOLATION] level Warn fault Client retry Never;
+
+    /// The route has a schema for each type of message, and none for this one: the member that names the type is missing, is no
+    /// string, or names another. With `schemas.unknown = "pass"` such messages would go on.
+    MessageTypeUnknown "message_type_unknown" "Message Type Unknown" "messages of this type are not known here"
         http[] close[POLICY_VIOLATION] level Warn fault Client retry Never;
 
     /// More messages of the connection were refused in a minute than `inspect.refusals_max` of the route allows. The records before

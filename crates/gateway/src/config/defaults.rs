@@ -391,8 +391,37 @@ pub(super) static REPLIES_REFUSALS_MAX: Amount = Amount::new(
 )
 .or_unlimited();
 
+pub(super) static JSON_DEPTH_MAX: Amount = Amount::new(
+    "routes.*.json.depth_max",
+    Unit::Count,
+    crate::json::DEPTH_MAX as u64,
+    [1, 128],
+    "Documents that people design are some levels deep; readers that recurse break at a few thousand.",
+);
+pub(super) static JSON_NUMBER_DIGITS_MAX: Amount = Amount::new(
+    "routes.*.json.number_digits_max",
+    Unit::Count,
+    crate::json::NUMBER_DIGITS_MAX as u64,
+    [1, 300],
+    "A double has 17 digits that mean something and an exponent of three; some readers take the square of the time for more.",
+);
+pub(super) static JSON_VALUES_MAX: Amount = Amount::new(
+    "routes.*.json.values_max",
+    Unit::Count,
+    crate::json::Limits::VALUES_MAX as u64,
+    [1, 1 << 30],
+    "A message of 64 KiB can hold 32,000 numbers of one digit, and each costs its reader a hundred bytes and more.",
+);
+pub(super) static JSON_MEMBERS_MAX: Amount = Amount::new(
+    "routes.*.json.members_max",
+    Unit::Count,
+    crate::json::Limits::MEMBERS_MAX as u64,
+    [1, 1 << 30],
+    "Of one object. Names are a design's and not data; tables of many keys are what attacks on hashing need.",
+);
+
 /// Every [`Amount`], in the order of docs/defaults.md.
-pub(super) static AMOUNTS: [&Amount; 38] = [
+pub(super) static AMOUNTS: [&Amount; 42] = [
     &WORKERS,
     &DRAIN_TIMEOUT,
     &CONNECTIONS_MAX,
@@ -415,6 +444,10 @@ pub(super) static AMOUNTS: [&Amount; 38] = [
     &CLOSE_TIMEOUT,
     &REFUSALS_MAX,
     &REPLIES_REFUSALS_MAX,
+    &JSON_DEPTH_MAX,
+    &JSON_NUMBER_DIGITS_MAX,
+    &JSON_VALUES_MAX,
+    &JSON_MEMBERS_MAX,
     &CONNECT_TIMEOUT,
     &ANSWER_TIMEOUT,
     &FIRST_MESSAGE_TIMEOUT,

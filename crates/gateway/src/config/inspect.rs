@@ -1,13 +1,33 @@
 //! Reads `[routes.NAME.inspect]` and `[routes.NAME.inspect_replies]`: what messages must be, and what becomes of those that are not.
 
+mod schemas;
+
 use super::defaults;
+use super::problem::ProblemKind;
 use super::read::{Context, Table, Value};
 use crate::inspect::{Consequence, Format, Inspection, Inspections};
+use crate::json::{self, Unseen};
 
 /// Takes both tables out of a route's.
 pub(super) fn inspections(context: &mut Context<'_>, route: &mut Table<'_>) -> Option<Inspections> {
-    let messages = route.take("inspect").map(|value| messages(context, &value));
-    let replies = route.take("inspect_replies").map(|value| replies(context, &value));
+    let limits_value = route.take("json");
+    let limits = json_limits(context, limits_value.as_ref());
+    let messages = route.take("inspect").map(|value| messages(context, &value, &limits));
+    let replies = route.take("inspect_replies").map(|value| replies(context, &value, &limits));
+    let is_json = |inspection: &Option<Option<Inspection>>| match inspection {
+        None => false,
+        // One that could not be read may be.
+        Some(None) => true,
+        Some(Some(inspection)) => matches!(inspection.format, Format::Json(_)),
+    };
+    if let Some(value) = limits_value
+        && !is_json(&messages)
+        && !is_json(&replies)
+    {
+        let wrong = "bounds JSON, and no message of this route is inspected as JSON";
+        let advice = "write format = \"json\" in inspect or inspect_replies, or leave it out";
+        context.report_unseen(&value.place, ProblemKind::NotAllowed, wrong, advice);
+    }
     // One that could not be read is none at all: a route without it would let everything through.
     Some(Inspections { messages: whole(messages)?, replies: whole(replies)? })
 }
@@ -16,27 +36,53 @@ fn whole(inspection: Option<Option<Inspection>>) -> Option<Option<Inspection>> {
     inspection.map_or(Some(None), |inspection| inspection.map(Some))
 }
 
-fn messages(context: &mut Context<'_>, value: &Value<'_>) -> Option<Inspection> {
+fn messages(context: &mut Context<'_>, value: &Value<'_>, limits: &json::Limits) -> Option<Inspection> {
     let mut table = value.table(context)?;
-    let format = format(context, &mut table);
+    let format = format(context, &mut table, limits);
+    let schemas = schemas::schemas(context, &mut table, format.as_ref());
     let consequences = [("notice", Consequence::Notice), ("close", Consequence::Close)];
     let on_refusal = table.choice(context, &defaults::ON_REFUSAL, &consequences, &[]);
     let refusals_max = table.count(context, &defaults::REFUSALS_MAX);
     table.finish(context);
-    Some(Inspection { format: format?, on_refusal, refusals_max })
+    Some(Inspection { format: format?, schemas: schemas?, on_refusal, refusals_max })
 }
 
-fn replies(context: &mut Context<'_>, value: &Value<'_>) -> Option<Inspection> {
+fn replies(context: &mut Context<'_>, value: &Value<'_>, limits: &json::Limits) -> Option<Inspection> {
     let mut table = value.table(context)?;
-    let format = format(context, &mut table);
+    let format = format(context, &mut table, limits);
+    let schemas = schemas::schemas(context, &mut table, format.as_ref());
     let consequences = [("drop", Consequence::Drop), ("close", Consequence::Close)];
     let on_refusal = table.choice(context, &defaults::REPLIES_ON_REFUSAL, &consequences, &[]);
     let refusals_max = table.count(context, &defaults::REPLIES_REFUSALS_MAX);
     table.finish(context);
-    Some(Inspection { format: format?, on_refusal, refusals_max })
+    Some(Inspection { format: format?, schemas: schemas?, on_refusal, refusals_max })
 }
 
-fn format(context: &mut Context<'_>, table: &mut Table<'_>) -> Option<Format> {
-    let formats = [("text", Format::Text), ("binary", Format::Binary), ("json", Format::Json)];
+fn format(context: &mut Context<'_>, table: &mut Table<'_>, limits: &json::Limits) -> Option<Format> {
+    let formats =
+        [("text", Format::Text), ("binary", Format::Binary), ("json", Format::Json(limits.clone()))];
     table.required(context, "format")?.choice(context, &formats, &[])
+}
+
+/// Reads `[routes.NAME.json]`; a table that is not there is one that is empty.
+fn json_limits(context: &mut Context<'_>, value: Option<&Value<'_>>) -> json::Limits {
+    let empty = toml::de::DeTable::default();
+    let table = value.and_then(|value| value.table(context));
+    let mut table = table.unwrap_or_else(|| Table::root(&empty));
+    let size = |amount: u64| usize::try_from(amount).unwrap_or(usize::MAX);
+    let limits = json::Limits {
+        depth_max: size(table.bounded(context, &defaults::JSON_DEPTH_MAX)),
+        number_digits_max: size(table.bounded(context, &defaults::JSON_NUMBER_DIGITS_MAX)),
+        values_max: table.count(context, &defaults::JSON_VALUES_MAX).unwrap_or(u32::MAX),
+        members_max: size(table.bounded(context, &defaults::JSON_MEMBERS_MAX)),
+        refused: table
+            .take(defaults::JSON_REFUSED.name())
+            .and_then(|value| {
+                let what = "a list of \"nul\", \"bidi\" and \"zero_width\"";
+                value.list_of(context, what, |context, element| element.choice(context, &Unseen::ALL, &[]))
+            })
+            .map_or_else(Vec::new, |list| list.into_iter().map(|(unseen, _)| unseen).collect()),
+    };
+    table.finish(context);
+    limits
 }

@@ -18,6 +18,7 @@ use crate::route::{Echo, Notice, Origins, PathPattern};
 use crate::session::{self, AtLimit};
 
 mod addresses;
+mod inspect;
 mod keys;
 mod refusals;
 mod state;
@@ -51,6 +52,7 @@ fn read(text: &str) -> Result<Config, Problems> {
 /// Reads `text` beside a file `token.secret` with this content, for its owner only.
 fn read_with_secret(text: &str, secret: &str) -> Result<Config, Problems> {
     let folder = secret_folder(secret);
+    fs::write(folder.path().join("chat.schema.json"), "{}").unwrap();
     Config::from_toml(text, folder.path(), &no_environment)
 }
 
@@ -414,8 +416,10 @@ fn base(shape: &str) -> String {
 
 /// `text`, with the table that this key belongs to where that inspects.
 fn inspecting(shape: &str, mut text: String) -> String {
-    for table in ["inspect", "inspect_replies"] {
-        if shape.starts_with(&format!("routes.*.{table}.")) {
+    for (prefix, table) in
+        [("inspect.", "inspect"), ("inspect_replies.", "inspect_replies"), ("json.", "inspect")]
+    {
+        if shape.strip_prefix("routes.*.").is_some_and(|rest| rest.starts_with(prefix)) {
             text =
                 text.replace("backend = \"echo\"", &format!("backend = \"echo\"\n{table}.format = \"json\""));
         }
@@ -552,7 +556,9 @@ fn every_key_of_the_example_is_supported_or_refused_as_not_supported_yet() {
     }
     let keys: Vec<String> =
         read_with_secret(&more, SECRET).unwrap_err().iter().map(|problem| problem.key.clone()).collect();
-    for key in ["routes.chat.limits.messages_per_second", "state.store.redis_url"] {
+    for key in
+        ["routes.chat.inspect.rules", "routes.chat.limits.messages_per_second", "state.store.redis_url"]
+    {
         assert!(keys.iter().any(|other| other == key), "{key} in {keys:?}");
     }
 }
@@ -566,8 +572,16 @@ fn the_demo_is_valid_beside_its_secret() {
     assert_eq!(addresses, ["127.0.0.1:8765", "[::1]:8765", "127.0.0.1:8888"]);
     let required: Vec<bool> = config.listeners.iter().map(|listener| listener.required).collect();
     assert_eq!(required, [true, false, true]);
-    assert!(config.routes.iter().all(|route| route.backend == echoing("Server received: ")));
-    assert_eq!((config.routes[0].auth.as_deref(), config.routes[1].auth.as_deref()), (None, Some("users")));
+    let by_name = |name: &str| config.routes.iter().find(|route| route.name == name).unwrap();
+    for (name, prefix, auth) in [
+        ("echo", "Server received: ", None),
+        ("email", "Valid: ", None),
+        ("token", "Server received: ", Some("users")),
+    ] {
+        let route = by_name(name);
+        assert_eq!((&route.backend, route.auth.as_deref()), (&echoing(prefix), auth), "{name}");
+        assert_eq!(route.inspections.messages.is_some(), name == "email");
+    }
     assert_eq!(config.auth["users"].subject_claims, ["sub", "user_id"]);
     let admin = config.admin.unwrap();
     assert_eq!((admin.address.to_string().as_str(), admin.tokens.len()), ("127.0.0.1:9090", 1));

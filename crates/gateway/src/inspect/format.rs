@@ -9,27 +9,27 @@ use crate::json;
 use crate::reason::Reason;
 
 /// What messages are made of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Format {
     /// Text, any.
     Text,
     /// Binary, any.
     Binary,
-    /// Text that is strict JSON (RFC 8259), so that every reader reads it the same way.
-    Json,
+    /// Text that is strict JSON (RFC 8259) within these limits, so that every reader reads it the same way.
+    Json(json::Limits),
 }
 
 impl Format {
     /// The kind of message that this is.
     #[must_use]
-    pub const fn kind(self) -> MessageKind {
+    pub const fn kind(&self) -> MessageKind {
         match self {
-            Self::Text | Self::Json => MessageKind::Text,
+            Self::Text | Self::Json(_) => MessageKind::Text,
             Self::Binary => MessageKind::Binary,
         }
     }
 
-    pub(super) fn check(self, message: &mut Inspected<'_>, toward: Toward) -> Result<(), Refusal> {
+    pub(super) fn check(&self, message: &mut Inspected<'_>, toward: Toward) -> Result<(), Refusal> {
         if message.kind != self.kind() {
             // RFC 6455 §7.4.1: 1003 is for who received data of a type that it cannot accept. A client that sends the wrong kind
             // was not written for this route, so there is nothing to go on with.
@@ -38,15 +38,15 @@ impl Format {
         }
         match self {
             Self::Text | Self::Binary => Ok(()),
-            Self::Json => {
-                message.value = Some(read(&message.bytes)?);
+            Self::Json(limits) => {
+                message.value = Some(read(&message.bytes, limits)?);
                 Ok(())
             }
         }
     }
 }
 
-fn read(bytes: &[u8]) -> Result<serde_json::Value, Refusal> {
+fn read(bytes: &[u8], limits: &json::Limits) -> Result<serde_json::Value, Refusal> {
     let malformed = |offset_bytes, detail| Refusal {
         offset_bytes: Some(offset_bytes),
         detail: Some(detail),
@@ -55,5 +55,5 @@ fn read(bytes: &[u8]) -> Result<serde_json::Value, Refusal> {
     // The receiver has checked text; what a step has opened is checked here alone.
     let text = std::str::from_utf8(bytes)
         .map_err(|error| malformed(error.valid_up_to(), Cow::Borrowed("the text is not UTF-8")))?;
-    json::parse(text).map_err(|fault| malformed(fault.offset_bytes, fault.to_string().into()))
+    json::parse_within(text, limits).map_err(|fault| malformed(fault.offset_bytes, fault.to_string().into()))
 }

@@ -1,6 +1,7 @@
 //! Verdicts of the stage alone; what the relay makes of them is in tests/attacks/messages.rs.
 
 use super::*;
+use crate::json;
 
 fn context(toward: Toward) -> Context<'static> {
     Context { toward, client: ClientAddr::new("192.0.2.1".parse().unwrap()), session: None, principal: None }
@@ -14,10 +15,10 @@ fn judge(inspection: &Inspection, kind: MessageKind, bytes: &[u8]) -> Verdict {
 fn m12_a_message_of_the_wrong_kind_always_closes() {
     for (format, right, wrong) in [
         (Format::Text, MessageKind::Text, MessageKind::Binary),
-        (Format::Json, MessageKind::Text, MessageKind::Binary),
+        (Format::Json(json::Limits::default()), MessageKind::Text, MessageKind::Binary),
         (Format::Binary, MessageKind::Binary, MessageKind::Text),
     ] {
-        let inspection = Inspection::new(format);
+        let inspection = Inspection::new(format.clone());
         assert_eq!(judge(&inspection, right, b"1"), Verdict::Pass(None));
         let Verdict::Close(refusal) = judge(&inspection, wrong, b"1") else { panic!("{format:?}") };
         assert_eq!(refusal.reason, Reason::MessageKindRefused);
@@ -34,7 +35,7 @@ fn a_refusal_has_the_consequence_of_its_direction() {
         (Consequence::Close, |verdict| matches!(verdict, Verdict::Close(_))),
         (Consequence::Drop, |verdict| matches!(verdict, Verdict::Drop(_))),
     ] {
-        let inspection = Inspection { on_refusal, ..Inspection::new(Format::Json) };
+        let inspection = Inspection { on_refusal, ..Inspection::new(Format::Json(json::Limits::default())) };
         let verdict = judge(&inspection, MessageKind::Text, br#"{"a":1,"a":2}"#);
         assert!(is_right(&verdict), "{verdict:?}");
     }
@@ -42,9 +43,11 @@ fn a_refusal_has_the_consequence_of_its_direction() {
 
 #[test]
 fn what_is_no_json_is_told_by_its_place_and_rule_and_by_nothing_of_its_own() {
-    let Verdict::Refuse(refusal) =
-        judge(&Inspection::new(Format::Json), MessageKind::Text, br#"{"secret": hunter2}"#)
-    else {
+    let Verdict::Refuse(refusal) = judge(
+        &Inspection::new(Format::Json(json::Limits::default())),
+        MessageKind::Text,
+        br#"{"secret": hunter2}"#,
+    ) else {
         panic!("it passed")
     };
     assert_eq!((refusal.reason, refusal.offset_bytes), (Reason::MessageNotJson, Some(11)));

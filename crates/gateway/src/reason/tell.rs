@@ -27,17 +27,24 @@ impl Reason {
         self.json("close_code", self.row().close.map(drawgate_protocol::CloseCode::get))
     }
 
-    /// The text message that tells a client by `notice = "json"` of a message that was refused, while the connection goes on: where
-    /// in it, if that can be said, and no more of it.
+    /// The text message that tells a client by `notice = "json"` of a message that was refused: where in it, if that can be said, and
+    /// no more of it. `closes` says whether a Close follows.
     #[must_use]
-    pub fn refusal_json(self, pointer: Option<&str>, offset_bytes: Option<usize>) -> String {
-        with_place(self.json("close_code", None), pointer, offset_bytes)
-    }
-
-    /// The same before a Close.
-    #[must_use]
-    pub fn closing_refusal_json(self, pointer: Option<&str>, offset_bytes: Option<usize>) -> String {
-        with_place(self.notice_json(), pointer, offset_bytes)
+    pub fn refusal_json(self, at: &At<'_>, closes: bool) -> String {
+        let mut json = if closes { self.notice_json() } else { self.json("close_code", None) };
+        json.pop();
+        // Writing to a string cannot fail.
+        if let Some(pointer) = at.pointer {
+            let _ = write!(json, r#","pointer":{}"#, serde_json::Value::from(pointer));
+        }
+        if let Some(keyword) = at.keyword {
+            let _ = write!(json, r#","keyword":{}"#, serde_json::Value::from(keyword));
+        }
+        if let Some(offset_bytes) = at.offset_bytes {
+            let _ = write!(json, r#","offset_bytes":{offset_bytes}"#);
+        }
+        json.push('}');
+        json
     }
 
     fn json(self, code_name: &str, code: Option<u16>) -> String {
@@ -61,18 +68,15 @@ impl Reason {
     }
 }
 
-/// `json`, which is an object, with the place that it is about.
-fn with_place(mut json: String, pointer: Option<&str>, offset_bytes: Option<usize>) -> String {
-    json.pop();
-    // Writing to a string cannot fail.
-    if let Some(pointer) = pointer {
-        let _ = write!(json, r#","pointer":{}"#, serde_json::Value::from(pointer));
-    }
-    if let Some(offset_bytes) = offset_bytes {
-        let _ = write!(json, r#","offset_bytes":{offset_bytes}"#);
-    }
-    json.push('}');
-    json
+/// The place in a message that was refused, in words that are not the message's own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct At<'a> {
+    /// A JSON pointer (RFC 6901).
+    pub pointer: Option<&'a str>,
+    /// The keyword of the schema that was not met.
+    pub keyword: Option<&'a str>,
+    /// How far it could be read.
+    pub offset_bytes: Option<usize>,
 }
 
 #[cfg(test)]
@@ -110,11 +114,14 @@ mod tests {
 
     #[test]
     fn a_refused_message_is_told_by_its_place() {
-        let refused: Value =
-            serde_json::from_str(&Reason::MessageNotJson.refusal_json(Some("/a\"/0"), Some(7))).unwrap();
-        assert_eq!((&refused["pointer"], &refused["offset_bytes"]), (&json!("/a\"/0"), &json!(7)));
+        let at = At { pointer: Some("/a\"/0"), keyword: Some("type"), offset_bytes: Some(7) };
+        let refused: Value = serde_json::from_str(&Reason::MessageNotJson.refusal_json(&at, false)).unwrap();
+        assert_eq!(
+            (&refused["pointer"], &refused["keyword"], &refused["offset_bytes"]),
+            (&json!("/a\"/0"), &json!("type"), &json!(7))
+        );
         assert_eq!(refused.get("close_code"), None, "the connection goes on");
-        let closing = Reason::MessageNotJson.closing_refusal_json(None, None);
+        let closing = Reason::MessageNotJson.refusal_json(&At::default(), true);
         assert_eq!(closing, Reason::MessageNotJson.notice_json());
     }
 

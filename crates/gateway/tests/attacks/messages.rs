@@ -224,6 +224,23 @@ async fn a_reply_that_is_refused_closes_with_1014_where_that_is_asked_for() {
 }
 
 #[tokio::test]
+async fn a_last_reply_that_is_refused_ends_a_client_that_has_closed_at_once() {
+    let application = Application::start().await;
+    let (case, mut client, mut seen) =
+        application.open("[routes.app.inspect_replies]\nformat = \"json\"\non_refusal = \"close\"").await;
+    client.send_frame(0x88, &1000_u16.to_be_bytes()).await;
+    assert_eq!(seen.read_frame().await.first, 0x88);
+    seen.send_frame(0x81, b"{}").await;
+    seen.send_frame(0x81, b"not json").await;
+    assert_eq!(client.read_frame().await, Frame::whole(0x81, b"{}"));
+    client.expect_close(Reason::ReplyRefused).await;
+    drop((client, seen));
+    eventually(|| case.ends(Reason::ReplyRefused) == 1, || case.log_text()).await;
+    let record = &case.records_of(Reason::ReplyRefused)[0];
+    assert!(!record["detail"].as_str().unwrap().contains("not answered"), "{record}");
+}
+
+#[tokio::test]
 async fn the_echo_is_inspected_behind_its_prefix() {
     let replies = "[routes.inspected.inspect_replies]\nformat = \"json\"";
     let toml = inspected("close", &format!("format = \"text\"\n{replies}"))
@@ -253,8 +270,12 @@ impl Handler for Parrot {
 #[tokio::test]
 async fn what_a_handler_gets_and_sends_is_inspected() {
     let heard = Arc::default();
-    let replies = Inspection { on_refusal: Consequence::Drop, ..Inspection::new(Format::Json) };
-    let inspections = Inspections { messages: Some(Inspection::new(Format::Json)), replies: Some(replies) };
+    let replies =
+        Inspection { on_refusal: Consequence::Drop, ..Inspection::new(Format::Json(Default::default())) };
+    let inspections = Inspections {
+        messages: Some(Inspection::new(Format::Json(Default::default()))),
+        replies: Some(replies),
+    };
     let route = Route::new("handler", "/handler", Origins::Any, Access::Open, Parrot(Arc::clone(&heard)));
     let config = drawgate::config::Config::from_toml(&echo("", ""), ".".as_ref(), &|_| None).unwrap();
     let builder = Server::from_config(config).route(route.unwrap().inspect(inspections));
@@ -312,5 +333,65 @@ impl Raw {
     async fn read_close_or_frame(&mut self) -> Result<Frame, Frame> {
         let frame = self.read_frame().await;
         if frame.first == 0x88 { Err(frame) } else { Ok(frame) }
+    }
+}
+
+/// A folder with a schema of this name.
+fn folder(name: &str, schema: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join(name), schema).unwrap();
+    folder
+}
+
+async fn start_in(folder: &tempfile::TempDir, toml: &str) -> Case {
+    let config = drawgate::config::Config::from_toml(toml, folder.path(), &|_| None);
+    Case::start_with(Server::from_config(config.unwrap_or_else(|problems| panic!("{problems}")))).await
+}
+
+#[tokio::test]
+async fn a_message_that_does_not_fit_its_schema_is_told_by_its_place() {
+    let folder = folder("user.json", r#"{"properties":{"email":{"format":"email"}},"required":["email"]}"#);
+    let toml = inspected("json", "format = \"json\"\nschema_file = \"user.json\"");
+    let mut case = start_in(&folder, &toml).await;
+    let mut raw = open(&case).await;
+    raw.send_frame(0x81, br#"{"email":"ada@example.com"}"#).await;
+    assert_eq!(raw.read_frame().await.payload, br#"{"email":"ada@example.com"}"#);
+    let secret = br#"{"email":"hunter2-correct-horse-battery"}"#;
+    raw.send_frame(0x81, secret).await;
+    let told = notice(&mut raw).await;
+    assert_eq!(told["type"], Reason::MessageSchemaMismatch.row().type_uri);
+    assert_eq!((&told["pointer"], &told["keyword"]), (&"/email".into(), &"format".into()), "{told}");
+    assert!(!told.to_string().contains("hunter2"), "{told}");
+    raw.send_frame(0x81, b"{}").await;
+    assert_eq!(notice(&mut raw).await["keyword"], "required");
+    let records = records(&case, Reason::MessageSchemaMismatch, 2).await;
+    assert!(records[0]["detail"].as_str().unwrap().ends_with("at \"/email\""), "{records:?}");
+    assert_eq!(refusals(&case, "backend", Reason::MessageSchemaMismatch), 2);
+    case.keeps_nothing_of(secret);
+    case.neighbour_is_unharmed().await;
+}
+
+#[tokio::test]
+async fn a_message_of_an_unknown_type_is_refused_or_passes_as_is_said() {
+    let folder = folder("chat.json", r#"{"properties":{"text":{"type":"string"}}}"#);
+    for unknown in ["refuse", "pass"] {
+        let schemas = format!(
+            "format = \"json\"\nschemas = {{ member = \"type\", files = {{ chat = \"chat.json\" }}, unknown = \"{unknown}\" }}"
+        );
+        let case = start_in(&folder, &inspected("json", &schemas)).await;
+        let mut raw = open(&case).await;
+        raw.send_frame(0x81, br#"{"type":"chat","text":1}"#).await;
+        assert_eq!(notice(&mut raw).await["pointer"], "/text");
+        for other in [&br#"{"type":"other"}"#[..], br#"{"type":7}"#, b"[]"] {
+            raw.send_frame(0x81, other).await;
+            let answer = raw.read_frame().await;
+            if unknown == "pass" {
+                assert_eq!(answer.payload, other);
+            } else {
+                let told: Value = serde_json::from_slice(&answer.payload).unwrap();
+                assert_eq!(told["type"], Reason::MessageTypeUnknown.row().type_uri);
+                assert_eq!(told["pointer"], "/type");
+            }
+        }
     }
 }

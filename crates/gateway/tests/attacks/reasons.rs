@@ -227,6 +227,12 @@ async fn provoke(reason: Reason) {
             elsewhere("tests/attacks/messages.rs", "fn m12_a_message_of_the_wrong_kind");
         }
         Reason::MessageNotJson => elsewhere("tests/attacks/messages.rs", "fn on_refusal_close_closes"),
+        Reason::MessageSchemaMismatch => {
+            elsewhere("tests/attacks/messages.rs", "fn a_message_that_does_not_fit_its_schema");
+        }
+        Reason::MessageTypeUnknown => {
+            elsewhere("tests/attacks/messages.rs", "fn a_message_of_an_unknown_type");
+        }
         Reason::RefusalsExceeded => elsewhere("tests/attacks/messages.rs", "fn too_many_refusals"),
         Reason::ReplyRefused => elsewhere("tests/attacks/messages.rs", "fn a_reply_that_is_refused_closes"),
         Reason::HandlerPanicked => {

@@ -87,6 +87,48 @@ pub(in crate::config) static REPLIES_ON_REFUSAL: Word = Word {
     allowed: "\"drop\", \"close\"",
     reason: "The client can do nothing about it and loses one answer; the operator has the record.",
 };
+pub(in crate::config) static INSPECT_SCHEMA_FILE: Word = Word {
+    key: "routes.*.inspect.schema_file",
+    default: "messages may say anything",
+    allowed: "a file with a JSON Schema 2020-12, relative to the configuration's folder",
+    reason: "What messages say is the application's to know (docs/validation.md).",
+};
+pub(in crate::config) static INSPECT_SCHEMA: Word = Word {
+    key: "routes.*.inspect.schema",
+    default: "as schema_file",
+    allowed: "a JSON Schema as text, instead of schema_file",
+    reason: "A small one is read best where it is used.",
+};
+pub(in crate::config) static INSPECT_SCHEMAS: Word = Word {
+    key: "routes.*.inspect.schemas",
+    default: "as schema_file",
+    allowed: "{ member, files = { TYPE = \"FILE\" }, unknown = \"refuse\" or \"pass\" }, instead of schema_file",
+    reason: "Protocols of several messages name the type in one of them; what becomes of other types must be said.",
+};
+pub(in crate::config) static INSPECT_REPLIES_SCHEMA_FILE: Word = Word {
+    key: "routes.*.inspect_replies.schema_file",
+    default: "messages may say anything",
+    allowed: "a file with a JSON Schema 2020-12, relative to the configuration's folder",
+    reason: "What messages say is the application's to know (docs/validation.md).",
+};
+pub(in crate::config) static INSPECT_REPLIES_SCHEMA: Word = Word {
+    key: "routes.*.inspect_replies.schema",
+    default: "as schema_file",
+    allowed: "a JSON Schema as text, instead of schema_file",
+    reason: "A small one is read best where it is used.",
+};
+pub(in crate::config) static INSPECT_REPLIES_SCHEMAS: Word = Word {
+    key: "routes.*.inspect_replies.schemas",
+    default: "as schema_file",
+    allowed: "{ member, files = { TYPE = \"FILE\" }, unknown = \"refuse\" or \"pass\" }, instead of schema_file",
+    reason: "Protocols of several messages name the type in one of them; what becomes of other types must be said.",
+};
+pub(in crate::config) static JSON_REFUSED: Word = Word {
+    key: "routes.*.json.refused_characters",
+    default: "all that JSON has may stand in strings and names",
+    allowed: "a list of \"nul\", \"bidi\", \"zero_width\"",
+    reason: "Messages of people hold them rightly: right-to-left scripts, emoji. Where strings are names or addresses, refuse them.",
+};
 pub(in crate::config) static HOSTS: Word = Word {
     key: "routes.*.hosts",
     default: "any host",
@@ -197,7 +239,7 @@ pub(in crate::config) static STATE_DIRECTORY: Word = Word {
     reason: "Beside the configuration it is found again. It is made where it is missing, for this user alone.",
 };
 /// Every [`Word`], in the order of docs/defaults.md.
-pub(in crate::config) static WORDS: [&Word; 29] = [
+pub(in crate::config) static WORDS: [&Word; 36] = [
     &RELOAD_ON_CHANGE,
     &LISTENER_REQUIRED,
     &PROXY_PROTOCOL,
@@ -208,6 +250,13 @@ pub(in crate::config) static WORDS: [&Word; 29] = [
     &REFUSE,
     &ON_REFUSAL,
     &REPLIES_ON_REFUSAL,
+    &INSPECT_SCHEMA_FILE,
+    &INSPECT_SCHEMA,
+    &INSPECT_SCHEMAS,
+    &INSPECT_REPLIES_SCHEMA_FILE,
+    &INSPECT_REPLIES_SCHEMA,
+    &INSPECT_REPLIES_SCHEMAS,
+    &JSON_REFUSED,
     &ECHO_PREFIX,
     &COMPRESSION,
     &TOKEN_TYPES,

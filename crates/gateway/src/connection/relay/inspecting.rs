@@ -179,7 +179,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
                     self.go_on_whole(toward, kind, bytes, turn);
                 }
                 Judged::Refused => self.tell(turn),
-                Judged::Ends(ending) => self.close(*ending, turn),
+                Judged::Ends(ending) => self.end_for(*ending, turn),
             };
         }
         let Some(inspecting) = under_way(&mut self.tenure) else { return };
@@ -199,7 +199,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
                 self.go_on_whole(toward, kind, bytes, turn);
             }
             Judged::Refused => self.tell(turn),
-            Judged::Ends(ending) => self.close(*ending, turn),
+            Judged::Ends(ending) => self.end_for(*ending, turn),
+        }
+    }
+
+    /// Closes, also where the client has closed already and answers no more.
+    fn end_for(&mut self, ending: Ending, turn: &mut Turn<'_>) {
+        let has_left = matches!(self.phase, Phase::Leaving { .. });
+        if has_left {
+            self.ending = None;
+        }
+        self.close(ending, turn);
+        if has_left {
+            self.phase = Phase::Finishing { until: self.close_until(turn.now) };
         }
     }
 
@@ -319,9 +331,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
         if is_told && inspecting.notices.len() < NOTICES_MAX {
             inspecting.notices.extend(match self.terms.notice {
                 Notice::Close => None,
-                Notice::Json => {
-                    Some(refusal.reason.refusal_json(refusal.pointer.as_deref(), refusal.offset_bytes))
-                }
+                Notice::Json => Some(refusal.reason.refusal_json(&refusal.at(), false)),
                 Notice::Text => Some(refusal.reason.row().title.to_owned()),
             });
         }
@@ -365,10 +375,7 @@ enum Judged {
 
 impl Judged {
     fn ends(reason: Reason, detail: String, told: Option<&Refusal>) -> Self {
-        let notice = told.map(|refusal| {
-            let json = reason.closing_refusal_json(refusal.pointer.as_deref(), refusal.offset_bytes);
-            json.into_boxed_str()
-        });
+        let notice = told.map(|refusal| reason.refusal_json(&refusal.at(), true).into_boxed_str());
         Self::Ends(Box::new(Ending { detail: Some(detail), notice, ..Ending::by_gate(reason) }))
     }
 }

@@ -1,0 +1,109 @@
+//! `[routes.NAME.inspect]`, `inspect_replies` and `json`.
+
+use super::*;
+use crate::inspect::{Consequence, Format, Schemas};
+use crate::json::{Limits as JsonLimits, Unseen};
+
+/// A route with these lines behind its own, in a folder with schemas.
+fn read_inspecting(lines: &str) -> Result<Config, Problems> {
+    let folder = secret_folder(SECRET);
+    for (name, text) in [
+        ("good.json", r#"{"type":"object"}"#),
+        ("bad.json", r##"{"properties":{"a":{"format":"emial"},"b":{"$ref":"https://x.example/"}}}"##),
+    ] {
+        fs::write(folder.path().join(name), text).unwrap();
+    }
+    let text = with_auth(AUTH).replace("backend = \"echo\"", &format!("backend = \"echo\"\n{lines}\n"));
+    Config::from_toml(&text, folder.path(), &no_environment)
+}
+
+#[test]
+fn a_route_inspects_what_it_says_and_its_messages_are_smaller() {
+    let config = read_inspecting(
+        "inspect = { format = \"json\", schema_file = \"good.json\", on_refusal = \"close\", refusals_max = 3 }\n\
+         inspect_replies = { format = \"json\", schemas = { member = \"type\", files = { a = \"good.json\" }, unknown = \"pass\" } }\n\
+         json = { depth_max = 5, refused_characters = [\"nul\", \"bidi\"] }",
+    )
+    .unwrap();
+    let route = &config.routes[0];
+    let json = JsonLimits { depth_max: 5, refused: vec![Unseen::Nul, Unseen::Bidi], ..JsonLimits::default() };
+    let (messages, replies) =
+        (route.inspections.messages.as_ref().unwrap(), route.inspections.replies.as_ref().unwrap());
+    assert_eq!(messages.format, Format::Json(json));
+    assert_eq!((messages.on_refusal, messages.refusals_max), (Consequence::Close, Some(3)));
+    assert!(matches!(messages.schemas, Some(Schemas::One(_))));
+    assert_eq!((replies.on_refusal, replies.refusals_max), (Consequence::Drop, Some(10)));
+    let Some(Schemas::ByType(by_type)) = &replies.schemas else { panic!("{replies:?}") };
+    assert!(by_type.member == "type" && by_type.unknown_passes && by_type.schemas.contains_key("a"));
+    assert_eq!(route.limits.message_bytes_max, Some(64 * 1024));
+}
+
+#[test]
+fn whatever_is_wrong_with_an_inspection_is_told_in_its_place() {
+    for (lines, key, part) in [
+        ("inspect = {}", "routes.chat.inspect.format", "is missing"),
+        ("inspect = { format = \"xml\" }", "routes.chat.inspect.format", "no choice"),
+        (
+            "inspect = { format = \"json\", on_refusal = \"drop\" }",
+            "routes.chat.inspect.on_refusal",
+            "no choice",
+        ),
+        (
+            "inspect = { format = \"text\", schema_file = \"good.json\" }",
+            "routes.chat.inspect.schema_file",
+            "is for JSON",
+        ),
+        (
+            "inspect = { format = \"json\", schema = '{}', schema_file = \"good.json\" }",
+            "routes.chat.inspect.schema",
+            "another schema",
+        ),
+        ("inspect = { format = \"json\", schema = '{' }", "routes.chat.inspect.schema", "strict JSON"),
+        (
+            "inspect = { format = \"json\", schema_file = \"none.json\" }",
+            "routes.chat.inspect.schema_file",
+            "cannot be read",
+        ),
+        (
+            "inspect = { format = \"json\", schema_file = \".\" }",
+            "routes.chat.inspect.schema_file",
+            "no plain file",
+        ),
+        (
+            "inspect = { format = \"json\", schemas = { member = \"t\", files = {}, unknown = \"pass\" } }",
+            "routes.chat.inspect.schemas.files",
+            "is empty",
+        ),
+        (
+            "inspect = { format = \"json\", schemas = { member = \"t\", files = { a = \"good.json\" } } }",
+            "routes.chat.inspect.schemas.unknown",
+            "is missing",
+        ),
+        ("inspect.format = \"text\"\njson.depth_max = 3", "routes.chat.json", "inspected as JSON"),
+        (
+            "inspect.format = \"text\"\nlimits.message_bytes_max = \"unlimited\"",
+            "routes.chat.limits.message_bytes_max",
+            "",
+        ),
+        (
+            "inspect.format = \"text\"\nlimits.message_bytes_max = \"17MiB\"",
+            "routes.chat.limits.message_bytes_max",
+            "too much",
+        ),
+    ] {
+        let problem = only(read_inspecting(lines));
+        assert_eq!(problem.key, key, "{problem}");
+        assert!(problem.to_string().contains(part) && !problem.advice.is_empty(), "{problem}");
+    }
+}
+
+#[test]
+fn m07_every_flaw_of_a_schema_is_a_problem_with_its_pointer() {
+    let problems =
+        read_inspecting("inspect = { format = \"json\", schema_file = \"bad.json\" }").unwrap_err();
+    let text = problems.to_string();
+    for part in ["/properties/a/format: is no format", "/properties/b/$ref: leads out of this file"] {
+        assert!(text.contains(part), "{text}");
+    }
+    assert_eq!(problems.len(), 2);
+}
