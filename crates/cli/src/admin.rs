@@ -1,4 +1,4 @@
-//! `drawgate sessions`, `revoke`, `bans`, `ban`, `unban` and `ticket`: the operators' API of a running gateway, from a shell.
+//! `drawgate sessions`, `revoke`, `bans`, `ban`, `unban`, `ticket` and `reload`: the operators' API of a running gateway, from a shell.
 //!
 //! Decides nothing: the gateway does. Never prints an operator's token, and never takes one as an argument, which others on
 //! the machine could see. What answers is found by `find.rs`, asked by `ask.rs` and shown by `show.rs`.
@@ -137,6 +137,16 @@ pub(crate) struct TicketArgs {
     at: Where,
 }
 
+/// `drawgate reload`
+#[derive(Debug, clap::Args)]
+pub(crate) struct ReloadArgs {
+    /// For scripts: the gateway's answer, as JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    at: Where,
+}
+
 pub(crate) fn sessions(args: &SessionsArgs) -> Result<Outcome, Failure> {
     let door = args.at.door(Scope::Read)?;
     let parameters = [("subject", args.subject.as_deref()), ("route", args.route.as_deref())];
@@ -250,6 +260,11 @@ pub(crate) fn ticket(args: &TicketArgs) -> Result<Outcome, Failure> {
     }
     let answer = args.at.door(Scope::Tickets)?.ask(&Request::post("/v1/tickets", body))?;
     print(&if args.json { show::line(&answer) } else { show::text(&answer["ticket"]) + "\n" })
+}
+
+pub(crate) fn reload(args: &ReloadArgs) -> Result<Outcome, Failure> {
+    let answer = args.at.door(Scope::Operate)?.ask(&Request::order("/v1/reload"))?;
+    print(&if args.json { show::line(&answer) } else { show::reloaded(&answer) })
 }
 
 /// Reads a network.

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use drawgate::config::{Config, start_text};
+use drawgate::config::{Config, Problems, start_text};
 
 use crate::{Failure, Outcome, print};
 
@@ -69,7 +69,18 @@ pub(crate) fn init(args: &InitArgs) -> Result<Outcome, Failure> {
 
 /// Reads a configuration file; its paths begin at its folder.
 pub(crate) fn read(file: &Path) -> Result<Config, Failure> {
-    let text = fs::read_to_string(file).map_err(|error| {
+    let text = text_of(file)?;
+    parse(&text, file).map_err(|problems| Failure(format!("{} has {problems}", file.display())))
+}
+
+/// Reads it again; everything that is wrong with it, a sentence each.
+pub(crate) fn read_again(file: &Path) -> Result<Config, Vec<String>> {
+    let text = text_of(file).map_err(|Failure(text)| vec![text])?;
+    parse(&text, file).map_err(|problems| problems.iter().map(ToString::to_string).collect())
+}
+
+fn text_of(file: &Path) -> Result<String, Failure> {
+    fs::read_to_string(file).map_err(|error| {
         let file = file.display();
         let advice = match error.kind() {
             io::ErrorKind::NotFound => format!("make one to start from with: drawgate init {file}"),
@@ -78,13 +89,15 @@ pub(crate) fn read(file: &Path) -> Result<Config, Failure> {
             _ => "make sure that this user may read it".to_owned(),
         };
         Failure(format!("{file} cannot be read: {error}; {advice}"))
-    })?;
+    })
+}
+
+fn parse(text: &str, file: &Path) -> Result<Config, Problems> {
     let folder = match file.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         Some(_) | None => Path::new("."),
     };
-    Config::from_toml(&text, folder, &|name| std::env::var(name).ok())
-        .map_err(|problems| Failure(format!("{} has {problems}", file.display())))
+    Config::from_toml(text, folder, &|name| std::env::var(name).ok())
 }
 
 const fn plural(count: usize) -> &'static str {

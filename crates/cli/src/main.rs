@@ -62,6 +62,8 @@ enum Command {
     Unban(admin::UnbanArgs),
     /// Make a one-time ticket for somebody's browser, and print it
     Ticket(admin::TicketArgs),
+    /// Have a running gateway read its configuration again
+    Reload(admin::ReloadArgs),
     /// Print the version
     Version,
     /// Print a script that completes drawgate's arguments in a shell
@@ -124,6 +126,7 @@ fn execute(command: Command) -> Result<Outcome, Failure> {
         Command::Ban(args) => admin::ban(&args),
         Command::Unban(args) => admin::unban(&args),
         Command::Ticket(args) => admin::ticket(&args),
+        Command::Reload(args) => admin::reload(&args),
         Command::Version => print(&format!("drawgate {}\n", env!("CARGO_PKG_VERSION"))),
         Command::Completions { shell } => {
             let mut script = Vec::new();

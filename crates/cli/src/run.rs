@@ -1,22 +1,24 @@
 //! `drawgate run`: a configuration served until a signal ends it.
 
 use std::convert::Infallible;
-use std::io;
+use std::io::{self, IsTerminal as _};
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use drawgate::Server;
 use drawgate::config::Config;
-use drawgate::observe::Observer;
-use drawgate::server::{Drained, StartError};
+use drawgate::observe::{Observer, ReloadedBy};
+use drawgate::server::{Drained, ReloadError, ReloadSource, Reloader, StartError};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 
 use crate::configuration;
-use crate::logging::Log;
-use crate::service::{Given, Inherited, Manager, Service};
+use crate::logging::{Log, say};
+use crate::service::{Given, Inherited, Line, Manager, Service};
 use crate::{ConfigFile, Failure, Outcome};
 
 /// `drawgate run`
@@ -43,7 +45,8 @@ pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
             address = %address,
         );
     }
-    serve(config, &log, Service::new(sockets), None, |server| {
+    let service = Service { file: Some(args.file.config.clone()), ..Service::new(sockets) };
+    serve(config, &log, service, None, |server| {
         for (name, address) in server.addresses() {
             tracing::info!(target: "drawgate", message = "listening", listener = name, address = %address);
         }
@@ -64,13 +67,19 @@ pub(crate) fn serve(
     started: impl FnOnce(&Server) -> Result<(), Failure>,
 ) -> Result<Outcome, Failure> {
     let runtime = runtime(config.server.workers)?;
-    let connections_max = connections_max(config.server.connections_max, raise_descriptor_limit(), log);
-    let Service { sockets, ear } = service;
-    let drain_timeout = config.server.drain_timeout;
-    let routes: Vec<_> = config.routes.iter().map(|route| route.name.clone()).collect();
+    let descriptors = raise_descriptor_limit();
+    tell_of_descriptors(config.server.connections_max, descriptors, log);
+    let Service { sockets, ear, file } = service;
     let outcome = runtime.block_on(async {
         let mut signals = Signals::new()?;
-        let builder = Server::from_config(config).connections_max(connections_max);
+        let mut builder = builder(config, descriptors);
+        if let Some(file) = file {
+            let read = {
+                let file = file.clone();
+                move || configuration::read_again(&file).map(|config| self::builder(config, descriptors))
+            };
+            builder = builder.reload_from(ReloadSource::new(file, read));
+        }
         let server = sockets
             .into_iter()
             .fold(builder, |builder, given| builder.socket(&given.listener, given.socket))
@@ -82,11 +91,11 @@ pub(crate) fn serve(
         }
         started(&server)?;
         let observer = server.observer();
-        let routes = routes.iter().map(|route| observer.route_metrics(route)).collect();
         let manager = match ear {
-            Some(ear) => told(Manager::ready(ear, routes, drain_timeout).await),
+            Some(ear) => told(Manager::ready(ear, observer.clone(), server.reloader()).await),
             None => None,
         };
+        let _hangups = Hangups::begin(&mut signals, server.reloader(), manager.as_ref());
         let outcome = until_drained(server, &mut signals, log, &observer, manager).await;
         log.count_lost(&observer);
         Ok(outcome)
@@ -145,20 +154,79 @@ async fn until_drained(
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    /// The terminal that the program was started at is gone.
+    terminal_gone: Arc<Notify>,
+    /// What asks for the configuration to be read again, until somebody waits for it.
+    hangup: Option<Signal>,
 }
 
 impl Signals {
     fn new() -> Result<Self, Failure> {
         let listen =
             |kind| signal(kind).map_err(|error| Failure(format!("signals cannot be listened for: {error}")));
-        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+            terminal_gone: Arc::default(),
+            hangup: Some(listen(SignalKind::hangup())?),
+        })
     }
 
     async fn next(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
+            () = self.terminal_gone.notified() => {}
         }
+    }
+}
+
+/// The task that has the configuration read again at each `SIGHUP`, until this is dropped.
+struct Hangups(Option<JoinHandle<()>>);
+
+impl Hangups {
+    fn begin(signals: &mut Signals, reloader: Reloader, manager: Option<&Manager>) -> Self {
+        let (terminal_gone, line) = (Arc::clone(&signals.terminal_gone), manager.map(Manager::line));
+        let began_at_terminal = is_at_terminal();
+        Self(signals.hangup.take().map(|mut hangup| {
+            tokio::spawn(async move {
+                while hangup.recv().await.is_some() {
+                    // The system says so too when it closes the terminal that the program was started at.
+                    if began_at_terminal && !is_at_terminal() {
+                        return terminal_gone.notify_one();
+                    }
+                    reload(&reloader, line.as_ref()).await;
+                }
+            })
+        }))
+    }
+}
+
+impl Drop for Hangups {
+    fn drop(&mut self) {
+        if let Some(task) = self.0.take() {
+            task.abort();
+        }
+    }
+}
+
+fn is_at_terminal() -> bool {
+    io::stdin().is_terminal() || io::stdout().is_terminal() || io::stderr().is_terminal()
+}
+
+/// Has the configuration read again; what came of it is in the log, and the service manager hears when it is over.
+async fn reload(reloader: &Reloader, line: Option<&Line>) {
+    if let Some(line) = line {
+        line.reloading();
+    }
+    let result = reloader.reload(ReloadedBy::Signal).await;
+    if let Err(ReloadError::NoSource) = result {
+        let text = "SIGHUP: this command runs without a configuration file, so there is none to read again; it goes on as it was";
+        say(text);
+        tracing::warn!(target: "drawgate", message = "no configuration file to read again");
+    }
+    if let Some(line) = line {
+        line.reloaded(result.is_ok());
     }
 }
 
@@ -190,18 +258,23 @@ fn runtime(workers: Option<usize>) -> Result<Runtime, Failure> {
         .map_err(|error| Failure(format!("the worker threads cannot be started: {error}")))
 }
 
-/// How many connections are taken: as many as there are descriptors for, or fewer where `wanted` says so.
-fn connections_max(wanted: Option<usize>, descriptors: usize, log: &Log) -> usize {
+/// What `config` says, with as many connections as there are descriptors for, or fewer where it says so.
+fn builder(config: Config, descriptors: usize) -> drawgate::server::Builder {
     let available = connections_available(descriptors);
-    let Some(wanted) = wanted else { return available };
-    if wanted > available {
+    let connections_max = config.server.connections_max.map_or(available, |wanted| wanted.min(available));
+    Server::from_config(config).connections_max(connections_max)
+}
+
+/// Tells of it where more connections are `wanted` than there are descriptors for.
+fn tell_of_descriptors(wanted: Option<usize>, descriptors: usize, log: &Log) {
+    let available = connections_available(descriptors);
+    if let Some(wanted) = wanted.filter(|wanted| *wanted > available) {
         log.tell(&format!(
             "note: server.connections_max is {wanted}, and there are descriptors for {available}: raise the limit of open files \
              (ulimit -n, LimitNOFILE=)"
         ));
         tracing::warn!(target: "drawgate", message = "fewer descriptors than server.connections_max", available);
     }
-    wanted.min(available)
 }
 
 const fn connections_available(descriptors: usize) -> usize {

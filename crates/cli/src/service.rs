@@ -11,11 +11,14 @@ use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::UnixDatagram as BlockingSocket;
+use std::path::PathBuf;
 use std::process;
 use std::sync::Arc;
 use std::time::Duration;
 
-use drawgate::observe::RouteMetrics;
+use drawgate::observe::Observer;
+use drawgate::server::Reloader;
+use rustix::time::{ClockId, clock_gettime};
 use tokio::net::UnixDatagram;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
@@ -28,17 +31,19 @@ pub(crate) struct Service {
     pub(crate) sockets: Vec<Given>,
     /// Where it hears, if it wants to.
     pub(crate) ear: Option<Ear>,
+    /// The configuration that can be read again, where there is a file.
+    pub(crate) file: Option<PathBuf>,
 }
 
 impl Service {
     /// Nothing, whatever the environment says.
     pub(crate) const fn none() -> Self {
-        Self { sockets: Vec::new(), ear: None }
+        Self { sockets: Vec::new(), ear: None, file: None }
     }
 
     /// The sockets that were found before, and what else the environment says.
     pub(crate) fn new(sockets: Vec<Given>) -> Self {
-        Self { sockets, ear: Ear::from_environment() }
+        Self { sockets, ear: Ear::from_environment(), file: None }
     }
 }
 
@@ -73,38 +78,63 @@ impl Ear {
 /// The manager of a server that is ready.
 pub(crate) struct Manager {
     socket: Arc<UnixDatagram>,
-    routes: Arc<[Arc<RouteMetrics>]>,
-    drain_timeout: Duration,
+    observer: Observer,
+    reloader: Reloader,
     counting: JoinHandle<()>,
 }
 
 impl Manager {
     /// Tells it that every listener is bound; from now on it hears that the workers live, and how many connections there are.
-    pub(crate) async fn ready(
-        ear: Ear,
-        routes: Vec<Arc<RouteMetrics>>,
-        drain_timeout: Duration,
-    ) -> io::Result<Self> {
+    pub(crate) async fn ready(ear: Ear, observer: Observer, reloader: Reloader) -> io::Result<Self> {
         let Ear { socket, watchdog } = ear;
         let socket = Arc::new(UnixDatagram::from_std(socket)?);
-        let routes: Arc<[_]> = routes.into();
-        let state = format!("READY=1\nSTATUS={}", count(connections(&routes)));
+        let state = format!("READY=1\nSTATUS={}", count(observer.connections()));
         timeout(TELL_TIME_MAX, socket.send(state.as_bytes())).await??;
         if let Some(interval) = watchdog {
             // By the workers, which carry the connections: where they all stand still, this does.
             tokio::spawn(tell_of_life(Arc::clone(&socket), interval));
         }
-        let counting = tokio::spawn(tell_count(Arc::clone(&socket), Arc::clone(&routes)));
-        Ok(Self { socket, routes, drain_timeout, counting })
+        let counting = tokio::spawn(tell_count(Arc::clone(&socket), observer.clone()));
+        Ok(Self { socket, observer, reloader, counting })
+    }
+
+    /// What it is told of the configuration by.
+    pub(crate) fn line(&self) -> Line {
+        Line { socket: Arc::clone(&self.socket), observer: self.observer.clone() }
     }
 
     /// Tells it that the drain has begun, and how long that may take.
     pub(crate) fn stopping(self) {
         self.counting.abort();
-        let time_max = (self.drain_timeout + END_TIME_MAX).as_micros();
-        let count = count(connections(&self.routes));
+        let time_max = (self.reloader.drain_timeout() + END_TIME_MAX).as_micros();
+        let count = count(self.observer.connections());
         let state = format!("STOPPING=1\nEXTEND_TIMEOUT_USEC={time_max}\nSTATUS=draining, {count} to end");
         tell(&self.socket, &state);
+    }
+}
+
+/// What the manager is told of the configuration by.
+pub(crate) struct Line {
+    socket: Arc<UnixDatagram>,
+    observer: Observer,
+}
+
+impl Line {
+    /// The configuration is being read again. `sd_notify(3)`: the time lets the manager know that what it hears next is an answer.
+    pub(crate) fn reloading(&self) {
+        let now = clock_gettime(ClockId::Monotonic);
+        let microseconds = now.tv_sec.saturating_mul(1_000_000).saturating_add(now.tv_nsec / 1000);
+        tell(
+            &self.socket,
+            &format!("RELOADING=1\nMONOTONIC_USEC={microseconds}\nSTATUS=reading the configuration"),
+        );
+    }
+
+    /// That is over, and all is ready as before.
+    pub(crate) fn reloaded(&self, is_in_force: bool) {
+        let count = count(self.observer.connections());
+        let refused = if is_in_force { "" } else { ", the last configuration was refused: see the log" };
+        tell(&self.socket, &format!("READY=1\nSTATUS={count}{refused}"));
     }
 }
 
@@ -115,20 +145,16 @@ async fn tell_of_life(socket: Arc<UnixDatagram>, interval: Duration) {
     }
 }
 
-async fn tell_count(socket: Arc<UnixDatagram>, routes: Arc<[Arc<RouteMetrics>]>) {
+async fn tell_count(socket: Arc<UnixDatagram>, observer: Observer) {
     loop {
         sleep(COUNT_INTERVAL).await;
-        tell(&socket, &format!("STATUS={}", count(connections(&routes))));
+        tell(&socket, &format!("STATUS={}", count(observer.connections())));
     }
 }
 
 /// A manager that does not read is not waited for: what it misses here is told again, or happens all the same.
 fn tell(socket: &UnixDatagram, state: &str) {
     let _ = socket.try_send(state.as_bytes());
-}
-
-fn connections(routes: &[Arc<RouteMetrics>]) -> i64 {
-    routes.iter().map(|route| route.connections()).sum()
 }
 
 fn count(connections: i64) -> String {

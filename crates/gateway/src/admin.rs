@@ -36,7 +36,7 @@ use self::addressee::{Addressee, Arrival};
 use self::answer::{Answer, OPENMETRICS, PLAIN_TEXT, Refused};
 pub(crate) use self::api::Api;
 pub use self::api::DESCRIPTION;
-pub(crate) use self::operations::Operations;
+pub(crate) use self::operations::{NotReloaded, Operations, TicketRoutes};
 use crate::connection::Encryption;
 use crate::observe::HandshakeOutcome;
 use crate::principal::PeerAddr;
@@ -101,8 +101,8 @@ impl AdminState {
 
     /// Serves `api` as well, and answers to `hosts` beside its address.
     #[must_use]
-    pub(crate) fn with_api(self, api: Api, hosts: Vec<String>) -> Self {
-        Self { api: Some(Arc::new(api)), hosts, ..self }
+    pub(crate) fn with_api(self, api: Arc<Api>, hosts: Vec<String>) -> Self {
+        Self { api: Some(api), hosts, ..self }
     }
 
     /// Its TLS, where it has any.

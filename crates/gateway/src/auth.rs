@@ -107,7 +107,7 @@ impl Authenticator {
 }
 
 /// How one `[auth.NAME]` table authenticates.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// Where a credential may come from, in the order of preference.
     pub credentials: Vec<CredentialSource>,
@@ -195,7 +195,7 @@ impl Config {
 }
 
 /// Where the keys come from that tokens are verified with.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Keys {
     /// There are none, since tokens are no credential.
     None,

@@ -20,8 +20,10 @@ mod worker;
 
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -32,7 +34,7 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::address::{self, ProxyProtocol};
 use crate::auth::failures::Failures;
-use crate::auth::{Authenticator, KeySet};
+use crate::auth::{Authenticator, KeySet, Keys};
 use crate::backend::Backend;
 use crate::chance::Chance;
 use crate::clock::{Clock, Instant, Moment};
@@ -90,8 +92,6 @@ pub(crate) struct Gate {
     pub(crate) observer: Observer,
     pub(crate) chance: Chance,
     pub(crate) firewall: Firewall,
-    /// Whose word about clients counts.
-    pub(crate) addresses: address::Config,
     pub(crate) live: Live,
     /// Places for connections that are let in.
     pub(crate) places: Arc<Semaphore>,
@@ -122,9 +122,20 @@ pub(crate) struct Terms {
     pub(crate) notice: Notice,
     pub(crate) inspections: Inspections,
     pub(crate) metrics: Arc<RouteMetrics>,
+    /// Turns true where nobody may go on by these terms.
+    pub(crate) retired: AtomicBool,
 }
 
 impl Terms {
+    /// Nobody may go on by them: those who live by them are to be told so next.
+    pub(crate) fn retire(&self) {
+        self.retired.store(true, Ordering::Release);
+    }
+
+    fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::Acquire)
+    }
+
     /// The bounds on messages, for the protocol.
     fn message_limits(&self) -> MessageLimits {
         MessageLimits {
@@ -161,6 +172,16 @@ pub(crate) struct Route {
     pub(crate) terms: Arc<Terms>,
 }
 
+impl Route {
+    /// The file that its keys come from, where they come from one.
+    pub(crate) fn key_file(&self) -> Option<&PathBuf> {
+        match &self.authenticator.as_ref()?.config().keys {
+            Keys::File(path, _) => Some(path),
+            Keys::None | Keys::Secret(_) | Keys::Set(_) | Keys::Remote(_) => None,
+        }
+    }
+}
+
 /// A TLS listener's certificates, and how long a handshake may take, from the accept on.
 #[derive(Clone, Debug)]
 pub(crate) struct Encryption {
@@ -172,6 +193,8 @@ pub(crate) struct Encryption {
 /// A listener's side of a connection.
 #[derive(Debug)]
 pub(crate) struct Door {
+    /// Whose word about clients counts.
+    pub(crate) addresses: Arc<address::Config>,
     /// The PROXY header that each connection begins with.
     pub(crate) proxy_protocol: Option<ProxyProtocol>,
     pub(crate) proxy_header_timeout: Duration,

@@ -8,6 +8,8 @@ mod connections;
 mod lists;
 
 use std::hash::Hash;
+use std::net::IpAddr;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use self::bans::Bans;
@@ -57,9 +59,16 @@ impl Default for Config {
 /// Knows who may connect; counts connections and handshakes by client. One for all listeners; shared by reference.
 #[derive(Debug)]
 pub struct Firewall {
-    lists: Lists,
+    rules: RwLock<Arc<Rules>>,
     bans: Bans,
-    connections: Option<Connections>,
+    connections: Connections,
+}
+
+/// What can be changed while it runs; each client asks the rules once.
+#[derive(Debug)]
+struct Rules {
+    config: Config,
+    lists: Lists,
     handshakes: Handshakes,
 }
 
@@ -67,19 +76,37 @@ impl Firewall {
     /// A firewall that has seen nobody yet; its time begins at `now`.
     #[must_use]
     pub fn new(config: &Config, now: Instant) -> Self {
-        let pace = |limit: Option<u32>| limit.map(|limit| Pace::new(limit, now));
-        Self {
-            lists: Lists::new(&config.addresses),
-            bans: Bans::default(),
-            connections: Connections::new(
-                config.connections_per_client_max,
-                config.connections_per_v6_48_max,
-            ),
-            handshakes: Handshakes {
-                by_client: pace(config.handshakes_per_client_per_minute),
-                by_site: pace(config.handshakes_per_v6_48_per_minute),
-            },
+        let handshakes = Handshakes { by_client: None, by_site: None }.at(config, now);
+        let rules = Rules { config: config.clone(), lists: Lists::new(&config.addresses), handshakes };
+        let connections =
+            Connections::new(config.connections_per_client_max, config.connections_per_v6_48_max);
+        Self { rules: RwLock::new(Arc::new(rules)), bans: Bans::default(), connections }
+    }
+
+    /// Goes by `config` from now on. What has been counted stays counted, bans stay in force, and nobody is ended for it: whether
+    /// the lists have changed.
+    pub(crate) fn set_rules(&self, config: &Config, now: Instant) -> bool {
+        let before = self.rules();
+        if before.config == *config {
+            return false;
         }
+        let rules = Rules {
+            config: config.clone(),
+            lists: Lists::new(&config.addresses),
+            handshakes: before.handshakes.at(config, now),
+        };
+        self.connections.set_limits(config.connections_per_client_max, config.connections_per_v6_48_max);
+        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
+        before.config.addresses != config.addresses
+    }
+
+    fn rules(&self) -> Arc<Rules> {
+        Arc::clone(&self.rules.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether the lists keep out `client`, of IPv6 any address of the /64 that it is the first of.
+    pub(crate) fn denies_any_of(&self, client: IpAddr) -> bool {
+        self.rules().lists.denies_any_of(client)
     }
 
     /// Lets `client` in for one more connection that begins at `now`, or not.
@@ -89,20 +116,31 @@ impl Firewall {
     /// # Errors
     /// Why not: its address may not connect, or the limit that the client is at.
     pub fn admit(&self, client: ClientAddr, now: Instant) -> Result<Admission, Denied> {
-        if self.lists.denies(client.ip()) {
-            return Err(Denied::AddressDenied);
-        }
-        if self.is_banned(client, now) {
-            return Err(Denied::AddressBanned);
-        }
+        let rules = self.rules();
+        self.lets_in_by(&rules, client, now)?;
         let key = client.key();
-        let slot = self.connections.as_ref().map(|connections| connections.reserve(key)).transpose()?;
-        self.handshakes.count(key, now)?;
+        let slot = self.connections.reserve(key)?;
+        rules.handshakes.count(key, now)?;
         Ok(Admission { _slot: slot })
     }
 }
 
 impl Firewall {
+    /// Lets `client` in as far as its address goes; nothing is counted.
+    pub(crate) fn lets_in(&self, client: ClientAddr, now: Instant) -> Result<(), Denied> {
+        self.lets_in_by(&self.rules(), client, now)
+    }
+
+    fn lets_in_by(&self, rules: &Rules, client: ClientAddr, now: Instant) -> Result<(), Denied> {
+        if rules.lists.denies(client.ip()) {
+            return Err(Denied::AddressDenied);
+        }
+        if self.is_banned(client, now) {
+            return Err(Denied::AddressBanned);
+        }
+        Ok(())
+    }
+
     /// Whether `client` is kept out by a ban at `now`.
     #[must_use]
     pub fn is_banned(&self, client: ClientAddr, now: Instant) -> bool {
@@ -152,7 +190,7 @@ impl Firewall {
 #[derive(Debug)]
 #[must_use = "dropping it frees the slot"]
 pub struct Admission {
-    _slot: Option<Slot>,
+    _slot: Slot,
 }
 
 /// Why a peer is not let in.
@@ -190,6 +228,18 @@ struct Handshakes {
 }
 
 impl Handshakes {
+    /// The same at the rates of `config`: what has been counted stays counted.
+    fn at(&self, config: &Config, now: Instant) -> Self {
+        let pace = |before: &Option<Pace>, limit: Option<u32>| {
+            limit
+                .map(|limit| before.as_ref().map_or_else(|| Pace::new(limit, now), |before| before.at(limit)))
+        };
+        Self {
+            by_client: pace(&self.by_client, config.handshakes_per_client_per_minute),
+            by_site: pace(&self.by_site, config.handshakes_per_v6_48_per_minute),
+        }
+    }
+
     /// Counts one handshake of `key` at `now`. One that is refused costs nothing on either side, save where two of one client race.
     fn count(&self, key: ClientKey, now: Instant) -> Result<(), Denied> {
         let Self { by_client, by_site } = self;
@@ -212,8 +262,16 @@ struct Pace {
 
 impl Pace {
     fn new(limit: u32, now: Instant) -> Self {
-        let rate = Rate::new(limit, Duration::from_secs(60), (limit / BURST_DIVISOR).max(1));
-        Self { limit, used: RateTable::new(rate, now) }
+        Self { limit, used: RateTable::new(Self::rate(limit), now) }
+    }
+
+    /// The same clients at another limit.
+    fn at(&self, limit: u32) -> Self {
+        Self { limit, used: self.used.at(Self::rate(limit)) }
+    }
+
+    fn rate(limit: u32) -> Rate {
+        Rate::new(limit, Duration::from_secs(60), (limit / BURST_DIVISOR).max(1))
     }
 
     fn has_room(&self, key: &impl Hash, now: Instant) -> Result<(), Denied> {
@@ -251,6 +309,26 @@ mod tests {
 
     fn client(ip: &str) -> ClientAddr {
         ClientAddr::new(ip.parse().unwrap())
+    }
+
+    #[test]
+    fn o03_other_rates_find_what_was_counted_before() {
+        let (firewall, now) = firewall(None, Some(20));
+        let here = client("192.0.2.1");
+        for _ in 0..2 {
+            let _ = firewall.admit(here, now).unwrap();
+        }
+        assert!(matches!(firewall.admit(here, now), Err(Denied::RateExceeded { limit: 20, .. })));
+        let config = Config { handshakes_per_client_per_minute: Some(40), ..Config::default() };
+        assert!(!firewall.set_rules(&config, now), "the lists are the same");
+        let refused = firewall.admit(here, now).map(|_| ());
+        assert!(matches!(refused, Err(Denied::RateExceeded { limit: 40, .. })), "{refused:?}");
+        let _ = firewall.admit(client("192.0.2.2"), now).unwrap();
+        let addresses =
+            AddressLists { deny: vec!["192.0.2.0/24".parse().unwrap()], ..AddressLists::default() };
+        assert!(firewall.set_rules(&Config { addresses, ..config }, now));
+        assert_eq!(firewall.admit(here, now).unwrap_err(), Denied::AddressDenied);
+        assert_eq!(firewall.lets_in(here, now), Err(Denied::AddressDenied));
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod log;
 mod metrics;
 mod operated;
 mod refused;
+mod reloads;
 mod rotate;
 mod suppress;
 mod tls;
@@ -21,6 +22,8 @@ pub(crate) use keys::KeyMetrics;
 pub use metrics::{CONTENT_TYPE, RouteMetrics};
 pub(crate) use operated::{Action, Closed, Operated};
 pub use refused::MessageRefused;
+pub(crate) use reloads::Changed;
+pub use reloads::ReloadedBy;
 pub use rotate::RotatingFile;
 pub(crate) use tls::{HandshakeOutcome, TlsMetrics};
 pub use traffic::{Count, Direction, FrameKind, Traffic, TrafficDelta};
@@ -160,7 +163,23 @@ impl Observer {
     /// The counters of `route` for the data path; those of `none` where the configuration has no such route.
     #[must_use]
     pub fn route_metrics(&self, route: &str) -> Arc<RouteMetrics> {
-        Arc::clone(self.0.metrics.route(Some(route)))
+        self.0.metrics.route(Some(route))
+    }
+
+    /// The counters of a route that may be new.
+    pub(crate) fn add_route(&self, route: &str) -> Arc<RouteMetrics> {
+        self.0.metrics.add_route(route)
+    }
+
+    /// Gives up the series of routes that are not `kept`, once no connection is on them.
+    pub(crate) fn forget_routes(&self, kept: impl Fn(&str) -> bool) {
+        self.0.metrics.forget_routes(kept);
+    }
+
+    /// The connections that are open now, on all routes together.
+    #[must_use]
+    pub fn connections(&self) -> i64 {
+        self.0.metrics.connections()
     }
 
     /// The counters of the TLS listener `name`, to be made once for each in the configuration.

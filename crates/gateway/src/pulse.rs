@@ -4,7 +4,7 @@
 //! atomics, so that telling a connection takes no lock and no channel.
 
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::principal::ClientKey;
 /// One connection's ear. Shared by its task and by whoever may need to tell it something.
 #[derive(Debug, Default)]
 pub(crate) struct Pulse {
-    signals: AtomicU8,
+    signals: AtomicU16,
     /// How many bytes wait for a socket that is blocked; as many as fit in 32 bits, if it is more.
     blocked_bytes: AtomicU32,
     waker: AtomicWaker,
@@ -27,11 +27,11 @@ pub(crate) struct Pulse {
 
 /// What has been said since the last look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Signals(u8);
+pub(crate) struct Signals(u16);
 
 /// One thing that can be said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
+#[repr(u16)]
 pub(crate) enum Signal {
     /// A deadline may have passed.
     Timer = 1,
@@ -47,6 +47,10 @@ pub(crate) enum Signal {
     Session = 32,
     /// The client's address was banned.
     Banned = 64,
+    /// The lists of addresses do not let the client in any more.
+    Denied = 256,
+    /// A route was removed or closed to whom it had let in: it may be this connection's, whose terms say so.
+    Retired = 512,
 }
 
 impl Pulse {
@@ -65,7 +69,7 @@ impl Pulse {
 
     /// Says `signal` and wakes the connection.
     pub(crate) fn signal(&self, signal: Signal) {
-        let before = self.signals.fetch_or(signal as u8, Ordering::AcqRel);
+        let before = self.signals.fetch_or(signal as u16, Ordering::AcqRel);
         if signal == Signal::Outbox && before & OUTBOX_HELD != 0 {
             return;
         }
@@ -79,7 +83,7 @@ impl Pulse {
 
     /// What has been sent so far is seen by whoever looks after this; what is sent from now on wakes the connection.
     pub(crate) fn release_outbox(&self) {
-        self.signals.fetch_and(!(OUTBOX_HELD | Signal::Outbox as u8), Ordering::AcqRel);
+        self.signals.fetch_and(!(OUTBOX_HELD | Signal::Outbox as u16), Ordering::AcqRel);
     }
 
     /// The connection has ended: whoever keeps this keeps nothing of its task.
@@ -126,15 +130,19 @@ impl Pulse {
 
 impl Signals {
     pub(crate) const fn contains(self, signal: Signal) -> bool {
-        self.0 & signal as u8 != 0
+        self.0 & signal as u16 != 0
     }
 }
 
 /// What ends a connection, whatever it is doing.
-const ENDING: u8 = Signal::Drain as u8 | Signal::Abort as u8 | Signal::Session as u8 | Signal::Banned as u8;
+const ENDING: u16 = Signal::Drain as u16
+    | Signal::Abort as u16
+    | Signal::Session as u16
+    | Signal::Banned as u16
+    | Signal::Denied as u16;
 
 /// Beside the signals: the connection is about to look at its outbox.
-const OUTBOX_HELD: u8 = 128;
+const OUTBOX_HELD: u16 = 128;
 
 #[cfg(test)]
 mod tests {
@@ -190,11 +198,11 @@ mod tests {
     fn what_ends_a_connection_is_noticed_while_it_waits_and_is_still_to_be_heard() {
         let (pulse, count) = (Pulse::default(), Arc::new(Count(AtomicUsize::new(0))));
         let waker = Waker::from(Arc::clone(&count));
-        for signal in [Signal::Timer, Signal::Shed, Signal::Outbox] {
+        for signal in [Signal::Timer, Signal::Shed, Signal::Outbox, Signal::Retired] {
             pulse.signal(signal);
             assert!(!pulse.is_called(&waker), "{signal:?} ends nothing");
         }
-        for signal in [Signal::Drain, Signal::Abort, Signal::Session, Signal::Banned] {
+        for signal in [Signal::Drain, Signal::Abort, Signal::Session, Signal::Banned, Signal::Denied] {
             let woken = count.0.load(Ordering::Relaxed);
             pulse.signal(signal);
             assert_eq!(count.0.load(Ordering::Relaxed), woken + 1, "{signal:?}");

@@ -9,7 +9,7 @@
 use std::collections::hash_map::RandomState;
 use std::fmt;
 use std::hash::{BuildHasher as _, Hash};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::clock::{Instant, Moment};
@@ -96,7 +96,8 @@ pub(crate) struct RateTable {
     rate: Rate,
     epoch: Instant,
     hasher: RandomState,
-    shards: Box<[Mutex<Box<[Set]>>]>,
+    /// Shared with the table that takes its place when the rate changes.
+    shards: Arc<[Mutex<Box<[Set]>>]>,
 }
 
 type Set = [Entry; WAYS];
@@ -122,6 +123,12 @@ impl RateTable {
         let shard = || Mutex::new(vec![[Entry::default(); WAYS]; sets_per_shard].into_boxed_slice());
         let shards = std::iter::repeat_with(shard).take(shards).collect();
         Self { rate, epoch: now, hasher: RandomState::new(), shards }
+    }
+
+    /// The same keys at another rate: each owes as much time as before.
+    #[must_use]
+    pub(crate) fn at(&self, rate: Rate) -> Self {
+        Self { rate, epoch: self.epoch, hasher: self.hasher.clone(), shards: Arc::clone(&self.shards) }
     }
 
     /// Counts one event of `key` at `now`.

@@ -155,7 +155,7 @@ row::reasons! {
     /// The client's address is not one that `firewall.allow` and `firewall.deny` let in. If it should be, write its network into
     /// `allow`: the longest network that matches counts, and a tie is denied.
     AddressDenied "address_denied" "Address Denied" "connections from this address are not allowed"
-        http[403] close[] level Warn fault Client retry Never;
+        http[403] close[POLICY_VIOLATION] level Warn fault Client retry Never;
 
     /// The client's address lies in a network that an operator has banned; live connections of it ended with the ban. Lift it
     /// there, or wait until it ends.
@@ -185,6 +185,11 @@ row::reasons! {
     /// The gateway is shutting down or restarting. Connect again: another instance, or the next one, answers.
     Draining "draining" "Draining" "the service restarts, please connect again"
         http[503] close[SERVICE_RESTART] level Info fault None retry AfterSeconds(1);
+
+    /// The configuration was read again, and the route of the connection is gone, now asks who speaks, or verifies it by other
+    /// keys. Connect again: what there is now decides.
+    RouteChanged "route_changed" "Route Changed" "this service was changed, please connect again"
+        http[] close[SERVICE_RESTART] level Info fault Operator retry AtOnce;
 
     // Authentication.
 

@@ -6,8 +6,11 @@
 mod accept;
 mod builder;
 mod certificates;
+mod draft;
+mod force;
 mod keys;
 mod operator;
+mod reload;
 mod route;
 mod socket;
 mod start;
@@ -18,14 +21,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep_until, timeout_at};
 
 use crate::clock::Instant;
 use crate::config::Config;
-use crate::connection::{self, Arrival, Door, Gate, NoRoom};
+use crate::connection::{self, Arrival, Gate, NoRoom};
 use crate::control::Control;
 use crate::firewall::Admission;
 use crate::observe::Observer;
@@ -34,12 +36,15 @@ use crate::pulse::Signal;
 use crate::reason::Reason;
 use crate::session::Sessions;
 
-use keys::KeyPlaces;
+use draft::{Draft, Place};
+use force::Force;
+use reload::Requests;
 
 pub use crate::address_bans::{AddressBanError, AddressBans};
 pub use builder::Builder;
 pub use keys::{KeysNotFetched, fetch_keys};
 use operator::Admin;
+pub use reload::{ReloadError, ReloadSource, Reloaded, Reloader};
 pub use route::{Access, Route};
 pub use start::{BindError, StartError};
 
@@ -48,27 +53,18 @@ pub use start::{BindError, StartError};
 pub struct Server {
     gate: Arc<Gate>,
     control: Control,
-    keys: KeyPlaces,
-    bound: Vec<Bound>,
-    skipped: Vec<BindError>,
+    draft: Draft,
     admin: Option<Admin>,
     draining: watch::Sender<bool>,
-    drain_timeout: Duration,
+    requests: Requests,
 }
 
-#[derive(Debug)]
-struct Bound {
-    name: String,
-    address: SocketAddr,
-    listener: TcpListener,
-    door: Arc<Door>,
-}
-
-/// A listener without its socket: takes connections from wherever they come, through all the same stages.
+/// A listener without its socket: takes connections from wherever they come, through all the same stages. Where another
+/// configuration has no such listener any more, it goes on as it was.
 #[derive(Clone, Debug)]
 pub struct Entry {
     gate: Arc<Gate>,
-    door: Arc<Door>,
+    place: Arc<Place>,
 }
 
 impl Entry {
@@ -81,10 +77,11 @@ impl Entry {
         let accepted_at = self.gate.facilities.clock.now();
         let client = ClientAddr::from(PeerAddr(peer));
         // Where somebody else speaks for the client, it is not known yet whom to count.
-        let is_known = self.door.proxy_protocol.is_none() && !self.gate.addresses.reads_header_of(client);
+        let door = self.place.door();
+        let is_known = door.proxy_protocol.is_none() && !door.addresses.reads_header_of(client);
         let admission = self.admit(is_known.then_some(client), accepted_at);
         let arrival = Arrival { socket, client, accepted_at, admission };
-        connection::serve(self.gate, self.door, arrival)
+        connection::serve(self.gate, door, arrival)
     }
 }
 
@@ -124,7 +121,8 @@ impl Server {
 
     /// The listeners' names and the addresses that they are bound to, in their order.
     pub fn addresses(&self) -> impl Iterator<Item = (&str, SocketAddr)> {
-        self.bound.iter().map(|bound| (bound.name.as_str(), bound.address))
+        let listeners = self.draft.plan.listeners.iter();
+        listeners.map(|listening| (listening.name.as_str(), listening.address))
     }
 
     /// The address of the first listener.
@@ -133,7 +131,7 @@ impl Server {
     /// Never: a server without a listener cannot be built.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        self.bound.first().expect("a server has a listener").address
+        self.draft.plan.listeners.first().expect("a server has a listener").address
     }
 
     /// The address of the admin listener, if there is one.
@@ -144,15 +142,15 @@ impl Server {
 
     /// The listeners that need not be there and are not, each with what is in the way.
     pub fn skipped(&self) -> impl Iterator<Item = &BindError> {
-        self.skipped.iter()
+        self.draft.skipped.iter()
     }
 
     /// A way in for sockets that somebody else has accepted, as if they had come to `listener`; `None` where there is no
     /// such listener. It serves while [`Server::run`] runs.
     #[must_use]
     pub fn entry(&self, listener: &str) -> Option<Entry> {
-        let bound = self.bound.iter().find(|bound| bound.name == listener)?;
-        Some(Entry { gate: Arc::clone(&self.gate), door: Arc::clone(&bound.door) })
+        let listening = self.draft.plan.listeners.iter().find(|listening| listening.name == listener)?;
+        Some(Entry { gate: Arc::clone(&self.gate), place: Arc::clone(&listening.place) })
     }
 
     /// What logs and counts; for those who want its metrics without an admin listener.
@@ -180,10 +178,16 @@ impl Server {
         AddressBans::new(Arc::clone(&self.gate), self.control.clone())
     }
 
-    /// Serves until `shutdown` is ready, then drains: accepts no more, lets each connection finish what has come, closes
-    /// it with 1012, and cuts what is left when the drain's time is up. Dropping the future cuts all at once.
+    /// Puts other routes and listeners in the place of these while it runs.
+    #[must_use]
+    pub fn reloader(&self) -> Reloader {
+        self.requests.reloader()
+    }
+
+    /// Serves until `shutdown` is ready, then drains: says so at `/readyz`, accepts no more, lets each connection finish what has
+    /// come, closes it with 1012, and cuts what is left when the drain's time is up. Dropping the future cuts all at once.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Drained {
-        let gate = Arc::clone(&self.gate);
+        let Self { gate, control, draft, admin, draining, mut requests } = self;
         let _cut = CutOnDrop(Arc::clone(&gate));
         let mut tasks = JoinSet::new();
         tasks.spawn({
@@ -194,33 +198,36 @@ impl Server {
         });
         tasks.spawn(upkeep::shed_load(Arc::clone(&gate)));
         tasks.spawn(upkeep::report_suppressed(gate.observer.clone()));
-        tasks.spawn(upkeep::forget_in_memory(Arc::clone(&gate), self.control.clone()));
-        tasks.spawn(upkeep::forget_on_disk(self.control));
-        let encrypted = self.bound.iter().filter_map(|bound| bound.door.encryption.as_ref());
-        let admin_encrypted = self.admin.iter().filter_map(|admin| admin.state.encryption());
-        for encryption in encrypted.chain(admin_encrypted).cloned() {
-            tasks.spawn(certificates::keep(encryption, gate.facilities.clock.clone()));
+        tasks.spawn(upkeep::forget_in_memory(Arc::clone(&gate), control.clone()));
+        tasks.spawn(upkeep::forget_on_disk(control));
+        if let Some(encryption) = admin.as_ref().and_then(|admin| admin.state.encryption()) {
+            tasks.spawn(certificates::keep(encryption.clone(), gate.facilities.clock.clone()));
         }
-        self.keys.keep(&gate, &mut tasks);
         let (stop_admin, stopped) = watch::channel(false);
         let mut admin_tasks = JoinSet::new();
-        if let Some(admin) = self.admin {
+        let admin_face = admin.as_ref().map(Admin::face);
+        if let Some(admin) = admin {
             admin_tasks.spawn(admin.serve(stopped));
         }
-        let mut accepting = JoinSet::new();
-        for bound in self.bound {
-            let entry = Entry { gate: Arc::clone(&gate), door: bound.door };
-            accepting.spawn(accept::accept(entry, bound.listener));
-        }
+        let mut force = Force::begin(&gate, draft, admin_face);
+        requests.watch(&force, &mut tasks);
 
-        shutdown.await;
-        accepting.shutdown().await;
-        // The receivers live in the gate as long as this does.
-        self.draining.send_replace(true);
-        let drained = drain(&gate, self.drain_timeout).await;
+        tokio::select! {
+            biased;
+            () = shutdown => {}
+            () = requests.serve(&gate, &mut force) => {}
+        }
+        // Whoever asks for another configuration from now on hears that there will be none.
+        drop(requests);
+        // First, so that nobody is sent here any more who would find nobody to accept. The receivers live in the gate as long as
+        // this does.
+        draining.send_replace(true);
+        force.close().await;
+        let drained = drain(&gate, force.plan().drain_timeout).await;
         gate.observer.report_suppressed();
         stop_admin.send_replace(true);
         let _ = tokio::time::timeout(ADMIN_STOP_TIME_MAX, admin_tasks.join_next()).await;
+        force.stop().await;
         // Whoever starts the next server finds the directory of the state given back.
         let _ = tokio::time::timeout(STATE_CLOSE_TIME_MAX, tasks.shutdown()).await;
         drained

@@ -11,7 +11,7 @@ mod live;
 pub mod revocation;
 mod table;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use serde_json::{Map, Value};
@@ -67,7 +67,8 @@ pub enum AtLimit {
 #[derive(Debug)]
 pub struct Sessions {
     chance: Chance,
-    token_time_max: Option<Duration>,
+    /// Beside the lock, under which it is asked for.
+    token_time_max: RwLock<Option<Duration>>,
     state: Mutex<State>,
 }
 
@@ -83,7 +84,12 @@ impl Sessions {
     #[must_use]
     pub fn new(chance: Chance, token_time_max: Option<Duration>) -> Self {
         let state = State { table: Table::default(), kept: Kept::new(KEPT_MAX) };
-        Self { chance, token_time_max, state: Mutex::new(state) }
+        Self { chance, token_time_max: RwLock::new(token_time_max), state: Mutex::new(state) }
+    }
+
+    /// Remembers revocations for so long from now on.
+    pub(crate) fn set_token_time_max(&self, token_time_max: Option<Duration>) {
+        *self.token_time_max.write().unwrap_or_else(PoisonError::into_inner) = token_time_max;
     }
 
     /// Begins the session of `principal`.
@@ -290,7 +296,8 @@ impl Sessions {
     /// A revocation of `target` from `now` on, remembered for as long as a token can be valid.
     #[must_use]
     pub fn revocation(&self, target: Target, now: UnixTime) -> Revocation {
-        Revocation::new(target, now, self.token_time_max)
+        let token_time_max = *self.token_time_max.read().unwrap_or_else(PoisonError::into_inner);
+        Revocation::new(target, now, token_time_max)
     }
 
     /// What to revoke so that neither this session nor its token comes back: the token, where that has an id.

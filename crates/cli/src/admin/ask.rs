@@ -51,6 +51,11 @@ impl Request {
         Self { method: Method::POST, target: path.to_owned(), body: Some(body) }
     }
 
+    /// A post that says all by its path.
+    pub(super) fn order(path: &str) -> Self {
+        Self { method: Method::POST, target: path.to_owned(), body: None }
+    }
+
     /// The one with this name at `path`.
     pub(super) fn delete(path: &str, name: &str) -> Self {
         Self { method: Method::DELETE, target: format!("{path}/{}", encoded(name)), body: None }
@@ -138,8 +143,11 @@ impl Door {
             Some(value) if status.is_success() => Ok(value),
             Some(problem) if problem["detail"].is_string() => {
                 let detail = problem["detail"].as_str().map(shown).unwrap_or_default();
+                let problems = problem["problems"].as_array().into_iter().flatten();
+                let lines = problems.filter_map(Value::as_str).flat_map(str::lines);
+                let listed: String = lines.map(|line| format!("\n  {}", shown(line))).collect();
                 Err(Failure(format!(
-                    "{} refused with status {}: {detail}{}",
+                    "{} refused with status {}: {detail}{listed}{}",
                     self.url,
                     status.as_u16(),
                     self.advice(status)
@@ -159,7 +167,7 @@ impl Door {
         let origin = &self.origin;
         match status {
             StatusCode::UNAUTHORIZED => format!(
-                "\n  the token was that of {origin}; if it was made anew, start the gateway anew: it reads tokens when it starts"
+                "\n  the token was that of {origin}; if it was made anew, start the gateway anew, or have it read its configuration again by SIGHUP"
             ),
             StatusCode::FORBIDDEN => format!("\n  the token was that of {origin}"),
             StatusCode::MISDIRECTED_REQUEST => {

@@ -71,6 +71,38 @@ pub(super) fn banned(answer: &Value) -> String {
     format!("banned {} {time}: {}\n", banned_name(answer), closed(answer, what))
 }
 
+/// What another configuration changed.
+pub(super) fn reloaded(answer: &Value) -> String {
+    let mut lines = "the configuration was read again and is in force\n".to_owned();
+    for (member, what) in [
+        ("routes_added", "new routes"),
+        ("routes_changed", "changed routes"),
+        ("routes_removed", "routes that are gone"),
+        ("listeners_added", "new listeners"),
+        ("listeners_removed", "listeners that are gone"),
+        ("needs_restart", "changed, and needs a restart"),
+    ] {
+        let names: Vec<String> =
+            answer[member].as_array().into_iter().flatten().filter_map(Value::as_str).map(shown).collect();
+        if !names.is_empty() {
+            // Writing to a string cannot fail.
+            let _ = writeln!(lines, "  {what}: {}", names.join(", "));
+        }
+    }
+    for (member, what) in [
+        ("sessions_ended", "sessions ended, for their keys are gone"),
+        ("connections_denied", "connections ended, for their addresses are denied"),
+    ] {
+        if let Some(count) = answer[member].as_u64().filter(|count| *count > 0) {
+            let _ = writeln!(lines, "  {count} {what}");
+        }
+    }
+    for warning in answer["warnings"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        let _ = writeln!(lines, "warning: {}", shown(warning));
+    }
+    lines
+}
+
 /// The network or the subject of a ban.
 fn banned_name(ban: &Value) -> String {
     text(if ban["network"].is_string() { &ban["network"] } else { &ban["subject"] })

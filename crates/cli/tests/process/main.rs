@@ -16,6 +16,7 @@ mod connect;
 mod connect_servers;
 mod ends;
 mod proxy;
+mod reload;
 mod resources;
 mod secrets;
 #[cfg(target_os = "linux")]

@@ -111,6 +111,27 @@ fn sockets_that_are_handed_over_serve_by_their_names_and_others_are_opened() {
 }
 
 #[test]
+fn a_socket_that_was_handed_over_is_kept_when_the_configuration_is_read_again() {
+    let given = socket();
+    let address = given.local_addr().unwrap();
+    let command = activated(given, UnixDatagram::unbound().unwrap(), 1, "main");
+    let folder = Arc::new(tempfile::tempdir().unwrap());
+    let program = Program::start_by(command, folder, &echo("", ""));
+    let mut client = program.open();
+    // An address that nobody could listen at: the socket is used as it is.
+    let elsewhere = echo("", "").replacen("127.0.0.1:0", "192.0.2.1:9", 1);
+    fs::write(program.path("drawgate.toml"), elsewhere).unwrap();
+    program.signal(Signal::HUP);
+    let is_reloaded = |program: &Program| {
+        program.records().iter().any(|record| record["message"] == "configuration reloaded")
+    };
+    eventually(|| is_reloaded(&program), || program.log());
+    client.echo(b"as before");
+    assert_eq!(program.address, address);
+    program.open().echo(b"at the same socket");
+}
+
+#[test]
 fn a_socket_outlives_the_program_so_that_a_restart_refuses_nobody() {
     let socket = socket();
     let address = socket.local_addr().unwrap();

@@ -92,6 +92,12 @@ impl Access {
         }
     }
 
+    /// The same with other tokens: what was refused of late stays counted.
+    pub(super) fn with(&self, tokens: &[Token]) -> Self {
+        let failures = *self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        Self { failures: Mutex::new(failures), ..Self::new(tokens, self.epoch) }
+    }
+
     pub(super) fn has_tokens(&self) -> bool {
         !self.tokens.is_empty()
     }

@@ -20,11 +20,19 @@ pub(super) struct Refused {
     /// A sentence or two: what is wrong, and what to do about it. Never what the request said.
     detail: Cow<'static, str>,
     fields: Vec<(HeaderName, HeaderValue)>,
+    /// Each thing that is wrong, where that is a list.
+    problems: Vec<String>,
 }
 
 impl Refused {
     pub(super) fn new(status: StatusCode, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, detail: detail.into(), fields: Vec::new() }
+        Self { status, detail: detail.into(), fields: Vec::new(), problems: Vec::new() }
+    }
+
+    /// Says each thing that is wrong.
+    pub(super) fn because(mut self, problems: Vec<String>) -> Self {
+        self.problems = problems;
+        self
     }
 
     /// A body or a query that says what cannot be done (RFC 9110 §15.5.21).
@@ -47,11 +55,15 @@ impl Refused {
 
 impl From<Refused> for Answer {
     /// Its type is the status alone.
-    fn from(Refused { status, detail, fields }: Refused) -> Self {
+    fn from(Refused { status, detail, fields, problems }: Refused) -> Self {
         let title = status.canonical_reason().unwrap_or_default();
-        let problem = serde_json::json!({
+        let mut problem = serde_json::json!({
             "type": "about:blank", "title": title, "status": status.as_u16(), "detail": detail,
         });
+        if !problems.is_empty() {
+            // RFC 9457 §3.2: a member of our own.
+            problem["problems"] = problems.into();
+        }
         let mut answer = page(status, PROBLEM_JSON, problem.to_string());
         answer.headers_mut().extend(fields);
         answer

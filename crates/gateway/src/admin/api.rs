@@ -5,11 +5,12 @@
 
 mod address_bans;
 mod bans;
+mod reload;
 mod revocations;
 mod sessions;
 mod tickets;
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use hyper::body::Incoming;
@@ -20,14 +21,14 @@ use serde_json::Value;
 use super::access::{Access, Scope, Token};
 use super::answer::{self, Answer, Refused};
 use super::body::Members;
-use super::operations::Operations;
+use super::operations::{Operations, TicketRoutes};
 use crate::clock::UnixTime;
 use crate::principal::ClientAddr;
 
 /// The API of one server.
 #[derive(Debug)]
 pub(crate) struct Api {
-    access: Access,
+    access: RwLock<Arc<Access>>,
     operations: Operations,
 }
 
@@ -57,6 +58,7 @@ enum Task {
     BanAddress,
     UnbanAddress,
     IssueTicket,
+    Reload,
     Describe,
 }
 
@@ -81,7 +83,7 @@ impl Entry {
 }
 
 /// Everything that there is.
-pub(super) const ENTRIES: [Entry; 14] = [
+pub(super) const ENTRIES: [Entry; 15] = [
     Entry::new(&Method::GET, "/v1/sessions", Some(Scope::Read), Task::ListSessions),
     Entry::new(&Method::DELETE, "/v1/sessions", Some(Scope::Operate), Task::EndSessions),
     Entry::new(&Method::GET, "/v1/sessions/{id}", Some(Scope::Read), Task::ShowSession),
@@ -95,6 +97,7 @@ pub(super) const ENTRIES: [Entry; 14] = [
     Entry::new(&Method::POST, "/v1/address-bans", Some(Scope::Operate), Task::BanAddress),
     Entry::new(&Method::DELETE, "/v1/address-bans/{network}", Some(Scope::Operate), Task::UnbanAddress),
     Entry::new(&Method::POST, "/v1/tickets", Some(Scope::Tickets), Task::IssueTicket),
+    Entry::new(&Method::POST, "/v1/reload", Some(Scope::Operate), Task::Reload),
     Entry::new(&Method::GET, "/v1/openapi.json", None, Task::Describe),
 ];
 
@@ -104,7 +107,18 @@ pub const DESCRIPTION: &str = include_str!("openapi.json");
 impl Api {
     pub(crate) fn new(tokens: &[Token], operations: Operations) -> Self {
         let access = Access::new(tokens, operations.clock.now());
-        Self { access, operations }
+        Self { access: RwLock::new(Arc::new(access)), operations }
+    }
+
+    /// Lets in whoever shows one of `tokens` from now on; tickets are for `routes`.
+    pub(crate) fn follow(&self, tokens: &[Token], routes: TicketRoutes) {
+        let mut access = self.access.write().unwrap_or_else(PoisonError::into_inner);
+        *access = Arc::new(access.with(tokens));
+        self.operations.set_routes(routes);
+    }
+
+    fn access(&self) -> Arc<Access> {
+        Arc::clone(&self.access.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Whether the request shows a token for `scope`: whose.
@@ -114,11 +128,12 @@ impl Api {
         scope: Scope,
         client: ClientAddr,
     ) -> Result<Arc<str>, Refused> {
-        if !self.access.has_tokens() {
+        let access = self.access();
+        if !access.has_tokens() {
             let detail = "This needs a token, and there is none: configure admin.tokens.";
             return Err(Refused::new(StatusCode::NOT_FOUND, detail));
         }
-        self.access.check(headers, scope, self.operations.clock.now()).inspect_err(|refused| {
+        access.check(headers, scope, self.operations.clock.now()).inspect_err(|refused| {
             self.operations.observer.operator_refused(client, refused.status().as_u16());
         })
     }
@@ -161,6 +176,7 @@ impl Api {
             Task::IssueTicket => {
                 tickets::issue(operations, &who, Members::of_body(&parts.headers, body).await?)
             }
+            Task::Reload => reload::reload(operations, who).await,
             Task::Describe => Ok(answer::page(StatusCode::OK, answer::JSON, DESCRIPTION)),
         }
     }

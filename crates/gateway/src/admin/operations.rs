@@ -4,7 +4,11 @@
 //! asked for it has left meanwhile. Comes after a request has been understood.
 
 use std::error::Error;
-use std::sync::Arc;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use serde_json::Value;
 
 use crate::address_bans::{AddressBanError, AddressBans};
 use crate::chance::Chance;
@@ -18,19 +22,71 @@ use crate::session::{End, Revoked, SessionId, Sessions, Which};
 use crate::ticket::{Grant, TicketError, Tickets};
 
 /// The parts of a server that can be worked on. Cheap to clone.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Operations {
     pub(crate) control: Control,
     pub(crate) address_bans: AddressBans,
     pub(crate) tickets: Arc<Tickets>,
     /// Every route's name, and whether it takes tickets.
-    pub(crate) routes: Arc<[(Arc<str>, bool)]>,
+    pub(crate) routes: Arc<RwLock<TicketRoutes>>,
+    /// Has the configuration read again; what that has changed.
+    pub(crate) reload: Reload,
     pub(crate) observer: Observer,
     pub(crate) clock: Clock,
     pub(crate) chance: Chance,
 }
 
+/// Every route's name, and whether it takes tickets.
+pub(crate) type TicketRoutes = Arc<[(Arc<str>, bool)]>;
+
+/// Has the configuration read again, by whoever has the server.
+pub(crate) type Reload =
+    Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<Value, NotReloaded>> + Send>> + Send + Sync>;
+
+/// Why everything is as it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum NotReloaded {
+    /// There is no file to read again.
+    NoFile,
+    /// All that is wrong with it.
+    Refused(Vec<String>),
+    /// The server is about to end.
+    Ending,
+}
+
+impl fmt::Debug for Operations {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Operations").field("control", &self.control).finish_non_exhaustive()
+    }
+}
+
 impl Operations {
+    /// Every route's name, and whether it takes tickets.
+    pub(super) fn routes(&self) -> TicketRoutes {
+        Arc::clone(&self.routes.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn set_routes(&self, routes: TicketRoutes) {
+        *self.routes.write().unwrap_or_else(PoisonError::into_inner) = routes;
+    }
+
+    /// Has the configuration read again; what that has changed.
+    pub(super) async fn reload(&self, who: Arc<str>) -> Result<Value, NotReloaded> {
+        let this = self.clone();
+        to_its_end(async move {
+            let result = (this.reload)().await;
+            let outcome = match &result {
+                Ok(_) => Ok(Closed::Nothing),
+                Err(NotReloaded::NoFile) => Err("there is no configuration file".to_owned()),
+                Err(NotReloaded::Refused(problems)) => Err(format!("it has {} problems", problems.len())),
+                Err(NotReloaded::Ending) => Err("the server is about to end".to_owned()),
+            };
+            this.record(&who, Action::Reload, "configuration", outcome);
+            result
+        })
+        .await
+    }
+
     pub(super) fn now(&self) -> UnixTime {
         self.clock.unix_now()
     }

@@ -1,7 +1,7 @@
 //! The listener itself: whom it answers, how long, and how many.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, RwLock};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::oneshot;
@@ -230,7 +230,8 @@ fn operations() -> Operations {
         control: server.control(),
         address_bans: server.firewall(),
         tickets: Arc::default(),
-        routes: Arc::new([]),
+        routes: Arc::new(RwLock::new(Arc::new([]))),
+        reload: Arc::new(|| Box::pin(async { Err(NotReloaded::NoFile) })),
         observer: server.observer(),
         clock: Clock::system(),
         chance: Chance::seeded(1),
@@ -278,7 +279,8 @@ async fn a_body_that_does_not_come_in_time_ends_the_connection() {
     }];
     let operations = operations();
     let sessions = Arc::clone(operations.control.sessions());
-    let mut state = AdminState::new(String::new, || true).with_api(Api::new(&tokens, operations), Vec::new());
+    let mut state =
+        AdminState::new(String::new, || true).with_api(Arc::new(Api::new(&tokens, operations)), Vec::new());
     state.timeouts = Timeouts { request, ..Timeouts::default() };
     let admin = start_with(state, Arc::default()).await;
     let head = format!(

@@ -24,6 +24,16 @@ impl Failures {
         Self { limit, used: RateTable::new(Rate::new(limit, Duration::from_mins(1), limit), now) }
     }
 
+    /// The failures that one client may have in a minute.
+    pub(crate) fn limit(&self) -> u32 {
+        self.limit
+    }
+
+    /// The same clients at another limit: what they have failed stays counted.
+    pub(crate) fn at(&self, limit: u32) -> Self {
+        Self { limit, used: self.used.at(Rate::new(limit, Duration::from_mins(1), limit)) }
+    }
+
     /// Whether `client` may try at `now`.
     ///
     /// # Errors

@@ -143,6 +143,12 @@ impl VerifyingKey {
         self.ready.iter().any(|(own, _)| *own == algorithm)
     }
 
+    /// Whether it may be used with the same algorithms as `other`.
+    pub(super) fn is_for_the_same_as(&self, other: &Self) -> bool {
+        let algorithms = |key: &Self| key.ready.iter().map(|(algorithm, _)| *algorithm).collect::<Vec<_>>();
+        algorithms(self) == algorithms(other)
+    }
+
     /// Whether `signature` over `signed` was made with this key by `algorithm`. Never true of an algorithm that the key is
     /// not for.
     pub(super) fn verifies(&self, algorithm: Algorithm, signed: &[u8], signature: &[u8]) -> bool {

@@ -29,6 +29,18 @@ pub enum KeySetError {
     DuplicateId,
 }
 
+impl PartialEq for KeySet {
+    /// Whether the same tokens verify with both. A secret, which has no print, is like no other key.
+    fn eq(&self, other: &Self) -> bool {
+        let is_same = |(own, other): (&VerifyingKey, &VerifyingKey)| {
+            own.print().is_some() && own.print() == other.print() && own.is_for_the_same_as(other)
+        };
+        self.by_id == other.by_id
+            && self.keys.len() == other.keys.len()
+            && self.keys.iter().zip(&other.keys).all(is_same)
+    }
+}
+
 impl KeySet {
     /// A set of `keys`.
     ///

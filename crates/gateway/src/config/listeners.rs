@@ -16,6 +16,8 @@ pub struct ServerConfig {
     pub workers: Option<usize>,
     /// How long connections may take to end when the process is told to.
     pub drain_timeout: Duration,
+    /// Whether the configuration is read again when its file changes.
+    pub reload_on_change: bool,
     /// The most connections at a time; `None` is as many as there are descriptors for.
     pub connections_max: Option<usize>,
     /// The most connections that may wait for their first message at a time.
@@ -92,9 +94,13 @@ pub(super) fn server(context: &mut Context<'_>, value: Option<&Value<'_>>) -> (S
     let table = value.and_then(|value| value.table(context));
     let mut table = table.unwrap_or_else(|| Table::root(&empty));
     let count = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
+    let reload_on_change = table
+        .take(defaults::RELOAD_ON_CHANGE.name())
+        .is_some_and(|value| value.boolean(context).unwrap_or(false));
     let server = ServerConfig {
         workers: table.amount(context, &defaults::WORKERS).map(count),
         drain_timeout: table.deadline(context, &defaults::DRAIN_TIMEOUT),
+        reload_on_change,
         connections_max: table.amount(context, &defaults::CONNECTIONS_MAX).map(count),
         unauthenticated_max: count(table.bounded(context, &defaults::UNAUTHENTICATED_MAX)),
     };

@@ -120,6 +120,7 @@ fn what_is_left_out_has_its_default() {
         ServerConfig {
             workers: None,
             drain_timeout: Duration::from_secs(10),
+            reload_on_change: false,
             connections_max: None,
             unauthenticated_max: 10_000,
         }
@@ -170,7 +171,7 @@ fn r03_what_a_48_may_have_follows_what_a_client_may_unless_it_is_written() {
 fn everything() -> String {
     format!(
         r#"
-        server = {{ workers = 3, drain_timeout = "250ms", connections_max = 5000, unauthenticated_max = 50, buffers_bytes_max = "1GiB", compression_bytes_max = "0B", tls_handshakes_max = 9 }}
+        server = {{ workers = 3, drain_timeout = "250ms", reload_on_change = true, connections_max = 5000, unauthenticated_max = 50, buffers_bytes_max = "1GiB", compression_bytes_max = "0B", tls_handshakes_max = 9 }}
         [listeners.a]
         address = "127.0.0.1:0"
         tls = {{ certificates = [{{ certificate_file = "cert.pem", private_key_file = "key.pem" }}], client_ca_file = "cert.pem", client_auth = "optional" }}
@@ -241,6 +242,7 @@ fn everything_that_is_supported_is_read() {
         ServerConfig {
             workers: Some(3),
             drain_timeout: Duration::from_millis(250),
+            reload_on_change: true,
             connections_max: Some(5000),
             unauthenticated_max: 50,
         }

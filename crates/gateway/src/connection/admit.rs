@@ -133,7 +133,7 @@ async fn enter<S: AsyncRead + AsyncWrite + Unpin>(
     }
     let Announced { is_encrypted, since } = announce(gate, door, &mut socket, record).await?;
     // Who is named in a header of the request is asked about there.
-    if !gate.addresses.reads_header_of(record.client)
+    if !door.addresses.reads_header_of(record.client)
         && let Err(no_room) = record.admit(gate, pulse)
     {
         return Err(turn_away(gate, door, socket, no_room).await);
@@ -169,11 +169,11 @@ async fn judge<'r>(
     record: &mut Record,
     pulse: &Arc<Pulse>,
 ) -> Result<Judged<'r>, Refused> {
-    introduce(gate, head, peer, record, pulse).map_err(|refused| head.refused(refused))?;
+    introduce(gate, door, head, peer, record, pulse).map_err(|refused| head.refused(refused))?;
     let peer = &*peer;
-    // Once more: whoever was banned since the accept is among the live ones by now, and is told in one way or the other.
-    if gate.firewall.is_banned(record.client, gate.facilities.clock.now()) {
-        return Err(Refused::because(Reason::AddressBanned));
+    // Once more: whoever was kept out since the accept is among the live ones by now, and is told in one way or the other.
+    if let Err(denied) = gate.firewall.lets_in(record.client, gate.facilities.clock.now()) {
+        return Err(Refused::because(NoRoom::from(denied).reason));
     }
     let request = head.request()?;
     check_host(&request, peer)?;
@@ -216,19 +216,20 @@ fn answer(
 /// the request is judged, so that what is refused is counted and recorded as the client's too.
 fn introduce(
     gate: &Gate,
+    door: &Door,
     head: &Head,
     peer: &mut Peer,
     record: &mut Record,
     pulse: &Pulse,
 ) -> Result<(), Refused> {
-    if !gate.addresses.reads_header_of(record.client) {
+    if !door.addresses.reads_header_of(record.client) {
         return Ok(());
     }
     let Some(headers) = head.headers() else { return Ok(()) };
     let values = |name: &str| -> Vec<&[u8]> {
         headers.iter().filter(|header| header.is(name)).map(|header| header.value).collect()
     };
-    let named = forwarded::named(&gate.addresses, values)
+    let named = forwarded::named(&door.addresses, values)
         .map_err(|fault| Refused::detailed(Reason::ForwardedInvalid, &fault))?;
     if let Some(named) = named {
         record.is_from(named.client);

@@ -33,7 +33,7 @@ pub(super) async fn announce<S: AsyncRead + Unpin>(
     let Some(versions) = door.proxy_protocol else {
         return Ok(Announced { is_encrypted: None, since: record.accepted_at });
     };
-    if !gate.addresses.trusts(record.client) {
+    if !door.addresses.trusts(record.client) {
         return Err(Ending::by_gate(Reason::ProxyUntrusted));
     }
     let until = record.accepted_at + door.proxy_header_timeout.min(DEADLINE_MAX);

@@ -2,6 +2,7 @@
 //!
 //! A connection has its place from its accept to its end. Nothing is decided here but who is shed first.
 
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
@@ -54,6 +55,19 @@ impl Live {
         let banned: Vec<_> = self.locked().pulses.iter().flatten().filter(is_of).cloned().collect();
         banned.iter().for_each(|pulse| pulse.signal(Signal::Banned));
         banned.len()
+    }
+
+    /// Ends the connections of whoever is `denied`, of whom the address is known, of IPv6 the first of its /64; how many.
+    pub(crate) fn deny(&self, denied: impl Fn(IpAddr) -> bool) -> usize {
+        let is_of = |pulse: &&Arc<Pulse>| pulse.client_address().is_some_and(&denied);
+        let denied: Vec<_> = self.locked().pulses.iter().flatten().filter(is_of).cloned().collect();
+        denied.iter().for_each(|pulse| pulse.signal(Signal::Denied));
+        denied.len()
+    }
+
+    /// Has every connection look at whether its route has been retired.
+    pub(crate) fn look_at_routes(&self) {
+        self.pulses().iter().for_each(|pulse| pulse.signal(Signal::Retired));
     }
 
     /// Waits until none lives.

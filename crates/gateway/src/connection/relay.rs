@@ -168,6 +168,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
                 terms.message_limits()
             }
         };
+        // Whoever retires the route says so in its terms first, and then tells those who live: one of the two is seen.
+        let is_retired = terms.is_retired();
         let output = Output::new(Arc::clone(&facilities.budget));
         Self {
             socket,
@@ -192,7 +194,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
             paused_since: None,
             pings: Gcra::default(),
             pongs: Gcra::default(),
-            draining: false,
+            draining: is_retired,
             traffic: Traffic::default(),
         }
     }
@@ -443,11 +445,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
         if signals.contains(Signal::Drain) {
             self.draining = true;
         }
+        if signals.contains(Signal::Retired) {
+            self.draining |= self.terms.is_retired();
+        }
         if signals.contains(Signal::Session) {
             self.heed_session(now);
         }
         if signals.contains(Signal::Banned) {
             self.end_session(Ending::by_operator(Reason::AddressBanned), now);
+        }
+        if signals.contains(Signal::Denied) {
+            self.end_session(Ending::by_operator(Reason::AddressDenied), now);
         }
         if signals.contains(Signal::Shed) {
             self.shed(now);
@@ -457,7 +465,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
                 far.cut();
             }
             self.ending = Some(Box::new(match self.ending.take() {
-                Some(ending) if ending.reason != Reason::Draining => *ending,
+                Some(ending)
+                    if ending.reason != Reason::Draining && ending.reason != Reason::RouteChanged =>
+                {
+                    *ending
+                }
                 Some(_) | None => Ending::cut(),
             }));
             self.phase = Phase::Done;

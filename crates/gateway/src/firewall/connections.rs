@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::{Entry, RandomState};
 use std::hash::{BuildHasher as _, Hash};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Denied;
@@ -16,31 +17,31 @@ pub(super) struct Connections(Arc<Caps>);
 
 #[derive(Debug)]
 struct Caps {
-    by_client: Option<Cap<ClientKey>>,
+    by_client: Cap<ClientKey>,
     /// For clients of IPv6: who is given a /48 can have 65,536 of what is counted as one client.
-    by_site: Option<Cap<SiteKey>>,
+    by_site: Cap<SiteKey>,
 }
 
 impl Connections {
-    /// `None` where nothing is capped.
-    pub(super) fn new(per_client_max: Option<u32>, per_site_max: Option<u32>) -> Option<Self> {
-        if per_client_max.is_none() && per_site_max.is_none() {
-            return None;
-        }
-        let (by_client, by_site) = (per_client_max.map(Cap::new), per_site_max.map(Cap::new));
-        Some(Self(Arc::new(Caps { by_client, by_site })))
+    /// Where a cap is `None` connections are counted all the same: there may be one later.
+    pub(super) fn new(per_client_max: Option<u32>, per_site_max: Option<u32>) -> Self {
+        Self(Arc::new(Caps { by_client: Cap::new(per_client_max), by_site: Cap::new(per_site_max) }))
+    }
+
+    /// Caps what comes from now on at these limits. Who has more than that keeps it.
+    pub(super) fn set_limits(&self, per_client_max: Option<u32>, per_site_max: Option<u32>) {
+        self.0.by_client.set_limit(per_client_max);
+        self.0.by_site.set_limit(per_site_max);
     }
 
     /// One more connection of `key`, if both caps have room for it.
     pub(super) fn reserve(&self, key: ClientKey) -> Result<Slot, Denied> {
         let Caps { by_client, by_site } = &*self.0;
-        if let Some(cap) = by_client {
-            cap.add(key)?;
-        }
-        if let (Some(cap), Some(site)) = (by_site, key.site())
-            && let Err(denied) = cap.add(site)
+        by_client.add(key)?;
+        if let Some(site) = key.site()
+            && let Err(denied) = by_site.add(site)
         {
-            by_client.iter().for_each(|cap| cap.remove(key));
+            by_client.remove(key);
             return Err(denied);
         }
         Ok(Slot { caps: Arc::clone(&self.0), key })
@@ -57,9 +58,9 @@ pub(super) struct Slot {
 impl Drop for Slot {
     fn drop(&mut self) {
         let Caps { by_client, by_site } = &*self.caps;
-        by_client.iter().for_each(|cap| cap.remove(self.key));
-        if let (Some(cap), Some(site)) = (by_site, self.key.site()) {
-            cap.remove(site);
+        by_client.remove(self.key);
+        if let Some(site) = self.key.site() {
+            by_site.remove(site);
         }
     }
 }
@@ -68,22 +69,29 @@ impl Drop for Slot {
 /// connections there are.
 #[derive(Debug)]
 struct Cap<K> {
-    limit: u32,
+    /// [`u32::MAX`] where there is none.
+    limit: AtomicU32,
     /// Keyed with a random secret, so that no client can aim at a shard or a bucket.
     hasher: RandomState,
     shards: [Mutex<HashMap<K, u32>>; SHARDS],
 }
 
 impl<K: Copy + Eq + Hash> Cap<K> {
-    fn new(limit: u32) -> Self {
+    fn new(limit: Option<u32>) -> Self {
+        let limit = AtomicU32::new(limit.unwrap_or(u32::MAX));
         Self { limit, hasher: RandomState::new(), shards: std::array::from_fn(|_| Mutex::default()) }
+    }
+
+    fn set_limit(&self, limit: Option<u32>) {
+        self.limit.store(limit.unwrap_or(u32::MAX), Ordering::Relaxed);
     }
 
     fn add(&self, key: K) -> Result<(), Denied> {
         let mut counts = self.shard(key);
         let count = counts.get(&key).copied().unwrap_or(0);
-        if count >= self.limit {
-            return Err(Denied::ConnectionsExceeded { limit: self.limit });
+        let limit = self.limit.load(Ordering::Relaxed);
+        if count >= limit {
+            return Err(Denied::ConnectionsExceeded { limit });
         }
         // Below a limit of the same type, so this is always one more.
         counts.insert(key, count.saturating_add(1));
@@ -127,7 +135,7 @@ mod tests {
     use crate::principal::ClientAddr;
 
     fn connections(per_client_max: u32, per_site_max: u32) -> Connections {
-        Connections::new(Some(per_client_max), Some(per_site_max)).unwrap()
+        Connections::new(Some(per_client_max), Some(per_site_max))
     }
 
     fn key(ip: &str) -> ClientKey {
@@ -136,12 +144,11 @@ mod tests {
 
     /// The clients that are counted, the room that the maps keep for them, and the /48s.
     fn held(connections: &Connections) -> (usize, usize, usize) {
-        fn sum<K>(cap: Option<&Cap<K>>, of: fn(&HashMap<K, u32>) -> usize) -> usize {
-            cap.iter().flat_map(|cap| &cap.shards).map(|shard| of(&shard.lock().unwrap())).sum()
+        fn sum<K>(cap: &Cap<K>, of: fn(&HashMap<K, u32>) -> usize) -> usize {
+            cap.shards.iter().map(|shard| of(&shard.lock().unwrap())).sum()
         }
         let Caps { by_client, by_site } = &*connections.0;
-        let by_client = by_client.as_ref();
-        (sum(by_client, HashMap::len), sum(by_client, HashMap::capacity), sum(by_site.as_ref(), HashMap::len))
+        (sum(by_client, HashMap::len), sum(by_client, HashMap::capacity), sum(by_site, HashMap::len))
     }
 
     #[test]
@@ -168,15 +175,31 @@ mod tests {
 
     #[test]
     fn either_cap_may_be_without_limit() {
-        let site = Connections::new(None, Some(1)).unwrap();
+        let site = Connections::new(None, Some(1));
         let _slot = site.reserve(key("2001:db8::1")).unwrap();
         assert!(site.reserve(key("2001:db8:0:1::1")).is_err());
         let _v4: Vec<_> = (0..10).map(|_| site.reserve(key("192.0.2.1")).unwrap()).collect();
-        let client = Connections::new(Some(1), None).unwrap();
+        let client = Connections::new(Some(1), None);
         let _slots: Vec<_> =
             (0..10).map(|subnet| client.reserve(key(&format!("2001:db8:0:{subnet}::1"))).unwrap()).collect();
         assert!(client.reserve(key("2001:db8:0:1::2")).is_err());
-        assert!(Connections::new(None, None).is_none());
+        let neither = Connections::new(None, None);
+        let _many: Vec<_> = (0..10).map(|_| neither.reserve(key("2001:db8::1")).unwrap()).collect();
+    }
+
+    #[test]
+    fn o03_another_limit_finds_what_was_counted_before_also_where_there_was_none() {
+        let connections = Connections::new(None, None);
+        let slots: Vec<_> = (0..3).map(|_| connections.reserve(key("192.0.2.1")).unwrap()).collect();
+        connections.set_limits(Some(3), None);
+        assert_eq!(
+            connections.reserve(key("192.0.2.1")).unwrap_err(),
+            Denied::ConnectionsExceeded { limit: 3 }
+        );
+        connections.set_limits(Some(2), None);
+        drop(slots);
+        let _slots = [(); 2].map(|()| connections.reserve(key("192.0.2.1")).unwrap());
+        assert!(connections.reserve(key("192.0.2.1")).is_err());
     }
 
     #[test]
@@ -224,7 +247,7 @@ mod tests {
             let connections = connections(1, 1);
             let reserve = |host| connections.reserve(key(&format!("192.0.2.{host}"))).unwrap();
             let _slots: Vec<_> = (0..100).map(reserve).collect();
-            let by_client = connections.0.by_client.as_ref().unwrap();
+            let by_client = &connections.0.by_client;
             by_client.shards.each_ref().map(|shard| shard.lock().unwrap().len())
         };
         assert_ne!(placed(), placed());

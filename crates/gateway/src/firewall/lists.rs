@@ -19,6 +19,9 @@ pub struct AddressLists {
 #[derive(Debug)]
 pub(super) struct Lists {
     verdicts: NetworkMap<Verdict>,
+    /// The verdicts on whole /64s of IPv6, and what of one is denied by a longer network.
+    of_clients: NetworkMap<Verdict>,
+    denied_in_part: Vec<Network>,
     unlisted: Verdict,
 }
 
@@ -30,22 +33,42 @@ enum Verdict {
 
 impl Lists {
     pub(super) fn new(lists: &AddressLists) -> Self {
-        let mut verdicts = NetworkMap::default();
+        let (mut verdicts, mut of_clients) = (NetworkMap::default(), NetworkMap::default());
+        let mut add = |network: Network, verdict| {
+            verdicts.insert(network, verdict);
+            if network.at_most(CLIENT_PREFIX_BITS) == network {
+                of_clients.insert(network, verdict);
+            }
+        };
         for network in lists.allow.iter().flatten() {
-            verdicts.insert(*network, Verdict::Allow);
+            add(*network, Verdict::Allow);
         }
         // Second, so that what stands in both lists is denied.
         for network in &lists.deny {
-            verdicts.insert(*network, Verdict::Deny);
+            add(*network, Verdict::Deny);
         }
         let unlisted = if lists.allow.is_some() { Verdict::Deny } else { Verdict::Allow };
-        Self { verdicts, unlisted }
+        let of_64 = |network: &Network| {
+            let around = network.at_most(CLIENT_PREFIX_BITS);
+            (around != *network).then_some(around)
+        };
+        let denied_in_part = lists.deny.iter().filter_map(of_64).collect();
+        Self { verdicts, of_clients, denied_in_part, unlisted }
+    }
+
+    /// Whether any address is denied of what counts as one client: `client`, or the /64 of IPv6 that it is the first of.
+    pub(super) fn denies_any_of(&self, client: IpAddr) -> bool {
+        *self.of_clients.around(client).next().unwrap_or(&self.unlisted) == Verdict::Deny
+            || self.denied_in_part.iter().any(|network| network.contains(client))
     }
 
     pub(super) fn denies(&self, address: IpAddr) -> bool {
         *self.verdicts.around(address).next().unwrap_or(&self.unlisted) == Verdict::Deny
     }
 }
+
+/// What of an IPv6 address tells clients apart, as [`crate::principal::ClientKey`] has it.
+const CLIENT_PREFIX_BITS: u8 = 64;
 
 #[cfg(test)]
 mod tests {
@@ -77,6 +100,25 @@ mod tests {
         ] {
             assert_eq!(lists.denies(address.parse().unwrap()), is_denied, "{address}");
         }
+    }
+
+    #[test]
+    fn o03_what_counts_as_one_client_is_denied_where_any_of_it_is() {
+        let denied = |lists: &Lists, address: &str| lists.denies_any_of(address.parse().unwrap());
+        let deny = lists(None, &["192.0.2.7", "2001:db8:0:1::5", "2001:db8:bad::/48"]);
+        for (address, is_denied) in [
+            ("192.0.2.7", true),
+            ("192.0.2.8", false),
+            ("2001:db8:0:1::", true),
+            ("2001:db8:0:2::", false),
+            ("2001:db8:bad:7::", true),
+        ] {
+            assert_eq!(denied(&deny, address), is_denied, "{address}");
+        }
+        // Of the /64 around an address that may connect, all others may not.
+        let allow = lists(Some(&["2001:db8:0:1::5", "2001:db8:0:2::/64", "192.0.2.7"]), &[]);
+        assert!(denied(&allow, "2001:db8:0:1::") && !denied(&allow, "2001:db8:0:2::"));
+        assert!(!denied(&allow, "192.0.2.7") && denied(&allow, "192.0.2.8"));
     }
 
     #[test]

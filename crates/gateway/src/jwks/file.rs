@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::fetch::BODY_BYTES_MAX;
 use crate::tls::{Outlook, Watch};
@@ -33,11 +33,6 @@ impl WatchedFile {
     pub(crate) fn new(path: PathBuf) -> Self {
         let watch = Watch::new(vec![path.clone()]);
         Self { path, watch }
-    }
-
-    /// Its name.
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
     }
 
     /// Its bytes as they are now.

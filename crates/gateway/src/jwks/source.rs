@@ -18,7 +18,6 @@ use crate::clock::{Clock, Instant};
 #[derive(Debug)]
 pub(crate) struct Source<T> {
     clock: Clock,
-    timing: Timing,
     state: Mutex<State<T>>,
     /// Wakes the task that fetches.
     wanted: Notify,
@@ -37,6 +36,7 @@ pub(crate) struct Timing {
 
 #[derive(Debug)]
 struct State<T> {
+    timing: Timing,
     held: Option<Held<T>>,
     flight: Flight,
     /// When somebody last caused a fetch.
@@ -89,16 +89,21 @@ pub(crate) enum Event<'a, T> {
 impl<T> Source<T> {
     /// A source that has nothing yet.
     pub(crate) fn new(timing: Timing, clock: Clock) -> Self {
-        let state = State { held: None, flight: Flight::None, caused_at: None };
+        let state = State { timing, held: None, flight: Flight::None, caused_at: None };
         let (wanted, ended) = (Notify::new(), watch::Sender::new(0));
-        Self { clock, timing, state: Mutex::new(state), wanted, ended }
+        Self { clock, state: Mutex::new(state), wanted, ended }
+    }
+
+    /// Renews the value so often from the next time on, and uses it for so long from now on.
+    pub(crate) fn set_timing(&self, timing: Timing) {
+        self.locked().timing = timing;
     }
 
     /// The value; `None` where there is none, or where it has become too old.
     pub(crate) fn current(&self) -> Option<Arc<T>> {
         let state = self.locked();
         let held = state.held.as_ref()?;
-        (self.age(held) < self.timing.stale_max).then(|| Arc::clone(&held.value))
+        (self.age(held) < state.timing.stale_max).then(|| Arc::clone(&held.value))
     }
 
     /// Asks for a newer value, because somebody has met what this one does not know, and waits at most `wait` for what comes
@@ -170,9 +175,10 @@ impl<T> Source<T> {
     ) -> Result<Option<Arc<T>>, String> {
         {
             let mut state = self.locked();
+            let stale_max = state.timing.stale_max;
             if let Some(held) = state.held.as_mut().filter(|held| held.bytes == bytes) {
                 // One that had been too old has been given up by those who use it.
-                let was_usable = self.age(held) < self.timing.stale_max;
+                let was_usable = self.age(held) < stale_max;
                 held.asked_at = asked_at;
                 return Ok((!was_usable).then(|| Arc::clone(&held.value)));
             }
@@ -192,7 +198,7 @@ impl<T> Source<T> {
 
     /// How long after a fetch the next one is, where nobody wants it sooner.
     fn pause(&self, failures: u32) -> Duration {
-        let longest = self.timing.refresh_interval.max(PAUSE_MIN);
+        let longest = self.locked().timing.refresh_interval.max(PAUSE_MIN);
         match failures.checked_sub(1) {
             None => longest,
             Some(earlier) => {
@@ -229,7 +235,7 @@ impl<T> Source<T> {
 
     fn expires_at(&self) -> Option<Instant> {
         let state = self.locked();
-        state.held.as_ref().and_then(|held| held.asked_at.checked_add(self.timing.stale_max))
+        state.held.as_ref().and_then(|held| held.asked_at.checked_add(state.timing.stale_max))
     }
 
     fn age(&self, held: &Held<T>) -> Duration {

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::fmt::Debug;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
@@ -15,6 +15,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Metric, Registry, Unit};
 
 use super::keys::KeyFamilies;
+use super::reloads::Reloads;
 use super::tls::TlsFamilies;
 use super::traffic::{Count, Direction, FrameKind, TrafficDelta};
 use super::writer::Lost;
@@ -26,7 +27,9 @@ use crate::reason::Reason;
 #[derive(Debug)]
 pub(super) struct Metrics {
     registry: Registry,
-    routes: HashMap<Arc<str>, Arc<RouteMetrics>>,
+    /// By name. They change only where the configuration is read again.
+    routes: RwLock<HashMap<Arc<str>, Arc<RouteMetrics>>>,
+    frames: RouteFamilies,
     /// For what no route has taken.
     no_route: Arc<RouteMetrics>,
     accepted: Counter,
@@ -48,6 +51,7 @@ pub(super) struct Metrics {
     pub(super) descriptors_exhausted: Counter,
     pub(super) records_suppressed: Counter,
     pub(super) records_lost: Lost,
+    pub(super) reloads: Reloads,
 }
 
 impl Metrics {
@@ -75,11 +79,15 @@ impl Metrics {
             Family::<ResultLabels, Counter>::default(),
         );
         Self {
-            routes: routes.iter().map(|route| (Arc::from(*route), Arc::new(frames.route(route)))).collect(),
+            routes: RwLock::new(
+                routes.iter().map(|route| (Arc::from(*route), Arc::new(frames.route(route)))).collect(),
+            ),
             no_route: Arc::new(frames.route(NO_ROUTE)),
+            frames,
             accepted: handshakes.get_or_create_owned(&ResultLabels { result: "accepted" }),
             failed: handshakes.get_or_create_owned(&ResultLabels { result: "failed" }),
             ends,
+            reloads: Reloads::register(&mut registry),
             tls: TlsFamilies::register(&mut registry),
             keys: KeyFamilies::register(&mut registry),
             handshake_duration: register_seconds(
@@ -182,8 +190,35 @@ impl Metrics {
     }
 
     /// The metrics of `route`; those of `none` for a route that the configuration does not have.
-    pub(super) fn route(&self, route: Option<&str>) -> &Arc<RouteMetrics> {
-        route.and_then(|route| self.routes.get(route)).unwrap_or(&self.no_route)
+    pub(super) fn route(&self, route: Option<&str>) -> Arc<RouteMetrics> {
+        let routes = self.routes.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(route.and_then(|route| routes.get(route)).unwrap_or(&self.no_route))
+    }
+
+    /// Those of a route that may be new.
+    pub(super) fn add_route(&self, route: &str) -> Arc<RouteMetrics> {
+        let mut routes = self.routes.write().unwrap_or_else(PoisonError::into_inner);
+        let new = || Arc::new(self.frames.route(route));
+        Arc::clone(routes.entry(route.into()).or_insert_with(new))
+    }
+
+    /// Gives up the series of routes that are not `kept` and that no connection is on any more.
+    pub(super) fn forget_routes(&self, kept: impl Fn(&str) -> bool) {
+        let mut routes = self.routes.write().unwrap_or_else(PoisonError::into_inner);
+        routes.retain(|name, metrics| {
+            // Whoever could still count something holds it.
+            let is_used = kept(name) || Arc::strong_count(metrics) > 1;
+            if !is_used {
+                self.frames.forget(name);
+            }
+            is_used
+        });
+    }
+
+    /// The connections that are open now, on whichever route.
+    pub(super) fn connections(&self) -> i64 {
+        let routes = self.routes.read().unwrap_or_else(PoisonError::into_inner);
+        routes.values().chain([&self.no_route]).map(|route| route.connections()).sum()
     }
 
     pub(super) fn render(&self) -> String {
@@ -245,6 +280,7 @@ impl RouteMetrics {
 }
 
 /// What a [`RouteMetrics`] is cut from.
+#[derive(Debug)]
 struct RouteFamilies {
     connections: Family<RouteLabels, Gauge>,
     sessions: Family<RouteLabels, Gauge>,
@@ -286,6 +322,24 @@ impl RouteFamilies {
                 "Payload of messages and control frames, without headers",
                 Family::default(),
             ),
+        }
+    }
+
+    /// Gives up every series of the route.
+    fn forget(&self, route: &Arc<str>) {
+        let labels = RouteLabels { route: Arc::clone(route) };
+        self.connections.remove(&labels);
+        self.sessions.remove(&labels);
+        for direction in Direction::ALL {
+            for kind in FrameKind::ALL {
+                let labels = FrameLabels {
+                    route: Arc::clone(route),
+                    direction: direction.label(),
+                    kind: kind.label(),
+                };
+                self.messages.remove(&labels);
+                self.bytes.remove(&labels);
+            }
         }
     }
 
@@ -346,8 +400,8 @@ struct SessionEndLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ResultLabels {
-    result: &'static str,
+pub(super) struct ResultLabels {
+    pub(super) result: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]

@@ -40,6 +40,7 @@ pub(crate) enum Action {
     BanAddress,
     UnbanAddress,
     IssueTicket,
+    Reload,
 }
 
 impl Action {
@@ -53,6 +54,7 @@ impl Action {
             Self::BanAddress => "ban_address",
             Self::UnbanAddress => "unban_address",
             Self::IssueTicket => "issue_ticket",
+            Self::Reload => "reload",
         }
     }
 }
@@ -86,7 +88,8 @@ impl Observer {
             | Action::Ban
             | Action::Unban
             | Action::BanAddress
-            | Action::UnbanAddress => 0,
+            | Action::UnbanAddress
+            | Action::Reload => 0,
         };
         let (sessions, connections) = match operated.closed {
             Closed::Nothing => (None, None),

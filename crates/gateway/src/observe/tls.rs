@@ -69,6 +69,12 @@ impl TlsMetrics {
         self.expiries.get_or_create(&labels).set(days);
     }
 
+    /// The certificate in `file` is in use no longer.
+    pub(crate) fn certificate_forgotten(&self, file: &dyn Display) {
+        let certificate = Encoded(&file).to_string().into();
+        self.expiries.remove(&CertificateLabels { listener: Arc::clone(&self.listener), certificate });
+    }
+
     /// The files had changed and are in use now.
     pub(crate) fn reloaded(&self) {
         self.reloaded.inc();

@@ -13,11 +13,16 @@ use crate::connection;
 use crate::principal::{ClientAddr, PeerAddr};
 use crate::reason::Reason;
 
-/// Accepts until it is dropped.
+/// Accepts until the place is closed; what has come by then is still taken.
 pub(super) async fn accept(entry: Entry, listener: TcpListener) {
     let mut reserve = Reserve::open();
     loop {
-        match listener.accept().await {
+        let accepted = tokio::select! {
+            biased;
+            () = entry.place.closed.notified() => return take_the_last(&entry, listener),
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
             Ok((socket, peer)) => {
                 tokio::spawn(entry.clone().serve(socket, peer));
             }
@@ -28,6 +33,20 @@ pub(super) async fn accept(entry: Entry, listener: TcpListener) {
             // The client left while it waited, or the network failed under it: only that one is lost.
             Err(error) if is_about_one_connection(&error) => {}
             Err(_) => sleep(ACCEPT_PAUSE).await,
+        }
+    }
+}
+
+/// Takes those who have connected already: closing the socket would reset them. Waits for nobody.
+fn take_the_last(entry: &Entry, listener: TcpListener) {
+    // The runtime may have yet to hear of them; the system knows.
+    let Ok(listener) = listener.into_std() else { return };
+    for _ in 0..LAST_MAX {
+        let Ok((socket, peer)) = listener.accept() else { return };
+        if socket.set_nonblocking(true).is_ok()
+            && let Ok(socket) = TcpStream::from_std(socket)
+        {
+            tokio::spawn(entry.clone().serve(socket, peer));
         }
     }
 }
@@ -47,7 +66,7 @@ async fn turn_one_away(entry: &Entry, listener: &TcpListener, reserve: &mut Rese
 fn turn_away(entry: &Entry, socket: TcpStream, client: ClientAddr) {
     connection::turn_away_at_once(&entry.gate, client, Reason::DescriptorsExhausted, |answer| {
         // What is not encrypted means nothing there.
-        if entry.door.encryption.is_some() {
+        if entry.place.door().encryption.is_some() {
             return;
         }
         // The runtime has yet to hear that this socket can be written to; the system knows already. One that was just
@@ -101,6 +120,8 @@ const TOO_MANY_FILES_IN_SYSTEM: i32 = 23;
 const TOO_MANY_FILES_IN_PROCESS: i32 = 24;
 /// How long to wait where trying again at once could only fail again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// As many as the kernel's queue holds.
+const LAST_MAX: usize = 4096;
 /// How many reads of 1 KiB are made for a client that is turned away at once; a request seldom has more.
 const DISCARDS_MAX: usize = 16;
 const TURN_AWAY_TIME_MAX: Duration = Duration::from_millis(10);
@@ -125,12 +146,12 @@ mod tests {
         let route = Route::new("route", "/*", Origins::Any, Access::Open, Silent).unwrap();
         let address = "127.0.0.1:0".parse().unwrap();
         let server = Server::builder().listen(address).route(route).bind().unwrap();
-        let listener = &server.bound[0].listener;
+        let listener = &server.draft.opened[0].listener;
         let mut client = TcpStream::connect(server.address()).await.unwrap();
         client.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
         let (socket, peer) = listener.accept().await.unwrap();
         assert!(socket.nodelay().unwrap(), "taken over from the listener");
-        let entry = server.entry(&server.bound[0].name).unwrap();
+        let entry = server.entry(&server.draft.plan.listeners[0].name).unwrap();
         turn_away(&entry, socket, ClientAddr::from(PeerAddr(peer)));
         let mut answer = String::new();
         client.read_to_string(&mut answer).await.unwrap();

@@ -2,20 +2,18 @@
 //!
 //! Comes before everything else of the server. What is in the way is a [`StartError`]; nothing is served yet.
 
-use std::io;
 use std::net::{self, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
-use super::keys::KeyPlaces;
+use super::Server;
+use super::draft::{Fixed, Sketch};
 use super::operator::Admin;
-use super::route::{self, Prepared, Route, SharedFailures};
-use super::socket;
-use super::start::{BindError, StartError};
-use super::{Bound, Server, certificates};
+use super::reload::{ReloadSource, Requests};
+use super::route::{self, Route};
+use super::start::StartError;
 use crate::address;
 use crate::address_bans;
 use crate::admin;
@@ -23,16 +21,15 @@ use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::compression;
 use crate::config::{Config, ListenerConfig};
-use crate::connection::{Budget, Door, Facilities, Gate, Live};
+use crate::connection::{Budget, Facilities, Gate, Live};
 use crate::control::Control;
 use crate::firewall::{self, Firewall};
-use crate::observe::{ErrorFile, Observer};
+use crate::observe::{self, Observer};
 use crate::session::Sessions;
 use crate::state::{self, Loaded, Store};
 use crate::ticket::Tickets;
 use crate::timers::Timers;
 use crate::tls;
-use crate::upgrade::Entrances;
 
 /// Puts a [`Server`] together.
 #[derive(Clone, Debug)]
@@ -44,7 +41,11 @@ pub struct Builder {
     drain_timeout: Duration,
     firewall: firewall::Config,
     addresses: address::Config,
-    error_file: Option<ErrorFile>,
+    log: Option<observe::Config>,
+    workers: Option<usize>,
+    reload_on_change: bool,
+    reload_source: Option<ReloadSource>,
+    warnings: Vec<String>,
     admin: Option<admin::Config>,
     buffers_bytes_max: usize,
     compression_bytes_max: usize,
@@ -66,7 +67,11 @@ impl Default for Builder {
             drain_timeout: Duration::from_secs(10),
             firewall: firewall::Config::default(),
             addresses: address::Config::default(),
-            error_file: None,
+            log: None,
+            workers: None,
+            reload_on_change: false,
+            reload_source: None,
+            warnings: Vec::new(),
             admin: None,
             buffers_bytes_max: 256 * 1024 * 1024,
             compression_bytes_max: 256 * 1024 * 1024,
@@ -97,7 +102,7 @@ impl Builder {
             buffers_bytes_max,
             compression_bytes_max,
             tls_handshakes_max,
-            warnings: _,
+            warnings,
         } = config;
         Self {
             listeners,
@@ -107,7 +112,10 @@ impl Builder {
             unauthenticated_max: server.unauthenticated_max,
             firewall,
             addresses,
-            error_file: log.error_file,
+            log: Some(log),
+            workers: server.workers,
+            reload_on_change: server.reload_on_change,
+            warnings,
             admin,
             state,
             buffers_bytes_max: usize::try_from(buffers_bytes_max).unwrap_or(usize::MAX),
@@ -239,6 +247,14 @@ impl Builder {
         self
     }
 
+    /// Reads the configuration again from `source` when [`Reloader::reload`](super::Reloader::reload) or an operator asks for it,
+    /// and by itself where the configuration says `server.reload_on_change`.
+    #[must_use]
+    pub fn reload_from(mut self, source: ReloadSource) -> Self {
+        self.reload_source = Some(source);
+        self
+    }
+
     /// Binds all listeners. Call it within a tokio runtime.
     ///
     /// # Errors
@@ -252,47 +268,68 @@ impl Builder {
             None => Chance::system().map_err(|error| StartError::Randomness(error.to_string()))?,
         };
         let observer = self.observer()?;
-        let sessions = Arc::new(Sessions::new(chance.clone(), route::token_time_max(&self.routes)));
+        let token_time_max = route::token_time_max(&mut self.routes.iter());
+        let sessions = Arc::new(Sessions::new(chance.clone(), token_time_max));
         // Before the first accept: whoever was kept out is kept out from the beginning.
         let facilities = self.facilities(&observer, chance.clone());
         let firewall = Firewall::new(&self.firewall, facilities.started_at);
         let store = self.load(&sessions, &firewall)?;
         let control = Control::new(Arc::clone(&sessions), store, self.clock.clone(), observer.clone());
-        let takes_tickets = route::takes_tickets(&self.routes);
-        let mut keys = KeyPlaces::default();
-        let routes = self.prepare_routes(&observer, &mut keys)?;
-        let (bound, skipped) = self.listen_everywhere(&routes, &observer)?;
         let (draining, drain_begun) = watch::channel(false);
         let places = |count: usize| Semaphore::new(count.min(Semaphore::MAX_PERMITS));
+        let (requests, reloader) = Requests::new(self.reload_source.take());
+        let (tickets, admin_config) = (Arc::clone(&self.tickets), self.admin.clone());
+        let (connections_max, unauthenticated_max) = (self.connections_max, self.unauthenticated_max);
+        let (tls_handshakes_max, clock) = (self.tls_handshakes_max, self.clock.clone());
+        let draft = self.sketch().draft(None, &observer, &clock)?;
+        requests.follow(&draft.plan);
         let gate = Arc::new(Gate {
             firewall,
-            addresses: self.addresses,
             facilities,
             observer,
             chance,
             live: Live::default(),
-            places_max: self.connections_max,
-            places: Arc::new(places(self.connections_max)),
-            unauthenticated: Arc::new(places(self.unauthenticated_max)),
-            unauthenticated_max: self.unauthenticated_max,
-            tls_handshakes: places(self.tls_handshakes_max),
-            tls_handshakes_max: self.tls_handshakes_max,
+            places_max: connections_max,
+            places: Arc::new(places(connections_max)),
+            unauthenticated: Arc::new(places(unauthenticated_max)),
+            unauthenticated_max,
+            tls_handshakes: places(tls_handshakes_max),
+            tls_handshakes_max,
             turned_away: Semaphore::new(TURNED_AWAY_MAX),
-            tickets: self.tickets,
+            tickets,
             sessions,
             draining: drain_begun,
         });
-        let admin = self.admin.map(|config| Admin::bind(config, &gate, &control, takes_tickets));
-        Ok(Server {
-            gate,
-            control,
-            keys,
-            bound,
-            skipped,
-            admin: admin.transpose()?,
-            draining,
+        let takes_tickets = draft.plan.takes_tickets();
+        let admin = admin_config.map(|config| Admin::bind(config, &gate, &control, takes_tickets, reloader));
+        Ok(Server { gate, control, draft, admin: admin.transpose()?, draining, requests })
+    }
+
+    /// What it says of what can be changed while a server runs, and of what cannot.
+    pub(super) fn sketch(self) -> Sketch {
+        let fixed = Fixed {
+            workers: self.workers,
+            connections_max: self.connections_max,
+            unauthenticated_max: self.unauthenticated_max,
+            tls_handshakes_max: self.tls_handshakes_max,
+            buffers_bytes_max: self.buffers_bytes_max,
+            compression_bytes_max: self.compression_bytes_max,
+            log: self.log,
+            admin: self.admin.clone().map(|admin| admin::Config { tokens: Vec::new(), ..admin }),
+            state: self.state,
+        };
+        Sketch {
+            listeners: self.listeners,
+            sockets: self.sockets,
+            routes: self.routes,
+            addresses: self.addresses,
+            firewall: self.firewall,
             drain_timeout: self.drain_timeout,
-        })
+            reload_on_change: self.reload_on_change,
+            tokens: self.admin.map_or_else(Vec::new, |admin| admin.tokens),
+            fixed,
+            warnings: self.warnings,
+        }
     }
 
     /// Opens the state, if there is one, and puts what is in it in force.
@@ -311,21 +348,11 @@ impl Builder {
         Ok(Some(store))
     }
 
-    fn prepare_routes(
-        &mut self,
-        observer: &Observer,
-        keys: &mut KeyPlaces,
-    ) -> Result<Vec<Prepared>, StartError> {
-        let mut failures = SharedFailures::new();
-        let routes = std::mem::take(&mut self.routes).into_iter();
-        routes.map(|route| route.prepare(observer, keys, &mut failures, &self.clock)).collect()
-    }
-
     fn observer(&self) -> Result<Observer, StartError> {
         let names: Vec<&str> = self.routes.iter().map(Route::name).collect();
-        Observer::new(self.error_file.as_ref(), &names, self.clock.clone()).map_err(|source| {
-            let path =
-                self.error_file.as_ref().map(|file| file.path.display().to_string()).unwrap_or_default();
+        let error_file = self.log.as_ref().and_then(|log| log.error_file.as_ref());
+        Observer::new(error_file, &names, self.clock.clone()).map_err(|source| {
+            let path = error_file.map(|file| file.path.display().to_string()).unwrap_or_default();
             StartError::ErrorFile { path, source }
         })
     }
@@ -340,59 +367,6 @@ impl Builder {
             clock: self.clock.clone(),
             chance,
         })
-    }
-
-    /// Those listeners that could be bound, and those that need not be and could not.
-    fn listen_everywhere(
-        &mut self,
-        routes: &[Prepared],
-        observer: &Observer,
-    ) -> Result<(Vec<Bound>, Vec<BindError>), StartError> {
-        let (mut bound, mut skipped) = (Vec::new(), Vec::new());
-        for config in std::mem::take(&mut self.listeners) {
-            let ListenerConfig { name, address, required, .. } = config;
-            let encryption = config
-                .tls
-                .map(|tls| certificates::encryption(tls, config.tls_timeout, observer, &name, &self.clock))
-                .transpose()
-                .map_err(StartError::Tls)?;
-            match self.open(&name, address) {
-                Ok(listener) => {
-                    let address = listener.local_addr().unwrap_or(address);
-                    let entrances = routes.iter().filter_map(|route| route.entrance_for(&name)).collect();
-                    let door = Arc::new(Door {
-                        proxy_protocol: config.proxy_protocol,
-                        proxy_header_timeout: config.proxy_header_timeout,
-                        encryption,
-                        head_timeout: config.head_timeout,
-                        entrances: Entrances::new(entrances),
-                    });
-                    bound.push(Bound { name, address, listener, door });
-                }
-                Err(source) => {
-                    let error = BindError { name, address, source };
-                    if required || !error.is_address_missing() {
-                        return Err(StartError::Bind(error));
-                    }
-                    skipped.push(error);
-                }
-            }
-        }
-        if let Some((name, _)) = self.sockets.pop() {
-            return Err(StartError::SocketUnwanted(name));
-        }
-        if bound.is_empty() {
-            return Err(skipped.pop().map_or(StartError::Empty, StartError::Bind));
-        }
-        Ok((bound, skipped))
-    }
-
-    /// The socket that was given for the listener `name`, or else one at `address`.
-    fn open(&mut self, name: &str, address: SocketAddr) -> io::Result<TcpListener> {
-        match self.sockets.iter().position(|(listener, _)| listener == name) {
-            Some(position) => socket::adopt(&self.sockets.remove(position).1),
-            None => socket::listen(address),
-        }
     }
 }
 

@@ -20,15 +20,20 @@ pub(super) fn encryption(
     name: &str,
     clock: &Clock,
 ) -> Result<Encryption, FileError> {
-    let now = clock.unix_now();
-    let tls = Arc::new(Tls::load(config, now)?);
-    let encryption = Encryption { tls, timeout, metrics: observer.tls_metrics(name) };
-    count_down(&encryption, now);
-    Ok(encryption)
+    let tls = Arc::new(Tls::load(config, clock.unix_now())?);
+    Ok(Encryption { tls, timeout, metrics: observer.tls_metrics(name) })
+}
+
+/// They are in use no longer.
+pub(super) fn forget(encryption: &Encryption) {
+    for (file, _) in encryption.tls.expiries() {
+        encryption.metrics.certificate_forgotten(&file.display());
+    }
 }
 
 /// Keeps the certificates as their files are, until it is dropped.
 pub(super) async fn keep(encryption: Encryption, clock: Clock) {
+    count_down(&encryption, clock.unix_now());
     loop {
         sleep(LOOK_INTERVAL).await;
         let tls = Arc::clone(&encryption.tls);

@@ -1,33 +1,70 @@
 //! The admin listener: bound with the others, and given what it may tell of the gateway and do to it.
 
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::certificates;
+use super::reload::{ReloadError, Reloaded, Reloader};
 use super::socket::listen;
 use super::start::{BindError, StartError};
 use crate::address_bans::AddressBans;
-use crate::admin::{self, AdminState, Api, Operations};
+use crate::admin::{self, AdminState, Api, NotReloaded, Operations, TicketRoutes, Token};
 use crate::connection::Gate;
 use crate::control::Control;
+use crate::observe::ReloadedBy;
 
 /// The admin listener, and what it is to serve.
 #[derive(Debug)]
 pub(super) struct Admin {
     pub(super) listener: TcpListener,
     pub(super) state: AdminState,
+    face: AdminFace,
+}
+
+/// What of it follows the configuration.
+#[derive(Clone, Debug)]
+pub(super) struct AdminFace(Arc<Api>);
+
+impl AdminFace {
+    /// Lets in whoever shows one of `tokens` from now on; tickets are for `routes`.
+    pub(super) fn follow(&self, tokens: &[Token], routes: TicketRoutes) {
+        self.0.follow(tokens, routes);
+    }
+}
+
+/// The same in the words of the API, which knows no server.
+fn told(result: Result<Reloaded, ReloadError>) -> Result<Value, NotReloaded> {
+    match result {
+        Ok(reloaded) => Ok(json!({
+            "routes_added": reloaded.routes_added,
+            "routes_changed": reloaded.routes_changed,
+            "routes_removed": reloaded.routes_removed,
+            "listeners_added": reloaded.listeners_added,
+            "listeners_removed": reloaded.listeners_removed,
+            "needs_restart": reloaded.needs_restart,
+            "warnings": reloaded.warnings,
+            "sessions_ended": reloaded.sessions_ended,
+            "connections_denied": reloaded.connections_denied,
+        })),
+        Err(ReloadError::NoSource) => Err(NotReloaded::NoFile),
+        Err(ReloadError::Refused(problems)) => Err(NotReloaded::Refused(problems)),
+        Err(ReloadError::Ending) => Err(NotReloaded::Ending),
+    }
 }
 
 impl Admin {
-    /// Binds the listener of `config`; `routes` are all routes' names, and whether they take tickets.
+    /// Binds the listener of `config`; `routes` are all routes' names, and whether they take tickets. `reloader` is for those who
+    /// may have the configuration read again.
     pub(super) fn bind(
         config: admin::Config,
         gate: &Arc<Gate>,
         control: &Control,
-        routes: Vec<(Arc<str>, bool)>,
+        routes: TicketRoutes,
+        reloader: Reloader,
     ) -> Result<Self, StartError> {
         let is_loopback = config.is_loopback();
         let admin::Config { address, tls, hosts, tokens } = config;
@@ -45,17 +82,26 @@ impl Admin {
             control: control.clone(),
             address_bans: AddressBans::new(Arc::clone(gate), control.clone()),
             tickets: Arc::clone(&gate.tickets),
-            routes: routes.into(),
+            routes: Arc::new(RwLock::new(routes)),
+            reload: Arc::new(move || {
+                let reloader = reloader.clone();
+                Box::pin(async move { told(reloader.reload(ReloadedBy::Operator).await) })
+            }),
             observer: gate.observer.clone(),
             clock: clock.clone(),
             chance: gate.chance.clone(),
         };
         let observer = gate.observer.clone();
         let draining = gate.draining.clone();
+        let api = Arc::new(Api::new(&tokens, operations));
         let state = AdminState::new(move || observer.render(), move || !*draining.borrow())
-            .with_api(Api::new(&tokens, operations), hosts)
+            .with_api(Arc::clone(&api), hosts)
             .encrypted(encryption);
-        Ok(Self { listener, state })
+        Ok(Self { listener, state, face: AdminFace(api) })
+    }
+
+    pub(super) fn face(&self) -> AdminFace {
+        self.face.clone()
     }
 
     pub(super) async fn serve(self, mut stopped: watch::Receiver<bool>) {

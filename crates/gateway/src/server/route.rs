@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use super::draft::Plan;
 use super::keys::KeyPlaces;
 use super::start::StartError;
 use crate::auth::failures::Failures;
-use crate::auth::{self, Authenticator, CredentialSource};
+use crate::auth::{self, Authenticator, CredentialSource, KeySet};
 use crate::backend::Backend;
 use crate::backend::handler::{AnyHandler, Erased, Handler};
 use crate::backend::upstream::{self, Upstream};
@@ -16,6 +18,7 @@ use crate::clock::{Clock, Instant};
 use crate::config::{BackendConfig, RouteConfig};
 use crate::connection::{self, Terms};
 use crate::inspect::Inspections;
+use crate::jwks::Source;
 use crate::limits::Limits;
 use crate::observe::Observer;
 use crate::route::{self, Notice, Origins, PathError, PathPattern, RefuseBy};
@@ -23,7 +26,7 @@ use crate::ticket::TICKET_TIME_MAX;
 use crate::upgrade::Entrance;
 
 /// Which requests are taken, who may speak, and what answers.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub struct Route {
     name: String,
     /// Empty: all of them.
@@ -49,8 +52,19 @@ enum Destination {
     Upstream(upstream::Config),
 }
 
+impl PartialEq for Destination {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Echo(own), Self::Echo(other)) => own == other,
+            (Self::Handler(own), Self::Handler(other)) => Arc::ptr_eq(own, other),
+            (Self::Upstream(own), Self::Upstream(other)) => own == other,
+            (Self::Echo(_) | Self::Handler(_) | Self::Upstream(_), _) => false,
+        }
+    }
+}
+
 /// Who may speak. There is no default: it must be said.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 #[expect(clippy::large_enum_variant, reason = "one a route, while the server is built")]
 pub enum Access {
     /// Anyone.
@@ -198,25 +212,65 @@ impl Route {
 
     /// What counts the failures of this route's clients: its own, or the one in `shared` that routes with the same
     /// authenticator have.
-    fn failures(&self, shared: &mut SharedFailures, now: Instant) -> Option<Arc<Failures>> {
+    /// What is counted by `before` stays counted.
+    fn failures(
+        &self,
+        shared: &mut SharedFailures,
+        before: Option<&SharedFailures>,
+        now: Instant,
+    ) -> Option<Arc<Failures>> {
         let limit = self.auth()?.failures_per_client_per_minute?;
-        let new = || Arc::new(Failures::new(limit, now));
-        Some(match &self.auth_name {
-            None => new(),
-            Some(auth_name) => Arc::clone(shared.entry(auth_name.clone()).or_insert_with(new)),
-        })
+        let key = match &self.auth_name {
+            Some(auth_name) => FailuresOf::Auth(auth_name.clone()),
+            None => FailuresOf::Route(self.name.clone()),
+        };
+        let new = || match before.and_then(|before| before.get(&key)) {
+            Some(known) if known.limit() == limit => Arc::clone(known),
+            Some(known) => Arc::new(known.at(limit)),
+            None => Arc::new(Failures::new(limit, now)),
+        };
+        Some(Arc::clone(shared.entry(key.clone()).or_insert_with(new)))
     }
 
+    /// Whether all is the same but where it can be entered.
+    fn has_terms_of(&self, other: &Self) -> bool {
+        if self.name != other.name {
+            return false;
+        }
+        let Self { listeners, path, hosts, origins, .. } = other.clone();
+        Self { listeners, path, hosts, origins, ..self.clone() } == *other
+    }
+
+    /// Makes it ready, or takes what is ready in `before`, where nothing of it has changed.
     pub(super) fn prepare(
         self,
         observer: &Observer,
         places: &mut KeyPlaces,
         shared: &mut SharedFailures,
+        before: Option<&Plan>,
         clock: &Clock,
     ) -> Result<Prepared, StartError> {
-        let failures = self.failures(shared, clock.now());
         let name: Arc<str> = self.name.as_str().into();
-        let keys = places.source_for(self.auth(), &name, observer, clock);
+        let failures = self.failures(shared, before.map(|before| &before.failures), clock.now());
+        let keys_before = before.map(|before| &before.keys);
+        let keys = places.source_for(self.auth(), &name, keys_before, observer, clock);
+        let known =
+            before.and_then(|before| before.routes.iter().find(|known| known.told.has_terms_of(&self)));
+        let route = match known {
+            Some(known) => Arc::clone(&known.route),
+            None => Arc::new(self.clone().ready(name, keys, failures, observer)?),
+        };
+        places.watch_for(&route, known.is_none(), keys_before, observer, clock);
+        Ok(Prepared { told: self, route })
+    }
+
+    fn ready(
+        self,
+        name: Arc<str>,
+        keys: Option<Arc<Source<KeySet>>>,
+        failures: Option<Arc<Failures>>,
+        observer: &Observer,
+    ) -> Result<connection::Route, StartError> {
         let authenticator = match self.access {
             Access::Open => None,
             Access::Token(config) => Some(Authenticator::new(config).map_err(StartError::Auth)?),
@@ -233,9 +287,10 @@ impl Route {
             limits: self.limits,
             notice: self.notice,
             inspections: self.inspections,
-            metrics: observer.route_metrics(&self.name),
+            metrics: observer.add_route(&self.name),
+            retired: AtomicBool::new(false),
         };
-        let route = connection::Route {
+        Ok(connection::Route {
             name,
             authenticator,
             failures,
@@ -243,15 +298,6 @@ impl Route {
             refuse: self.refuse,
             backend,
             terms: Arc::new(terms),
-        };
-        let route = Arc::new(route);
-        places.watch_for(&route, observer, clock);
-        Ok(Prepared {
-            listeners: self.listeners,
-            path: self.path,
-            hosts: self.hosts,
-            origins: self.origins,
-            route,
         })
     }
 }
@@ -262,34 +308,42 @@ impl fmt::Debug for Route {
     }
 }
 
-/// What counts failed attempts to authenticate, by the name of the `[auth.NAME]` table.
-pub(super) type SharedFailures = BTreeMap<String, Arc<Failures>>;
+/// What counts failed attempts to authenticate.
+pub(super) type SharedFailures = BTreeMap<FailuresOf, Arc<Failures>>;
 
-/// A route that is ready, and where it can be entered.
+/// Whose failures are counted together.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum FailuresOf {
+    /// Those of all routes with this `[auth.NAME]` table.
+    Auth(String),
+    /// Those of one route that a program has made.
+    Route(String),
+}
+
+/// A route that is ready, and what it was made of.
+#[derive(Debug)]
 pub(super) struct Prepared {
-    listeners: Vec<String>,
-    path: PathPattern,
-    hosts: Vec<String>,
-    origins: Origins,
-    route: Arc<connection::Route>,
+    pub(super) told: Route,
+    pub(super) route: Arc<connection::Route>,
 }
 
 impl Prepared {
     /// The entrance at `listener`, if the route is served there.
     pub(super) fn entrance_for(&self, listener: &str) -> Option<Entrance<Arc<connection::Route>>> {
-        let is_served = self.listeners.is_empty() || self.listeners.iter().any(|name| name == listener);
+        let Route { listeners, path, hosts, origins, .. } = &self.told;
+        let is_served = listeners.is_empty() || listeners.iter().any(|name| name == listener);
         is_served.then(|| Entrance {
-            path: self.path.clone(),
-            hosts: self.hosts.clone(),
-            origins: self.origins.clone(),
+            path: path.clone(),
+            hosts: hosts.clone(),
+            origins: origins.clone(),
             route: Arc::clone(&self.route),
         })
     }
 }
 
 /// The longest that a token can be valid for any of `routes`, leeway included: as long as a revocation is remembered.
-pub(super) fn token_time_max(routes: &[Route]) -> Option<Duration> {
-    let times = routes.iter().filter_map(Route::auth).map(|auth| {
+pub(super) fn token_time_max(routes: &mut dyn Iterator<Item = &Route>) -> Option<Duration> {
+    let times = routes.filter_map(Route::auth).map(|auth| {
         let lifetime_max = auth.token_lifetime_max?;
         Some(lifetime_max.saturating_add(auth.leeway).max(TICKET_TIME_MAX))
     });
@@ -297,10 +351,10 @@ pub(super) fn token_time_max(routes: &[Route]) -> Option<Duration> {
     times.collect::<Option<Vec<_>>>().map(|times| times.into_iter().max().unwrap_or_default())
 }
 
-/// Every route's name, and whether it takes one-time tickets.
-pub(super) fn takes_tickets(routes: &[Route]) -> Vec<(Arc<str>, bool)> {
+/// The route's name, and whether it takes one-time tickets.
+pub(super) fn takes_tickets(route: &Route) -> (Arc<str>, bool) {
     let takes = |auth: &auth::Config| auth.credentials.contains(&CredentialSource::Ticket);
-    routes.iter().map(|route| (route.name().into(), route.auth().is_some_and(takes))).collect()
+    (route.name().into(), route.auth().is_some_and(takes))
 }
 
 /// Handlers get messages whole, so a message costs its size.

@@ -89,7 +89,7 @@ mod tests {
         let server = builder().socket(NAME, given).bind().unwrap();
         assert_eq!(server.address(), address);
         let _client = tokio::net::TcpStream::connect(address).await.unwrap();
-        let (accepted, _) = server.bound[0].listener.accept().await.unwrap();
+        let (accepted, _) = server.draft.opened[0].listener.accept().await.unwrap();
         assert!(accepted.nodelay().unwrap());
     }
 

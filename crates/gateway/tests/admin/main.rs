@@ -11,6 +11,7 @@ mod access;
 mod description;
 mod effects;
 mod encrypted;
+mod reload;
 mod strict;
 #[allow(dead_code, reason = "the catalogue's gateway and raw client, of which these tests need a part")]
 #[path = "../attacks/support.rs"]
@@ -24,6 +25,7 @@ use drawgate::clock::Clock;
 use drawgate::config::Config;
 use drawgate::reason::Reason;
 use drawgate::secret::Secret;
+use drawgate::server::ReloadSource;
 use drawgate::{CloseCode, Server};
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
@@ -52,7 +54,7 @@ fn secret_of(name: &str) -> String {
 struct Gate {
     case: Case,
     admin: SocketAddr,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 /// An answer of the admin listener.
@@ -132,11 +134,29 @@ impl Gate {
             format!("[admin]\naddress = \"{address}\"\n{admin}"),
         ];
         let toml = echo("", &more.concat());
-        let config = Config::from_toml(&toml, folder.path(), &|_| None)
-            .unwrap_or_else(|problems| panic!("{problems}"));
-        let case = Case::start_with(Server::from_config(config)).await;
+        let file = folder.path().join("drawgate.toml");
+        std::fs::write(&file, toml).unwrap();
+        let read = {
+            let file = file.clone();
+            move || {
+                let text = std::fs::read_to_string(&file).map_err(|error| vec![error.to_string()])?;
+                let config = Config::from_toml(&text, file.parent().unwrap(), &|_| None);
+                config
+                    .map(Server::from_config)
+                    .map_err(|problems| problems.iter().map(ToString::to_string).collect())
+            }
+        };
+        let builder = read().unwrap_or_else(|problems: Vec<String>| panic!("{problems:?}"));
+        let case = Case::start_with(builder.reload_from(ReloadSource::new(file, read))).await;
         let admin = case.admin.unwrap();
-        Self { case, admin, _folder: folder }
+        Self { case, admin, folder }
+    }
+
+    /// Writes another configuration, or another token, where the gateway finds it when it is told to read it again.
+    fn rewrite(&self, file: &str, change: impl Fn(&str) -> String) {
+        let path = self.folder.path().join(file);
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, change(&text)).unwrap();
     }
 
     /// Asks with the token `name`, and with `body` as JSON.

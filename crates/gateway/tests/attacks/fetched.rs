@@ -364,6 +364,43 @@ async fn a22_a_session_whose_next_token_waits_for_keys_ends_at_once_all_the_same
 }
 
 #[tokio::test]
+async fn o03_fetched_keys_stay_with_their_address_when_the_configuration_is_read_again() {
+    let (issuer, other) = (Issuer::start(&["k1"]).await, Issuer::start(&["k2"]).await);
+    let mut case = start(&issuer).await;
+    let mut session = open(&case, &issuer.token("k1", "alice")).await;
+    let requests = issuer.requests();
+    let with = |url: String, expected: &str| {
+        let toml = with_keys(&format!("jwks_url = {url:?}"), expected);
+        Server::from_config(Config::from_toml(&toml, Path::new("."), &|_| None).unwrap())
+    };
+    // The issuer is not there, and is not needed: the keys are those that it gave before.
+    issuer.set_down(true);
+    for expected in ["https://issuer.example", "any"] {
+        let reloaded = case.reloader.replace(with(issuer.url(), expected)).await.unwrap();
+        assert_eq!(reloaded.routes_changed, ["token"]);
+        lives(&mut session).await;
+    }
+    open(&case, &issuer.token("k1", "bob")).await;
+    assert_eq!(issuer.requests(), requests);
+    // What is withdrawn afterwards ends also what was begun before.
+    issuer.set_down(false);
+    issuer.publish("k3");
+    let token = issuer.token("k1", "carol");
+    issuer.withdraw("k1");
+    open(&case, &issuer.token("k3", "alice")).await;
+    assert_eq!(session.read_close().await.0, 3000);
+    show(&case, &token).await.expect_refusal(Reason::TokenInvalid).await;
+    // Another address is another issuer: nobody knows of its keys whether they are the old ones.
+    let mut session = open(&case, &issuer.token("k3", "alice")).await;
+    case.reloader.replace(with(other.url(), "any")).await.unwrap();
+    assert_eq!(session.read_close().await.0, 1012);
+    open(&case, &other.token("k2", "alice")).await;
+    show(&case, &issuer.token("k3", "alice")).await.expect_refusal(Reason::TokenInvalid).await;
+    drop(session);
+    case.neighbour_is_unharmed().await;
+}
+
+#[tokio::test]
 async fn a32_a_new_key_is_known_by_the_first_token_that_names_it() {
     for way in ["request", "first message", "refresh"] {
         let issuer = Issuer::start(&["k1"]).await;

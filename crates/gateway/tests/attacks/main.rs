@@ -8,7 +8,8 @@
     missing_docs,
     clippy::unwrap_used,
     clippy::disallowed_methods,
-    reason = "tests: what fails here should panic"
+    clippy::print_stdout,
+    reason = "tests: what fails here should panic, and seeds and numbers are told"
 )]
 
 mod addresses;

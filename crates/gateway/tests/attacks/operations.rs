@@ -1,5 +1,8 @@
 //! O: operations. What only a whole process can show (signals, exit codes, kill -9) is in the program's own tests.
 
+mod drain;
+mod reload;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +14,7 @@ use drawgate::{Access, Handler, Message, Origins, Route, Server, Session};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+pub(crate) use self::reload::route_changed;
 use crate::support::{Case, Frame, Raw, echo, eventually, request, settled};
 
 /// Answers with the message itself, unless that names a place to panic in.

@@ -107,6 +107,7 @@ async fn provoke(reason: Reason) {
             crate::firewall::turned_away(reason, &toml).await;
         }
         Reason::AddressBanned => crate::firewall::banned(reason).await,
+        Reason::RouteChanged => crate::operations::route_changed(reason).await,
         Reason::HandshakeRateExceeded => {
             refused(reason, "[firewall]\nhandshakes_per_client_per_minute = 1", b"").await;
         }

@@ -23,7 +23,8 @@ pub(super) fn issue(operations: &Operations, who: &str, mut body: Members) -> Re
     };
     body.finish()?;
     let seconds = seconds.ok_or_else(|| Refused::unprocessable("session_seconds is missing."))?;
-    let route = match operations.routes.iter().find(|(name, _)| **name == *route) {
+    let routes = operations.routes();
+    let route = match routes.iter().find(|(name, _)| **name == *route) {
         Some((name, true)) => name,
         Some((_, false)) => {
             let detail = "The route takes no tickets: put \"ticket\" into the credentials of its auth.";

@@ -45,6 +45,12 @@ pub(in crate::config) struct Required {
     pub(in crate::config) reason: &'static str,
 }
 
+pub(in crate::config) static RELOAD_ON_CHANGE: Word = Word {
+    key: "server.reload_on_change",
+    default: "false",
+    allowed: "true, false",
+    reason: "Whoever saves a file half done does not mean it yet; SIGHUP and drawgate reload say when it is. Where files are only ever replaced whole, as from a ConfigMap, write true.",
+};
 pub(in crate::config) static LISTENER_REQUIRED: Word = Word {
     key: "listeners.*.required",
     default: "true",
@@ -233,7 +239,8 @@ pub(in crate::config) static STATE_DIRECTORY: Word = Word {
     reason: "Beside the configuration it is found again. It is made where it is missing, for this user alone.",
 };
 /// Every [`Word`], in the order of docs/defaults.md.
-pub(in crate::config) static WORDS: [&Word; 35] = [
+pub(in crate::config) static WORDS: [&Word; 36] = [
+    &RELOAD_ON_CHANGE,
     &LISTENER_REQUIRED,
     &PROXY_PROTOCOL,
     &CLIENT_CA_FILE,

@@ -101,9 +101,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
             return false;
         }
         if !self.leave_for_drain(now) {
-            self.close_from_outside(Ending::by_operator(Reason::Draining), now);
+            self.close_from_outside(self.drained(), now);
         }
         true
+    }
+
+    /// Why it drains.
+    pub(super) fn drained(&self) -> Ending {
+        let is_retired = self.terms.is_retired();
+        Ending::by_operator(if is_retired { Reason::RouteChanged } else { Reason::Draining })
     }
 
     /// Closes a connection whose output is stuck: what has not been begun is given up, so that a Close can be next.

@@ -426,7 +426,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
             Some(Farewell::Drain) => {
                 // Closing is what the drain does from here on as anywhere.
                 self.phase = Phase::Open;
-                self.queue_close(Ending::by_operator(Reason::Draining), self.terms.notice, frames, now);
+                self.queue_close(self.drained(), self.terms.notice, frames, now);
             }
             Some(Farewell::Answer(code)) => {
                 let answer = code.map(|code| CloseFrame { code, reason: "" });
@@ -462,9 +462,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
     /// is an application to ask.
     pub(super) fn leave_for_drain(&mut self, now: Moment) -> bool {
         let until = self.close_until(now);
+        let label = self.drained().reason.row().label;
         let key = self.facilities.chance.bytes();
         let Some(far) = self.far_mut().filter(|far| far.stage == Stage::Open) else { return false };
-        let close = CloseFrame { code: CloseCode::GOING_AWAY, reason: Reason::Draining.row().label };
+        let close = CloseFrame { code: CloseCode::GOING_AWAY, reason: label };
         let _ = far.sender.close(far.output.frames(), Some(close), Some(key));
         far.stage = Stage::Closing { until };
         far.farewell = Some(Farewell::Drain);
