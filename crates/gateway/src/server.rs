@@ -236,8 +236,9 @@ impl Server {
 
 /// Tells each connection to finish, spread over the jitter so that not all clients come back at once; then cuts the rest.
 async fn drain(gate: &Gate, drain_timeout: Duration) -> Drained {
-    let begun_at = gate.facilities.clock.now();
-    let until = begun_at + drain_timeout;
+    let now = gate.facilities.clock.now();
+    let until = now + drain_timeout;
+    let begun_at = now + SETTLE_TIME.min(drain_timeout / 2);
     let pulses = gate.live.pulses();
     let count = u32::try_from(pulses.len()).unwrap_or(u32::MAX).max(1);
     let jitter = DRAIN_JITTER_MAX.min(DRAIN_JITTER_EACH.saturating_mul(count)).min(drain_timeout / 2);
@@ -269,6 +270,9 @@ impl Drop for CutOnDrop {
     }
 }
 
+/// Before the first goodbye. A timer goes off behind what the kernel had to tell before it: until then a connection may not
+/// know of a message that has come, take it that there is none, and leave it behind its Close.
+const SETTLE_TIME: Duration = Duration::from_millis(2);
 /// The longest time over which a drain's goodbyes are spread, and the share of each connection in it.
 const DRAIN_JITTER_MAX: Duration = Duration::from_secs(3);
 const DRAIN_JITTER_EACH: Duration = Duration::from_millis(2);
