@@ -128,6 +128,17 @@ mod tests {
     }
 
     #[test]
+    fn what_is_held_is_told_and_one_like_it_is_empty_with_the_same_bounds() {
+        let mut assembler = Assembler::new(Limits { message_bytes_max: 4, ..Limits::default() });
+        assert_eq!(push(&mut assembler, b"abc", false), Ok(None));
+        assert_eq!(assembler.held_bytes(), 3);
+        let mut emptied = assembler.emptied();
+        assert_eq!(emptied.held_bytes(), 0);
+        assert_eq!(push(&mut emptied, b"abcd", false), Ok(None));
+        assert_eq!(push(&mut emptied, b"e", true), Err(Violation::MessageTooBig));
+    }
+
+    #[test]
     fn a_message_is_of_its_frames_kind_and_has_their_bytes() {
         let mut assembler = Assembler::new(Limits::default());
         for (kind, bytes) in [(MessageKind::Text, "é".as_bytes()), (MessageKind::Binary, b"\xff\x00")] {
