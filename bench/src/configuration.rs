@@ -84,7 +84,7 @@ audience = "{AUDIENCE}"
 fn guarded(text: &str, admin_port: u16) -> String {
     text.replace("= \"unlimited\"", "= 1000000000")
         + &format!(
-            r#"sessions_per_subject_max = 1000
+            r#"sessions_per_subject_max = 100000
 refresh = "on"
 
 [routes.echo.limits]
