@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use drawgate::Server;
+use drawgate::causes::in_one_line;
 use drawgate::config::Config;
 use drawgate::observe::{Observer, ReloadedBy};
 use drawgate::server::{Drained, ReloadError, ReloadSource, Reloader, StartError};
@@ -292,27 +293,12 @@ fn raise_descriptor_limit() -> usize {
 }
 
 fn explain(error: &StartError, if_taken: Option<&str>) -> String {
-    let text = chain(error);
+    let text = in_one_line(error);
     if let StartError::Bind(bind) = error
         && let Some(advice) = if_taken
         && bind.source.kind() == io::ErrorKind::AddrInUse
     {
         return format!("{text}; {advice}");
-    }
-    text
-}
-
-/// An error and all that it came from, in one line.
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        // Some errors already say what they come from.
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
     }
     text
 }

@@ -12,6 +12,7 @@ use drawgate::config::{Config, RouteConfig};
 use drawgate::inspect::{Context, Inspection, Refusal, Toward, Verdict};
 use drawgate::json;
 use drawgate::principal::{ClientAddr, Principal};
+use drawgate::reason::Reason;
 use drawgate_protocol::MessageKind;
 use serde_json::Value;
 
@@ -75,14 +76,13 @@ fn judged(args: &Args) -> Result<(String, bool), Failure> {
     let bytes = message()?;
     let bytes_max = route.limits.message_bytes_max.unwrap_or(u64::MAX);
     if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > bytes_max {
-        return Ok((
-            format!("refused: message_too_big: {} bytes, {bytes_max} are allowed\n", bytes.len()),
-            false,
-        ));
+        let label = Reason::MessageTooBig.row().label;
+        return Ok((format!("refused: {label}: {} bytes, {bytes_max} are allowed\n", bytes.len()), false));
     }
     let kind = if args.binary { MessageKind::Binary } else { MessageKind::Text };
     if kind == MessageKind::Text && std::str::from_utf8(&bytes).is_err() {
-        return Ok(("refused: text_not_utf8: a text message is UTF-8\n".to_owned(), false));
+        let row = Reason::TextNotUtf8.row();
+        return Ok((format!("refused: {}: {}\n", row.label, row.sentence), false));
     }
     let context = Context {
         toward,

@@ -13,7 +13,7 @@ mod source;
 pub(crate) use discovery::fetch;
 pub(crate) use fetch::Bounds;
 pub(crate) use file::WatchedFile;
-pub(crate) use source::{Event, Source, Timing, chain};
+pub(crate) use source::{Event, Source, Timing};
 
 #[cfg(test)]
 mod tests;

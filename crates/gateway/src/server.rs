@@ -270,8 +270,8 @@ impl Drop for CutOnDrop {
     }
 }
 
-/// Before the first goodbye. A timer goes off behind what the kernel had to tell before it: until then a connection may not
-/// know of a message that has come, take it that there is none, and leave it behind its Close.
+/// Before the first goodbye. A timer goes off behind one look at what the kernel has to tell: without it a connection may not
+/// have heard of a message that has come, and leave it behind its Close. Seen once, under load, and not brought about since.
 const SETTLE_TIME: Duration = Duration::from_millis(2);
 /// The longest time over which a drain's goodbyes are spread, and the share of each connection in it.
 const DRAIN_JITTER_MAX: Duration = Duration::from_secs(3);

@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The modules from the ground up, a floor a line; each may use what stands before it in this list.
-const MODULES: [&str; 32] = [
+const MODULES: [&str; 33] = [
     // Words that all others use.
     "clock",
     "chance",
@@ -17,6 +17,7 @@ const MODULES: [&str; 32] = [
     "network",
     "principal",
     "limits",
+    "causes",
     "reason",
     "route",
     "pulse",

@@ -3,7 +3,6 @@
 //! The one place of this module that changes anything. What has begun is done to its end and recorded, also where whoever
 //! asked for it has left meanwhile. Comes after a request has been understood.
 
-use std::error::Error;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -11,6 +10,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use serde_json::Value;
 
 use crate::address_bans::{AddressBanError, AddressBans};
+use crate::causes::in_one_line;
 use crate::chance::Chance;
 use crate::clock::{Clock, UnixTime};
 use crate::control::{Control, ControlError};
@@ -135,7 +135,7 @@ impl Operations {
             let outcome = match &result {
                 Ok(true) => Ok(Closed::Nothing),
                 Ok(false) => Err("the subject is not banned".to_owned()),
-                Err(error) => Err(chain(error)),
+                Err(error) => Err(in_one_line(error)),
             };
             this.record(&who, Action::Unban, &subject, outcome);
             result
@@ -149,7 +149,8 @@ impl Operations {
         to_its_end(async move {
             let network = ban.effective().to_string();
             let result = this.address_bans.ban_address(ban).await;
-            let outcome = result.as_ref().map(|count| Closed::Connections(*count)).map_err(chain);
+            let outcome =
+                result.as_ref().map(|count| Closed::Connections(*count)).map_err(|error| in_one_line(error));
             this.record(&who, Action::BanAddress, &network, outcome);
             result
         })
@@ -168,7 +169,7 @@ impl Operations {
             let outcome = match &result {
                 Ok(true) => Ok(Closed::Nothing),
                 Ok(false) => Err("the network is not banned".to_owned()),
-                Err(error) => Err(chain(error)),
+                Err(error) => Err(in_one_line(error)),
             };
             this.record(&who, Action::UnbanAddress, &network.to_string(), outcome);
             result
@@ -228,13 +229,5 @@ async fn to_its_end<T: Send + 'static>(change: impl Future<Output = T> + Send + 
 }
 
 fn closed(result: &Result<Revoked, ControlError>) -> Result<Closed, String> {
-    result.as_ref().map(|revoked| Closed::Sessions(revoked.closed)).map_err(chain)
-}
-
-/// The error and what it comes from, for the operator's log.
-fn chain(error: &(impl Error + 'static)) -> String {
-    match error.source() {
-        Some(source) => format!("{error}: {source}"),
-        None => error.to_string(),
-    }
+    result.as_ref().map(|revoked| Closed::Sessions(revoked.closed)).map_err(|error| in_one_line(error))
 }

@@ -73,10 +73,9 @@ impl Schema {
             return Ok(());
         }
         let Err(error) = self.0.validator.validate(value) else { return Ok(()) };
-        let keyword = error.schema_path().as_str().rsplit('/').next().unwrap_or_default();
         Err(Refusal {
             pointer: Some(self.known_part(error.instance_path().as_str())),
-            keyword: Some(keyword.to_owned()),
+            keyword: Some(error.kind().keyword().to_owned()),
             detail: Some(format!("the schema at {:?} is not met", error.schema_path().as_str()).into()),
             ..Refusal::because(Reason::MessageSchemaMismatch)
         })

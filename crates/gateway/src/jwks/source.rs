@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::time::{sleep_until, timeout};
 
+use crate::causes::in_one_line;
 use crate::clock::{Clock, Instant};
 
 /// A value from elsewhere, shared by all who use it.
@@ -145,7 +146,7 @@ impl<T> Source<T> {
         let (mut failures, mut is_usable) = (0_u32, false);
         loop {
             let asked_at = self.begin();
-            let fetched = fetch().await.map_err(|error| chain(&error));
+            let fetched = fetch().await.map_err(|error| in_one_line(&error));
             let taken = fetched.and_then(|bytes| self.take(bytes, asked_at, &parse));
             failures = if taken.is_ok() { 0 } else { failures.saturating_add(1) };
             is_usable |= taken.is_ok();
@@ -183,7 +184,7 @@ impl<T> Source<T> {
                 return Ok((!was_usable).then(|| Arc::clone(&held.value)));
             }
         }
-        let value = Arc::new(parse(&bytes).map_err(|error| chain(&error))?);
+        let value = Arc::new(parse(&bytes).map_err(|error| in_one_line(&error))?);
         self.locked().held = Some(Held { value: Arc::clone(&value), bytes, asked_at });
         Ok(Some(value))
     }
@@ -245,18 +246,6 @@ impl<T> Source<T> {
     fn locked(&self) -> MutexGuard<'_, State<T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// An error and those below it, from the outside in.
-pub(crate) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut below = error.source();
-    while let Some(error) = below {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        below = error.source();
-    }
-    text
 }
 
 /// The time between two fetches that strangers cause.

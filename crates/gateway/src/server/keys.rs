@@ -12,9 +12,10 @@ use tokio::task::{AbortHandle, JoinSet, spawn_blocking};
 use tokio::time::sleep;
 
 use crate::auth::{self, KeySet, Keys, RemoteKeys, jwks};
+use crate::causes::in_one_line;
 use crate::clock::Clock;
 use crate::connection::{Gate, Route};
-use crate::jwks::{Bounds, Event, Source, Timing, WatchedFile, chain, fetch};
+use crate::jwks::{Bounds, Event, Source, Timing, WatchedFile, fetch};
 use crate::observe::{KeyMetrics, Observer};
 use crate::principal::Principal;
 use crate::session::{End, Which};
@@ -251,8 +252,8 @@ async fn keep_file(
         file = same_file;
         let Some(read) = read else { continue };
         let parsed = read
-            .map_err(|error| chain(&error))
-            .and_then(|bytes| jwks::parse(&bytes).map_err(|error| chain(&error)));
+            .map_err(|error| in_one_line(&error))
+            .and_then(|bytes| jwks::parse(&bytes).map_err(|error| in_one_line(&error)));
         match parsed {
             Ok(keys) => {
                 let keys = Arc::new(keys);
@@ -276,8 +277,8 @@ async fn keep_file(
 pub async fn fetch_keys(keys: &RemoteKeys) -> Result<KeySet, KeysNotFetched> {
     let trust = keys.authorities_file.clone().map_or(Trust::System, Trust::File);
     let fetched = fetch(&keys.location, &trust, Bounds::default()).await;
-    let bytes = fetched.map_err(|error| KeysNotFetched(chain(&error)))?;
-    jwks::parse(&bytes).map_err(|error| KeysNotFetched(chain(&error)))
+    let bytes = fetched.map_err(|error| KeysNotFetched(in_one_line(&error)))?;
+    jwks::parse(&bytes).map_err(|error| KeysNotFetched(in_one_line(&error)))
 }
 
 /// Why keys could not be fetched, in words.

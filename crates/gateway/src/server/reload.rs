@@ -4,7 +4,6 @@
 //! One at a time, in the order in which they were asked for. Made ready by `draft.rs`, put in force by `force.rs`; what is said
 //! of it is the observer's.
 
-use std::error::Error;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,6 +16,7 @@ use tokio::time::sleep;
 use super::Builder;
 use super::draft::{Draft, Plan};
 use super::force::Force;
+use crate::causes::in_one_line;
 use crate::connection::Gate;
 use crate::observe::{Changed, ReloadedBy};
 use crate::tls::{Outlook, Watch};
@@ -236,7 +236,7 @@ impl Requests {
             };
             let clock = &gate.facilities.clock;
             let draft = builder.sketch().draft(Some(&plan), &gate.observer, clock);
-            draft.map_err(|error| vec![chain(&error)])
+            draft.map_err(|error| vec![in_one_line(&error)])
         };
         // Files may lie on a disk that is slow or far away.
         spawn_blocking(work).await.unwrap_or_else(|panic| Err(vec![format!("it could not be read: {panic}")]))
@@ -275,21 +275,6 @@ impl Reloaded {
             sessions_ended: self.sessions_ended,
         }
     }
-}
-
-/// An error and what it comes from, in one line.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        // Some errors already say what they come from.
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
-    }
-    text
 }
 
 /// How many may wait for their turn; who comes then waits to be taken.

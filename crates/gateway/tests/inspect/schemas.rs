@@ -140,6 +140,9 @@ fn a_refusal_names_what_the_schema_names_and_nothing_of_the_message() {
         schema.check(&json!({ "known/~name": { "hunter2": { "n": "correct horse" } } })).unwrap_err();
     assert_eq!(refusal.pointer.as_deref(), Some("/known~1~0name"));
     assert_eq!(refusal.keyword.as_deref(), Some("type"));
+    // What comes last in the schema's path is the name of a member here, and no keyword.
+    let never = Schema::compile(r#"{"properties": {"type": false}}"#).unwrap();
+    assert_eq!(never.check(&json!({ "type": 1 })).unwrap_err().keyword.as_deref(), Some("falseSchema"));
     let shown = format!("{refusal:?}");
     assert!(!shown.contains("hunter2") && !shown.contains("correct horse"), "{shown}");
 }

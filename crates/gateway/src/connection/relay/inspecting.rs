@@ -314,7 +314,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
         let detail = described(toward, &refusal);
         let told = (toward == Toward::Backend).then_some(&refusal);
         if closes {
-            return Judged::ends(reason, detail, told);
+            return Judged::Ends(Box::new(ending(reason, detail, told)));
         }
         if let Some(refusals_max) = inspection.refusals_max
             && inspecting.gathering(toward).refusals.check(&per_minute(refusals_max), now).is_err()
@@ -325,8 +325,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
                 }
                 Toward::Client => (reason, format!("too many were refused; the last: {detail}")),
             };
-            let Judged::Ends(ending) = Judged::ends(reason, detail, None) else { return Judged::Refused };
-            return Judged::Ends(Box::new(Ending { limit: Some(refusals_max.into()), ..*ending }));
+            let limit = Some(refusals_max.into());
+            return Judged::Ends(Box::new(Ending { limit, ..ending(reason, detail, None) }));
         }
         if is_told && inspecting.notices.len() < NOTICES_MAX {
             inspecting.notices.extend(match self.terms.notice {
@@ -373,11 +373,10 @@ enum Judged {
     Ends(Box<Ending>),
 }
 
-impl Judged {
-    fn ends(reason: Reason, detail: String, told: Option<&Refusal>) -> Self {
-        let notice = told.map(|refusal| reason.refusal_json(&refusal.at(), true).into_boxed_str());
-        Self::Ends(Box::new(Ending { detail: Some(detail), notice, ..Ending::by_gate(reason) }))
-    }
+/// The end that a message brought about; `told` is what the client gets to know of it.
+fn ending(reason: Reason, detail: String, told: Option<&Refusal>) -> Ending {
+    let notice = told.map(|refusal| reason.refusal_json(&refusal.at(), true).into_boxed_str());
+    Ending { detail: Some(detail), notice, ..Ending::by_gate(reason) }
 }
 
 /// What a connection has under way, where its messages are inspected.

@@ -28,7 +28,6 @@ async fn o03_who_lives_keeps_the_limits_and_the_backend_and_who_comes_gets_the_n
     let mut half = reloading.case.connect().await;
     let head = request("/", "");
     half.send(&head.as_bytes()[..40]).await;
-    eventually(|| reloading.case.metric("drawgate_buffered_bytes") == 0, String::new).await;
     sleep(Duration::from_millis(20)).await;
     let reloaded = reloading.reloaded(&after).await;
     assert_eq!((reloaded.routes_changed, reloaded.needs_restart), (vec!["echo".to_owned()], vec![]));
