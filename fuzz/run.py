@@ -30,6 +30,7 @@ TARGETS = {
     "handshake": (1024, 1),
     "json": (512, 1),
     "key_set": (2048, 1),
+    "policy": (512, 2),
     "proxy": (600, 1),
     "receiver": (512, 8),
     "schema": (512, 2),

@@ -19,6 +19,7 @@ pub mod handshake;
 mod inflate;
 pub mod json;
 pub mod key_set;
+pub mod policy;
 pub mod proxy;
 pub mod receiver;
 // Shared with the protocol's property tests: one reference for both.
@@ -68,6 +69,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "handshake", run: handshake::run, seeds: handshake::seeds, damages: 50_000 },
     Target { name: "json", run: json::run, seeds: json::seeds, damages: 80_000 },
     Target { name: "key_set", run: key_set::run, seeds: key_set::seeds, damages: 20_000 },
+    Target { name: "policy", run: policy::run, seeds: policy::seeds, damages: 2_000 },
     Target { name: "proxy", run: proxy::run, seeds: proxy::seeds, damages: 40_000 },
     Target { name: "receiver", run: receiver::run, seeds: receiver::seeds, damages: 370_000 },
     Target { name: "schema", run: schema::run, seeds: schema::seeds, damages: 2_000 },

@@ -3,13 +3,14 @@
 //! Judges by the very stage that a gateway judges by; what the message holds is never printed.
 
 use std::io::{self, IsTerminal as _, Read as _};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use drawgate::clock::Clock;
 use drawgate::config::{Config, RouteConfig};
-use drawgate::inspect::{Context, Inspection, Refusal, Toward, Verdict};
+use drawgate::inspect::policy::{Effect, Note};
+use drawgate::inspect::{Context, Inspection, Judgement, Refusal, Toward, Verdict};
 use drawgate::json;
 use drawgate::principal::{ClientAddr, Principal};
 use drawgate::reason::Reason;
@@ -37,6 +38,9 @@ pub(crate) struct Args {
     /// A file with the claims of whoever sends it, as a JSON object
     #[arg(long, value_name = "FILE")]
     claims: Option<PathBuf>,
+    /// The address of the client
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
+    client: IpAddr,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -86,7 +90,7 @@ fn judged(args: &Args) -> Result<(String, bool), Failure> {
     }
     let context = Context {
         toward,
-        client: ClientAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+        client: ClientAddr::new(args.client),
         session: None,
         principal: principal.as_ref(),
     };
@@ -94,7 +98,8 @@ fn judged(args: &Args) -> Result<(String, bool), Failure> {
 }
 
 fn told(inspection: &Inspection, kind: MessageKind, bytes: &[u8], context: &Context<'_>) -> (String, bool) {
-    match inspection.judge(kind, bytes, context) {
+    let Judgement { verdict, notes } = inspection.judge(kind, bytes, context);
+    let (mut text, passes) = match verdict {
         Verdict::Pass(None) => ("passes: it goes on as it is\n".to_owned(), true),
         Verdict::Pass(Some(_)) => ("passes: it goes on, changed\n".to_owned(), true),
         Verdict::Refuse(refusal) => {
@@ -102,7 +107,16 @@ fn told(inspection: &Inspection, kind: MessageKind, bytes: &[u8], context: &Cont
         }
         Verdict::Drop(refusal) => (explained(&refusal, "nobody is told, and the connection goes on"), false),
         Verdict::Close(refusal) => (explained(&refusal, "the connection is closed"), false),
+    };
+    for Note { rule, effect } in &notes {
+        let effect = match effect {
+            Effect::Shadowed => "holds; it is in shadow, and would have stopped the message",
+            Effect::ShadowFailed => "fails; it is in shadow, and would have refused the message",
+            _ => "holds, and is logged",
+        };
+        text.push_str(&format!("  rule      {rule:?} {effect}\n"));
     }
+    (text, passes)
 }
 
 fn explained(refusal: &Refusal, consequence: &str) -> String {
@@ -114,6 +128,9 @@ fn explained(refusal: &Refusal, consequence: &str) -> String {
     }
     if let Some(keyword) = &refusal.keyword {
         line("keyword", keyword);
+    }
+    if let Some(rule) = &refusal.rule {
+        line("rule", &format!("{rule:?}"));
     }
     if let Some(offset_bytes) = refusal.offset_bytes {
         line("byte", &offset_bytes.to_string());

@@ -43,7 +43,7 @@ use crate::firewall::{Admission, Denied, Firewall};
 use crate::inspect::Inspections;
 use crate::jwks::Source;
 use crate::limits::Limits;
-use crate::observe::{Ended, MessageRefused, Observer, Phase, RouteMetrics, TlsMetrics};
+use crate::observe::{Ended, Observer, OfMessage, Phase, RouteMetrics, TlsMetrics};
 use crate::principal::{ClientAddr, ConnectionId};
 use crate::pulse::Pulse;
 use crate::reason::Reason;
@@ -59,7 +59,7 @@ pub(crate) use ending::Ending;
 use identity::Identity;
 pub(crate) use live::Live;
 pub(crate) use output::Budget;
-use relay::{Application, Outcome, Refused as RefusedMessage, Relay};
+use relay::{Application, Outcome, Relay, Remarks};
 
 /// What every connection's data path shares.
 #[derive(Debug)]
@@ -313,8 +313,8 @@ where
             // What is held across a poll is held by every idle connection: nothing of what came is, and all is borrowed anew.
             let token = match caught(poll_fn(|cx| relay.poll(cx))).await {
                 Ok(Outcome::Token(token)) => token,
-                Ok(Outcome::Refused(refused)) => {
-                    life.refused(&refused);
+                Ok(Outcome::Remarked(remarks)) => {
+                    life.remark(&remarks);
                     continue;
                 }
                 Ok(outcome) => break end(*relay, outcome),
@@ -341,19 +341,23 @@ impl Life {
     }
 
     /// A message was refused: one record.
-    fn refused(&self, refused: &RefusedMessage) {
+    fn remark(&self, remarks: &Remarks) {
         let record = &self.record;
-        self.gate.observer.message_refused(&MessageRefused {
+        let message = OfMessage {
             connection: record.connection,
             client: record.client,
             via: record.via.as_deref().copied(),
             route: record.route.as_ref().map_or("", |route| &*route.name),
             subject: record.principal().map(|principal| &*principal.subject),
             session: record.session().map(|session| session.id()),
-            toward: refused.toward,
-            reason: refused.reason,
-            detail: &refused.detail,
-        });
+            toward: remarks.toward,
+        };
+        for note in &remarks.notes {
+            self.gate.observer.rule_applied(&message, note);
+        }
+        if let Some((reason, detail)) = &remarks.refused {
+            self.gate.observer.message_refused(&message, *reason, detail);
+        }
     }
 
     fn end(mut self, ending: &Ending) {
@@ -382,7 +386,7 @@ where
     let mut ending = match outcome {
         Outcome::Ended(ending) => ending,
         // An authenticated relay has no first message left to give, and a token is not the end.
-        Outcome::FirstMessage(_) | Outcome::Token(_) | Outcome::Refused(_) => {
+        Outcome::FirstMessage(_) | Outcome::Token(_) | Outcome::Remarked(_) => {
             Ending::by_gate(Reason::InternalError)
         }
     };

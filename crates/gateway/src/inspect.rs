@@ -8,16 +8,20 @@
 
 pub mod email;
 mod format;
+pub mod policy;
 pub mod schema;
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use drawgate_protocol::MessageKind;
 use serde_json::Value;
 
 pub use format::Format;
+pub use policy::Policy;
 pub use schema::{Schema, Schemas};
 
+use self::policy::Note;
 use crate::principal::{ClientAddr, Principal};
 use crate::reason::{At, Reason};
 use crate::session::SessionId;
@@ -38,6 +42,8 @@ pub struct Inspection {
     pub format: Format,
     /// What it must say, where it is JSON.
     pub schemas: Option<Schemas>,
+    /// The operator's rules on it.
+    pub policy: Option<Policy>,
     /// What happens when a message is refused, unless what refused it says otherwise.
     pub on_refusal: Consequence,
     /// The most messages of one connection that may be refused in a minute; `None` is unlimited.
@@ -77,6 +83,15 @@ pub struct Context<'a> {
     pub principal: Option<&'a Principal>,
 }
 
+/// What becomes of a message, and what rules have to say of it beside that.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Judgement {
+    /// What becomes of it.
+    pub verdict: Verdict,
+    /// Rules that hold on it and log, or are in shadow.
+    pub notes: Vec<Note>,
+}
+
 /// What becomes of a message.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Verdict {
@@ -108,6 +123,8 @@ pub struct Refusal {
     pub pointer: Option<String>,
     /// The keyword of the schema that was not met.
     pub keyword: Option<String>,
+    /// The rule that holds on it, or could not be told.
+    pub rule: Option<Arc<str>>,
     /// Where in the message, in bytes from its beginning, if it could not be read beyond.
     pub offset_bytes: Option<usize>,
     /// The precise cause, for the operator alone. No part of the message is in it.
@@ -120,28 +137,44 @@ impl Inspection {
     /// A direction whose messages must be of this format; the client is told of one that is not, ten times a minute.
     #[must_use]
     pub fn new(format: Format) -> Self {
-        Self { format, schemas: None, on_refusal: Consequence::Notice, refusals_max: Some(REFUSALS_MAX) }
+        Self {
+            format,
+            schemas: None,
+            policy: None,
+            on_refusal: Consequence::Notice,
+            refusals_max: Some(REFUSALS_MAX),
+        }
     }
 
-    /// What becomes of a message.
+    /// What becomes of a message, and which rules have had something to say that does not keep it from going on.
     #[must_use]
-    pub fn judge(&self, kind: MessageKind, bytes: &[u8], context: &Context<'_>) -> Verdict {
+    pub fn judge(&self, kind: MessageKind, bytes: &[u8], context: &Context<'_>) -> Judgement {
         let mut message = Inspected { kind, bytes: Cow::Borrowed(bytes), value: None };
-        match self.steps(&mut message, context) {
+        let mut notes = Vec::new();
+        let verdict = match self.steps(&mut message, context, &mut notes) {
             Ok(()) => Verdict::Pass(message.into_replacement()),
             Err(refusal) => match refusal.then.unwrap_or(self.on_refusal) {
                 Consequence::Notice => Verdict::Refuse(refusal),
                 Consequence::Close => Verdict::Close(refusal),
                 Consequence::Drop => Verdict::Drop(refusal),
             },
-        }
+        };
+        Judgement { verdict, notes }
     }
 
     /// Every step, in order; the first that refuses ends it.
-    fn steps(&self, message: &mut Inspected<'_>, context: &Context<'_>) -> Result<(), Refusal> {
+    fn steps(
+        &self,
+        message: &mut Inspected<'_>,
+        context: &Context<'_>,
+        notes: &mut Vec<Note>,
+    ) -> Result<(), Refusal> {
         self.format.check(message, context.toward)?;
         if let Some(schemas) = &self.schemas {
             schemas.check(message)?;
+        }
+        if let Some(policy) = &self.policy {
+            policy.check(message, context, notes)?;
         }
         Ok(())
     }
@@ -156,19 +189,36 @@ impl Toward {
             Self::Client => "client",
         }
     }
+
+    /// The word for whoever sends it.
+    #[must_use]
+    pub const fn from_whom(self) -> &'static str {
+        match self {
+            Self::Backend => "client",
+            Self::Client => "backend",
+        }
+    }
 }
 
 impl Refusal {
     /// For this reason, about the message as a whole.
     #[must_use]
     pub const fn because(reason: Reason) -> Self {
-        Self { reason, pointer: None, keyword: None, offset_bytes: None, detail: None, then: None }
+        Self {
+            reason,
+            pointer: None,
+            keyword: None,
+            rule: None,
+            offset_bytes: None,
+            detail: None,
+            then: None,
+        }
     }
 
     /// The place, as a client may hear of it.
     pub(crate) fn at(&self) -> At<'_> {
         let (pointer, keyword) = (self.pointer.as_deref(), self.keyword.as_deref());
-        At { pointer, keyword, offset_bytes: self.offset_bytes }
+        At { pointer, keyword, rule: self.rule.as_deref(), offset_bytes: self.offset_bytes }
     }
 }
 

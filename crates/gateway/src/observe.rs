@@ -21,7 +21,7 @@ pub use encode::{ENCODED_BYTES_MAX, Encoded};
 pub(crate) use keys::KeyMetrics;
 pub use metrics::{CONTENT_TYPE, RouteMetrics};
 pub(crate) use operated::{Action, Closed, Operated};
-pub use refused::MessageRefused;
+pub use refused::OfMessage;
 pub(crate) use reloads::Changed;
 pub use reloads::ReloadedBy;
 pub use rotate::RotatingFile;
@@ -147,7 +147,7 @@ impl Observer {
     pub fn report_suppressed(&self) {
         for (kind, suppressed) in self.0.suppressor.take_suppressed() {
             let reason = match kind {
-                RecordKind::Opened | RecordKind::Ticket | RecordKind::NotLetIn => None,
+                RecordKind::Opened | RecordKind::Ticket | RecordKind::NotLetIn | RecordKind::Rule => None,
                 RecordKind::Refused(reason) | RecordKind::Ended(reason) => Some(reason),
             };
             log::emit_suppressed(reason, suppressed);

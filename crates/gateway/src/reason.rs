@@ -461,6 +461,17 @@ row::reasons! {
     MessageTypeUnknown "message_type_unknown" "Message Type Unknown" "messages of this type are not known here"
         http[] close[POLICY_VIOLATION] level Warn fault Client retry Never;
 
+    /// A rule of the operator's (`inspect.rules`) holds on the message, and does not let it pass. The notice and the record name the
+    /// rule.
+    PolicyRefused "policy_refused" "Policy Refused" "a rule does not let the message pass"
+        http[] close[POLICY_VIOLATION] level Warn fault Client retry Never;
+
+    /// Whether a rule of the operator's holds on the message could not be told: it asks for a member that is not there, compares what
+    /// cannot be compared, or is neither true nor false. A rule that fails lets nothing pass; the record names it. Write
+    /// conditions that ask with `has()` first, or let the schema see to it.
+    PolicyRuleFailed "policy_rule_failed" "Policy Rule Failed" "whether the message may pass could not be told"
+        http[] close[POLICY_VIOLATION] level Warn fault Operator retry Never;
+
     /// More messages of the connection were refused in a minute than `inspect.refusals_max` of the route allows. The records before
     /// say why each was.
     RefusalsExceeded "refusals_exceeded" "Refusals Exceeded" "too many messages were refused"

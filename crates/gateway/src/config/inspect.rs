@@ -1,5 +1,6 @@
 //! Reads `[routes.NAME.inspect]` and `[routes.NAME.inspect_replies]`: what messages must be, and what becomes of those that are not.
 
+mod rules;
 mod schemas;
 
 use super::defaults;
@@ -40,22 +41,24 @@ fn messages(context: &mut Context<'_>, value: &Value<'_>, limits: &json::Limits)
     let mut table = value.table(context)?;
     let format = format(context, &mut table, limits);
     let schemas = schemas::schemas(context, &mut table, format.as_ref());
+    let policy = rules::rules(context, &mut table);
     let consequences = [("notice", Consequence::Notice), ("close", Consequence::Close)];
     let on_refusal = table.choice(context, &defaults::ON_REFUSAL, &consequences, &[]);
     let refusals_max = table.count(context, &defaults::REFUSALS_MAX);
     table.finish(context);
-    Some(Inspection { format: format?, schemas: schemas?, on_refusal, refusals_max })
+    Some(Inspection { format: format?, schemas: schemas?, policy: policy?, on_refusal, refusals_max })
 }
 
 fn replies(context: &mut Context<'_>, value: &Value<'_>, limits: &json::Limits) -> Option<Inspection> {
     let mut table = value.table(context)?;
     let format = format(context, &mut table, limits);
     let schemas = schemas::schemas(context, &mut table, format.as_ref());
+    let policy = rules::rules(context, &mut table);
     let consequences = [("drop", Consequence::Drop), ("close", Consequence::Close)];
     let on_refusal = table.choice(context, &defaults::REPLIES_ON_REFUSAL, &consequences, &[]);
     let refusals_max = table.count(context, &defaults::REPLIES_REFUSALS_MAX);
     table.finish(context);
-    Some(Inspection { format: format?, schemas: schemas?, on_refusal, refusals_max })
+    Some(Inspection { format: format?, schemas: schemas?, policy: policy?, on_refusal, refusals_max })
 }
 
 fn format(context: &mut Context<'_>, table: &mut Table<'_>, limits: &json::Limits) -> Option<Format> {

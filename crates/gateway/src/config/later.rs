@@ -19,7 +19,6 @@ pub(super) fn names_in(table_shape: &str) -> impl Iterator<Item = &'static str> 
 /// Key shapes, and what to do meanwhile.
 const KEYS: &[(&str, &str)] = &[
     ("state.store.redis_url", "write store = \"embedded\""),
-    ("routes.*.inspect.rules", "leave it out: there are no rules"),
     ("routes.*.limits.messages_per_second", "leave it out: messages are not counted over time"),
     ("routes.*.limits.bytes_per_second", "leave it out: bytes are not counted over time"),
 ];

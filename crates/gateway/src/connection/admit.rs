@@ -430,7 +430,7 @@ where
         }
         Outcome::Ended(ending) => return Err(ending),
         // A connection that is nobody's has no session to refresh.
-        Outcome::Token(_) | Outcome::Refused(_) => return Err(Ending::by_gate(Reason::InternalError)),
+        Outcome::Token(_) | Outcome::Remarked(_) => return Err(Ending::by_gate(Reason::InternalError)),
     };
     let text = std::str::from_utf8(message.as_bytes()).unwrap_or_default();
     let shown = shown_by_message(text, &authenticator.config().credentials);
@@ -468,7 +468,7 @@ async fn close<S: AsyncRead + AsyncWrite + Unpin + 'static>(relay: &mut Relay<S>
     match poll_fn(|cx| relay.poll(cx)).await {
         Outcome::Ended(ending) => ending,
         // After our Close no message is looked at.
-        Outcome::FirstMessage(_) | Outcome::Token(_) | Outcome::Refused(_) => {
+        Outcome::FirstMessage(_) | Outcome::Token(_) | Outcome::Remarked(_) => {
             Ending::by_gate(Reason::InternalError)
         }
     }

@@ -105,7 +105,7 @@ where
         outcome = poll_fn(|cx| relay.poll(cx)) => return Err(NoWay::Ended(match outcome {
             Outcome::Ended(ending) => ending,
             // One first message has been taken, and a connection without an application takes no token.
-            Outcome::FirstMessage(_) | Outcome::Token(_) | Outcome::Refused(_) => Ending::by_gate(Reason::InternalError),
+            Outcome::FirstMessage(_) | Outcome::Token(_) | Outcome::Remarked(_) => Ending::by_gate(Reason::InternalError),
         })),
     };
     // The client has been promised a subprotocol, and would take what comes for it.

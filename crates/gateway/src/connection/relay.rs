@@ -24,7 +24,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use self::closing::{LINGER_BYTES_MAX, LINGER_TIME_MAX};
 pub(crate) use self::far::Far;
 use self::inspecting::Inspecting;
-pub(crate) use self::inspecting::Refused;
+pub(crate) use self::inspecting::Remarks;
 use self::remainder::Remainder;
 use self::tenure::Tenure;
 use super::masks::MaskKeys;
@@ -118,8 +118,8 @@ pub(crate) enum Outcome {
     FirstMessage(Message),
     /// Another token for the session; it goes on until it is refused.
     Token(Vec<u8>),
-    /// A message was refused, which is to be recorded; the connection goes on.
-    Refused(Box<Refused>),
+    /// There is something to record of a message; the connection goes on.
+    Remarked(Box<Remarks>),
     /// The connection has ended.
     Ended(Ending),
 }
@@ -237,7 +237,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
         match &outcome {
             Poll::Pending => self.arm(),
             // It is polled again at once.
-            Poll::Ready(Outcome::Refused(_)) => {}
+            Poll::Ready(Outcome::Remarked(_)) => {}
             Poll::Ready(Outcome::FirstMessage(_) | Outcome::Token(_)) => self.disarm(),
             Poll::Ready(Outcome::Ended(_)) => {
                 self.disarm();
@@ -290,8 +290,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
                     if let Some(token) = self.tenure.as_mut().and_then(|tenure| tenure.take_token()) {
                         return Poll::Ready(Outcome::Token(token));
                     }
-                    if let Some(refused) = self.take_refused() {
-                        return Poll::Ready(Outcome::Refused(refused));
+                    if let Some(remarks) = self.take_remarks() {
+                        return Poll::Ready(Outcome::Remarked(remarks));
                     }
                     let has_progressed = has_progressed || self.warn(now) || self.drain(now);
                     if !has_progressed && self.takes_turns() {
@@ -322,6 +322,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
                 // Its end is not the client's business, but a connection is not over before both sides are.
                 Phase::Done if self.has_far() => return Poll::Pending,
                 Phase::Done => {
+                    // What rules had to say of the message that ended it.
+                    if let Some(remarks) = self.take_remarks() {
+                        return Poll::Ready(Outcome::Remarked(remarks));
+                    }
                     let ending = self.ending.take().map_or_else(Ending::lost, |ending| *ending);
                     return Poll::Ready(Outcome::Ended(Ending { traffic: self.traffic, ..ending }));
                 }
@@ -395,7 +399,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
             self.note_message(now);
         }
         let mut tally = TrafficDelta::default();
-        while !self.output.is_full(0, 0) && !self.has_refused() {
+        while !self.output.is_full(0, 0) && !self.has_remarks() {
             let Application::Handler(handling) = &mut self.application else { break };
             match handling.next_outgoing() {
                 None => break,
@@ -503,7 +507,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
             Application::Handler(handling) => (handling.is_busy() && self.phase == Phase::Open) || is_full(),
             Application::Upstream(far) => far.is_full(onward) && self.phase == Phase::Open,
         };
-        is_busy || self.has_refused() || self.tenure.as_ref().is_some_and(|tenure| tenure.has_token())
+        is_busy || self.has_remarks() || self.tenure.as_ref().is_some_and(|tenure| tenure.has_token())
     }
 
     /// Whether there is still something to do with messages.

@@ -8,7 +8,7 @@ fn context(toward: Toward) -> Context<'static> {
 }
 
 fn judge(inspection: &Inspection, kind: MessageKind, bytes: &[u8]) -> Verdict {
-    inspection.judge(kind, bytes, &context(Toward::Backend))
+    inspection.judge(kind, bytes, &context(Toward::Backend)).verdict
 }
 
 #[test]
@@ -23,7 +23,7 @@ fn m12_a_message_of_the_wrong_kind_always_closes() {
         let Verdict::Close(refusal) = judge(&inspection, wrong, b"1") else { panic!("{format:?}") };
         assert_eq!(refusal.reason, Reason::MessageKindRefused);
         // What the application sends is not the client's doing.
-        let verdict = inspection.judge(wrong, b"1", &context(Toward::Client));
+        let verdict = inspection.judge(wrong, b"1", &context(Toward::Client)).verdict;
         assert!(matches!(verdict, Verdict::Refuse(_)), "{verdict:?}");
     }
 }

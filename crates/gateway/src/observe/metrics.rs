@@ -21,6 +21,7 @@ use super::traffic::{Count, Direction, FrameKind, TrafficDelta};
 use super::writer::Lost;
 use super::{Ended, Opened, Phase};
 use crate::inspect::Toward;
+use crate::inspect::policy::Effect;
 use crate::reason::Reason;
 
 /// All metrics of one gateway.
@@ -235,6 +236,7 @@ pub struct RouteMetrics {
     sessions: Gauge,
     route: Arc<str>,
     refused: Family<RefusedLabels, Counter>,
+    rules: Family<RuleLabels, Counter>,
     frames: [[FrameCounters; FrameKind::ALL.len()]; Direction::ALL.len()],
 }
 
@@ -272,6 +274,12 @@ impl RouteMetrics {
         self.refused.get_or_create(&RefusedLabels { route, toward, reason }).inc();
     }
 
+    /// A rule held on a message, or could not be told. The names of rules are the configuration's.
+    pub fn rule_applied(&self, rule: &Arc<str>, effect: Effect) {
+        let (route, rule, effect) = (Arc::clone(&self.route), Arc::clone(rule), effect.label());
+        self.rules.get_or_create(&RuleLabels { route, rule, effect }).inc();
+    }
+
     /// The connections that are open now.
     #[must_use]
     pub fn connections(&self) -> i64 {
@@ -285,6 +293,7 @@ struct RouteFamilies {
     connections: Family<RouteLabels, Gauge>,
     sessions: Family<RouteLabels, Gauge>,
     refused: Family<RefusedLabels, Counter>,
+    rules: Family<RuleLabels, Counter>,
     messages: Family<FrameLabels, Counter>,
     bytes: Family<FrameLabels, Counter>,
 }
@@ -308,6 +317,12 @@ impl RouteFamilies {
                 registry,
                 "messages_refused",
                 "Messages that inspection did not let through, by where they were to go and by reason (docs/errors.md)",
+                Family::default(),
+            ),
+            rules: register(
+                registry,
+                "rules_applied",
+                "Messages on which a rule of inspect.rules held or could not be told, by what came of it (docs/policy.md)",
                 Family::default(),
             ),
             messages: register(
@@ -363,6 +378,7 @@ impl RouteFamilies {
             sessions: self.sessions.get_or_create_owned(&RouteLabels { route: Arc::clone(&route) }),
             connections: self.connections.get_or_create_owned(&RouteLabels { route: Arc::clone(&route) }),
             refused: self.refused.clone(),
+            rules: self.rules.clone(),
             route,
             frames,
         }
@@ -379,6 +395,13 @@ struct RefusedLabels {
     route: Arc<str>,
     toward: &'static str,
     reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RuleLabels {
+    route: Arc<str>,
+    rule: Arc<str>,
+    effect: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]

@@ -17,6 +17,7 @@ pub(super) struct Suppressor {
     opened: Allowance,
     tickets: Allowance,
     not_let_in: Allowance,
+    rules: Allowance,
     refused: [Allowance; Reason::ALL.len()],
     ended: [Allowance; Reason::ALL.len()],
 }
@@ -30,6 +31,8 @@ pub(super) enum RecordKind {
     Ticket,
     /// The admin listener refused a request for its token.
     NotLetIn,
+    /// A rule held on a message that goes on.
+    Rule,
     /// A message was refused, and its connection goes on.
     Refused(Reason),
     /// A connection ended.
@@ -42,6 +45,7 @@ impl Suppressor {
             opened: Allowance::new(ROUTINE),
             tickets: Allowance::new(ROUTINE),
             not_let_in: Allowance::new(FAULTS),
+            rules: Allowance::new(ROUTINE),
             refused: array::from_fn(|index| Allowance::new(pace(Reason::ALL[index]))),
             ended: array::from_fn(|index| Allowance::new(pace(Reason::ALL[index]))),
         }
@@ -55,7 +59,7 @@ impl Suppressor {
 
     /// Every kind with suppressed records that no record has told of; they count as told from now on.
     pub(super) fn take_suppressed(&self) -> impl Iterator<Item = (RecordKind, u64)> {
-        let kinds = [RecordKind::Opened, RecordKind::Ticket, RecordKind::NotLetIn];
+        let kinds = [RecordKind::Opened, RecordKind::Ticket, RecordKind::NotLetIn, RecordKind::Rule];
         let of_reasons = |kind: fn(Reason) -> RecordKind| Reason::ALL.into_iter().map(kind);
         let kinds =
             kinds.into_iter().chain(of_reasons(RecordKind::Refused)).chain(of_reasons(RecordKind::Ended));
@@ -67,6 +71,7 @@ impl Suppressor {
             RecordKind::Opened => &self.opened,
             RecordKind::Ticket => &self.tickets,
             RecordKind::NotLetIn => &self.not_let_in,
+            RecordKind::Rule => &self.rules,
             // The macro that makes `Reason::ALL` lists the variants in their order.
             RecordKind::Refused(reason) => &self.refused[reason as usize],
             RecordKind::Ended(reason) => &self.ended[reason as usize],

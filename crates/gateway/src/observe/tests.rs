@@ -10,6 +10,8 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::clock::UnixTime;
+use crate::inspect::Toward;
+use crate::inspect::policy::Effect;
 use crate::session::SessionId;
 
 /// Longer than any run takes that does not hang.
@@ -378,6 +380,13 @@ fn metrics_page() -> String {
     }
     observer.tls_metrics("public").certificate_expires(&"cert.pem", 30.0);
     let _ = observer.key_metrics(&"jwks.json");
+    let route = observer.route_metrics("none");
+    for toward in [Toward::Backend, Toward::Client] {
+        route.message_refused(toward, Reason::MessageNotJson);
+    }
+    for effect in Effect::ALL {
+        route.rule_applied(&"rule".into(), effect);
+    }
     let rendered = observer.render();
     let mut page = METRICS_INTRODUCTION.to_owned();
     for help in rendered.lines().filter_map(|line| line.strip_prefix("# HELP ")) {
@@ -394,7 +403,11 @@ fn metrics_page() -> String {
 fn labels(rendered: &str, family: &str) -> String {
     let mut labels: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for sample in rendered.lines().filter_map(|line| line.strip_prefix(family)) {
-        let Some((_, list)) = sample.split_once('{') else { continue };
+        let Some((suffix, list)) = sample.split_once('{') else { continue };
+        // One family's name may be the beginning of another's.
+        if !["", "_total", "_bucket", "_sum", "_count"].contains(&suffix) {
+            continue;
+        }
         for label in list.split_once('}').unwrap().0.split(',') {
             let (name, value) = label.split_once('=').unwrap();
             labels.entry(name).or_default().insert(value.trim_matches('"'));
@@ -404,6 +417,7 @@ fn labels(rendered: &str, family: &str) -> String {
     labels.remove("le");
     let describe = |(name, values): (&str, BTreeSet<&str>)| match name {
         "route" => "`route`: a route's name, or `none`".to_owned(),
+        "rule" => "`rule`: the name of a rule".to_owned(),
         "listener" => "`listener`: a listener's name".to_owned(),
         "certificate" => "`certificate`: a certificate_file".to_owned(),
         "source" => "`source`: a jwks_url without its query, an issuer's document, or a jwks_file".to_owned(),
@@ -420,8 +434,9 @@ const METRICS_INTRODUCTION: &str = "\
 
 `/metrics` on the admin listener answers in the OpenMetrics text format. Every label has a closed set of values, so the
 number of series is bounded by the configuration, whatever clients send. Counters are never suppressed, unlike log
-records. All series are there from the start and at zero, but those of `drawgate_ends_total` and
-`drawgate_sessions_ended_total`, which come with the first end of their kind. Directions are seen from the gateway: `in` comes from clients.
+records. All series are there from the start and at zero, but those of `drawgate_ends_total`,
+`drawgate_sessions_ended_total`, `drawgate_messages_refused_total` and `drawgate_rules_applied_total`, which come with the first of their
+kind. Directions are seen from the gateway: `in` comes from clients.
 
 | metric | type | labels | meaning |
 |---|---|---|---|

@@ -40,6 +40,9 @@ impl Reason {
         if let Some(keyword) = at.keyword {
             let _ = write!(json, r#","keyword":{}"#, serde_json::Value::from(keyword));
         }
+        if let Some(rule) = at.rule {
+            let _ = write!(json, r#","rule":{}"#, serde_json::Value::from(rule));
+        }
         if let Some(offset_bytes) = at.offset_bytes {
             let _ = write!(json, r#","offset_bytes":{offset_bytes}"#);
         }
@@ -75,6 +78,8 @@ pub struct At<'a> {
     pub pointer: Option<&'a str>,
     /// The keyword of the schema that was not met.
     pub keyword: Option<&'a str>,
+    /// The operator's rule that holds on it, by its name.
+    pub rule: Option<&'a str>,
     /// How far it could be read.
     pub offset_bytes: Option<usize>,
 }
@@ -114,11 +119,16 @@ mod tests {
 
     #[test]
     fn a_refused_message_is_told_by_its_place() {
-        let at = At { pointer: Some("/a\"/0"), keyword: Some("type"), offset_bytes: Some(7) };
+        let at = At {
+            pointer: Some("/a\"/0"),
+            keyword: Some("type"),
+            rule: Some("no \"a\""),
+            offset_bytes: Some(7),
+        };
         let refused: Value = serde_json::from_str(&Reason::MessageNotJson.refusal_json(&at, false)).unwrap();
         assert_eq!(
-            (&refused["pointer"], &refused["keyword"], &refused["offset_bytes"]),
-            (&json!("/a\"/0"), &json!("type"), &json!(7))
+            (&refused["pointer"], &refused["keyword"], &refused["rule"], &refused["offset_bytes"]),
+            (&json!("/a\"/0"), &json!("type"), &json!("no \"a\""), &json!(7))
         );
         assert_eq!(refused.get("close_code"), None, "the connection goes on");
         let closing = Reason::MessageNotJson.refusal_json(&At::default(), true);

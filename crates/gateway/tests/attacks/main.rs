@@ -25,6 +25,7 @@ mod keys;
 mod messages;
 mod operations;
 mod pipelined;
+mod policy;
 mod reasons;
 mod relayed;
 mod resources;

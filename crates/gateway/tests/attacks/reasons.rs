@@ -233,6 +233,8 @@ async fn provoke(reason: Reason) {
         Reason::MessageTypeUnknown => {
             elsewhere("tests/attacks/messages.rs", "fn a_message_of_an_unknown_type");
         }
+        Reason::PolicyRefused => elsewhere("tests/attacks/policy.rs", "fn m13_a_rule_closes_or_drops"),
+        Reason::PolicyRuleFailed => elsewhere("tests/attacks/policy.rs", "fn m13_a_rule_that_cannot_be_told"),
         Reason::RefusalsExceeded => elsewhere("tests/attacks/messages.rs", "fn too_many_refusals"),
         Reason::ReplyRefused => elsewhere("tests/attacks/messages.rs", "fn a_reply_that_is_refused_closes"),
         Reason::HandlerPanicked => {

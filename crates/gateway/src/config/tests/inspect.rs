@@ -1,6 +1,7 @@
 //! `[routes.NAME.inspect]`, `inspect_replies` and `json`.
 
 use super::*;
+use crate::inspect::policy::Action;
 use crate::inspect::{Consequence, Format, Schemas};
 use crate::json::{Limits as JsonLimits, Unseen};
 
@@ -106,4 +107,33 @@ fn m07_every_flaw_of_a_schema_is_a_problem_with_its_pointer() {
         assert!(text.contains(part), "{text}");
     }
     assert_eq!(problems.len(), 2);
+}
+
+#[test]
+fn rules_are_read_in_their_order_and_what_is_wrong_with_one_is_told_in_its_place() {
+    let rules =
+        |rules: &str| read_inspecting(&format!("inspect = {{ format = \"json\", rules = [{rules}] }}"));
+    let config = rules(
+        "{ name = \"a\", when = 'true', then = \"drop\" }, { name = \"b\", when = 'message.n > 1', then = \"log\", shadow = true }",
+    )
+    .unwrap();
+    let policy = config.routes[0].inspections.messages.as_ref().unwrap().policy.clone().unwrap();
+    let read: Vec<_> = policy.rules().map(|rule| (&*rule.name, rule.then, rule.is_shadow)).collect();
+    assert_eq!(read, [("a", Action::Drop, false), ("b", Action::Log, true)]);
+    let many = "{ name = \"a\", when = 'true', then = \"log\" },".repeat(65);
+    for (written, part) in [
+        ("{ when = 'true', then = \"log\" }", "rules[0].name"),
+        ("{ name = \"a\", then = \"log\" }", "rules[0].when"),
+        ("{ name = \"a\", when = 'true' }", "rules[0].then"),
+        ("{ name = \"a\", when = 'true', then = \"ban\" }", "no choice"),
+        ("{ name = \"a\", when = 'true', then = \"log\", shadow = 1 }", "rules[0].shadow"),
+        ("{ name = \"a\", when = 'true', then = \"log\", shadowed = true }", "rules[0].shadowed"),
+        ("{ name = \" \", when = 'true', then = \"log\" }", "is no name"),
+        ("{ name = \"a\", when = 'nobody', then = \"log\" }", "names \"nobody\""),
+        ("\"true\"", "rules[0]"),
+        (&many, "has 65 rules"),
+    ] {
+        let problems = rules(written).unwrap_err().to_string();
+        assert!(problems.contains(part), "{written}: {problems}");
+    }
 }

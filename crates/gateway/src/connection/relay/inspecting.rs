@@ -20,7 +20,8 @@ use crate::compression::Outlet;
 use crate::connection::identity::Identity;
 use crate::connection::output::Budget;
 use crate::connection::{Ending, Facilities, Terms};
-use crate::inspect::{Context, Inspection, Refusal, Replacement, Toward, Verdict};
+use crate::inspect::policy::{Effect, Note};
+use crate::inspect::{Context, Inspection, Judgement, Refusal, Replacement, Toward, Verdict};
 use crate::observe::{Direction, FrameKind, TrafficDelta};
 use crate::principal::{ClientAddr, Principal};
 use crate::rate::{Gcra, Rate};
@@ -41,8 +42,8 @@ pub(super) struct Inspecting {
     budget: Arc<Budget>,
     /// How much of it the budget counts.
     charged_bytes: usize,
-    /// A refusal whose record has yet to be written; nothing more is looked at meanwhile.
-    refused: Option<Box<Refused>>,
+    /// What has yet to be recorded of the last message; nothing more is looked at meanwhile.
+    remarks: Option<Box<Remarks>>,
     /// What the client is to be told at the next boundary between messages.
     notices: VecDeque<String>,
 }
@@ -54,12 +55,14 @@ struct Gathering {
     refusals: Gcra,
 }
 
-/// A message that was refused, for the record.
+/// What there is to record of one message.
 #[derive(Debug)]
-pub(crate) struct Refused {
+pub(crate) struct Remarks {
     pub(crate) toward: Toward,
-    pub(crate) reason: Reason,
-    pub(crate) detail: String,
+    /// Rules that had something to say and did not keep it from going on.
+    pub(crate) notes: Vec<Note>,
+    /// Why it does not go on, while its connection does, and the precise cause.
+    pub(crate) refused: Option<(Reason, String)>,
 }
 
 impl Inspecting {
@@ -85,7 +88,7 @@ impl Inspecting {
             held_since: None,
             budget: Arc::clone(&facilities.budget),
             charged_bytes: 0,
-            refused: None,
+            remarks: None,
             notices: VecDeque::new(),
         }))
     }
@@ -128,6 +131,13 @@ impl Inspecting {
         self.held_since = if bytes == 0 { None } else { self.held_since.or(Some(now)) };
     }
 
+    /// Keeps what there is to record, if there is anything.
+    fn remark(&mut self, toward: Toward, notes: Vec<Note>, refused: Option<(Reason, String)>) {
+        if refused.is_some() || !notes.is_empty() {
+            self.remarks = Some(Box::new(Remarks { toward, notes, refused }));
+        }
+    }
+
     fn context(&self, toward: Toward) -> Context<'_> {
         let (client, session) = (self.client, self.session);
         Context { toward, client, session, principal: self.principal.as_deref() }
@@ -160,13 +170,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
         self.tenure.as_ref()?.inspecting.as_deref()
     }
 
-    pub(super) fn take_refused(&mut self) -> Option<Box<Refused>> {
-        under_way(&mut self.tenure)?.refused.take()
+    pub(super) fn take_remarks(&mut self) -> Option<Box<Remarks>> {
+        under_way(&mut self.tenure)?.remarks.take()
     }
 
     /// Whether a record has to be written before more is looked at.
-    pub(super) fn has_refused(&self) -> bool {
-        self.inspecting().is_some_and(|inspecting| inspecting.refused.is_some())
+    pub(super) fn has_remarks(&self) -> bool {
+        self.inspecting().is_some_and(|inspecting| inspecting.remarks.is_some())
     }
 
     /// Takes one piece of a message that is inspected; the whole message goes on, if it may, when the last has come.
@@ -300,8 +310,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
         else {
             return Judged::Passes(None);
         };
-        let (refusal, closes, is_told) = match inspection.judge(kind, bytes, &inspecting.context(toward)) {
-            Verdict::Pass(replacement) => return Judged::Passes(replacement),
+        let Judgement { verdict, notes } = inspection.judge(kind, bytes, &inspecting.context(toward));
+        for note in &notes {
+            self.terms.metrics.rule_applied(&note.rule, note.effect);
+        }
+        let (refusal, closes, is_told) = match verdict {
+            Verdict::Pass(replacement) => {
+                inspecting.remark(toward, notes, None);
+                return Judged::Passes(replacement);
+            }
             Verdict::Refuse(refusal) => (refusal, false, toward == Toward::Backend),
             Verdict::Close(refusal) => (refusal, true, true),
             Verdict::Drop(refusal) => (refusal, false, false),
@@ -311,9 +328,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
             Toward::Client => Reason::ReplyRefused,
         };
         self.terms.metrics.message_refused(toward, reason);
+        if let Some(rule) = &refusal.rule {
+            self.terms.metrics.rule_applied(rule, Effect::of(&refusal, inspection.on_refusal));
+        }
         let detail = described(toward, &refusal);
         let told = (toward == Toward::Backend).then_some(&refusal);
         if closes {
+            inspecting.remark(toward, notes, None);
             return Judged::Ends(Box::new(ending(reason, detail, told)));
         }
         if let Some(refusals_max) = inspection.refusals_max
@@ -335,7 +356,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
                 Notice::Text => Some(refusal.reason.row().title.to_owned()),
             });
         }
-        inspecting.refused = Some(Box::new(Refused { toward, reason, detail }));
+        inspecting.remark(toward, notes, Some((reason, detail)));
         Judged::Refused
     }
 
@@ -398,6 +419,10 @@ fn described(toward: Toward, refusal: &Refusal) -> String {
         Toward::Client => format!("{}: ", refusal.reason.row().label),
     };
     text.push_str(refusal.detail.as_deref().unwrap_or(refusal.reason.row().sentence));
+    if let Some(rule) = &refusal.rule {
+        // Writing to a string cannot fail.
+        let _ = write!(text, " (rule {rule:?})");
+    }
     if let Some(pointer) = &refusal.pointer {
         // Writing to a string cannot fail.
         let _ = write!(text, " at {pointer:?}");

@@ -1,0 +1,191 @@
+//! What an expression names and what it can cost, told before any message comes.
+
+use std::collections::BTreeSet;
+
+use cel::common::ast::{ComprehensionExpr, EntryExpr, Expr, IdedExpr};
+
+use super::condition::{Flaw, SEE};
+use super::convert::{Members, Reads};
+
+/// Holds the expression to the names that there are and to the bounds, and adds what it looks at to `reads`.
+pub(super) fn check(expression: &IdedExpr, reads: &mut Reads) -> Result<(), Vec<Flaw>> {
+    let mut walk = Walk { reads, flaws: BTreeSet::new(), bound: Vec::new(), loops: 0 };
+    walk.visit(expression);
+    if walk.flaws.is_empty() { Ok(()) } else { Err(walk.flaws.into_iter().collect()) }
+}
+
+struct Walk<'r> {
+    reads: &'r mut Reads,
+    flaws: BTreeSet<Flaw>,
+    /// The names that loops around this place have bound.
+    bound: Vec<String>,
+    /// How many loops there are around this place.
+    loops: usize,
+}
+
+impl Walk<'_> {
+    fn visit(&mut self, node: &IdedExpr) {
+        match &node.expr {
+            Expr::Ident(name) => self.name(name, None),
+            Expr::Select(select) => match &select.operand.expr {
+                Expr::Ident(name) => self.name(name, Some(&select.field)),
+                _ => self.visit(&select.operand),
+            },
+            Expr::Call(call) => {
+                self.call(&call.func_name, &call.args);
+                if let Some(target) = &call.target {
+                    self.visit(target);
+                }
+                call.args.iter().for_each(|argument| self.visit(argument));
+            }
+            Expr::Comprehension(comprehension) => self.comprehension(comprehension),
+            Expr::Struct(named) => {
+                let wrong = format!("makes a {}, and there are no such types", named.type_name);
+                self.flaws.insert((wrong, SEE));
+            }
+            Expr::List(_) | Expr::Map(_) => children(node, &mut |child| self.visit(child)),
+            Expr::Literal(_) | Expr::Unspecified => {}
+        }
+    }
+
+    fn name(&mut self, name: &str, member: Option<&str>) {
+        if self.bound.iter().any(|bound| bound == name) {
+            return;
+        }
+        match name {
+            "message" => self.reads.message.add(member),
+            "claims" => self.reads.claims.add(member),
+            "session" | "client" | "direction" => {}
+            // The types, as in type(message.id) == string.
+            "bool" | "int" | "uint" | "double" | "string" | "bytes" | "list" | "map" | "null_type" => {}
+            _ => {
+                let wrong = format!("names {name:?}, which there is not");
+                self.flaws.insert((wrong, "there are message, claims, session, client and direction"));
+            }
+        }
+    }
+
+    fn call(&mut self, function: &str, arguments: &[IdedExpr]) {
+        if !FUNCTIONS.contains(&function) {
+            let wrong = format!("calls {function}(), which there is not");
+            self.flaws.insert((wrong, SEE));
+        }
+        // The expansion of map() and filter() adds an element to what they have so far.
+        let grows = matches!(arguments.first(), Some(IdedExpr { expr: Expr::Ident(name), .. }) if name.starts_with('@'));
+        if function == "_+_" && self.loops > 0 && !grows {
+            let wrong = "adds within a loop, where texts and lists could grow without end".to_owned();
+            self.flaws.insert((wrong, "add outside of exists(), all(), map() and filter()"));
+        }
+    }
+
+    fn comprehension(&mut self, comprehension: &ComprehensionExpr) {
+        self.visit(&comprehension.iter_range);
+        self.visit(&comprehension.accu_init);
+        if self.loops > 0 {
+            let wrong = "has a loop within a loop, whose work grows with the square of a message".to_owned();
+            self.flaws.insert((wrong, "write two rules, or check the shape in the schema"));
+        }
+        let before = self.bound.len();
+        self.bound.extend([comprehension.iter_var.clone(), comprehension.accu_var.clone()]);
+        self.bound.extend(comprehension.iter_var2.clone());
+        self.loops += 1;
+        for part in [&comprehension.loop_cond, &comprehension.loop_step, &comprehension.result] {
+            self.visit(part);
+        }
+        self.loops -= 1;
+        self.bound.truncate(before);
+    }
+}
+
+impl Members {
+    fn add(&mut self, member: Option<&str>) {
+        match (&mut *self, member) {
+            (Self::Some(names), Some(member)) => {
+                names.insert(member.to_owned());
+            }
+            (_, None) => *self = Self::All,
+            (Self::All, Some(_)) => {}
+        }
+    }
+}
+
+/// Calls `each` for every expression that lies directly in this one.
+fn children<'e>(node: &'e IdedExpr, each: &mut dyn FnMut(&'e IdedExpr)) {
+    match &node.expr {
+        Expr::List(list) => list.elements.iter().for_each(each),
+        Expr::Map(map) => {
+            for entry in &map.entries {
+                if let EntryExpr::MapEntry(entry) = &entry.expr {
+                    each(&entry.key);
+                    each(&entry.value);
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Calls `each` for every expression that lies directly in this one.
+pub(super) fn children_mut(node: &mut IdedExpr, each: &mut dyn FnMut(&mut IdedExpr)) {
+    match &mut node.expr {
+        Expr::Call(call) => {
+            if let Some(target) = &mut call.target {
+                each(target);
+            }
+            call.args.iter_mut().for_each(each);
+        }
+        Expr::Comprehension(comprehension) => {
+            let ComprehensionExpr { iter_range, accu_init, loop_cond, loop_step, result, .. } =
+                &mut **comprehension;
+            [iter_range, accu_init, loop_cond, loop_step, result].into_iter().for_each(each);
+        }
+        Expr::List(list) => list.elements.iter_mut().for_each(each),
+        Expr::Map(map) => {
+            for entry in &mut map.entries {
+                if let EntryExpr::MapEntry(entry) = &mut entry.expr {
+                    each(&mut entry.key);
+                    each(&mut entry.value);
+                }
+            }
+        }
+        Expr::Select(select) => each(&mut select.operand),
+        Expr::Struct(_) | Expr::Ident(_) | Expr::Literal(_) | Expr::Unspecified => {}
+    }
+}
+
+/// The functions and operators that conditions have.
+const FUNCTIONS: [&str; 33] = [
+    "_&&_",
+    "_||_",
+    "!_",
+    "_?_:_",
+    "_==_",
+    "_!=_",
+    "_<_",
+    "_<=_",
+    "_>_",
+    "_>=_",
+    "_+_",
+    "_-_",
+    "_*_",
+    "_/_",
+    "_%_",
+    "-_",
+    "_[_]",
+    "@in",
+    "@not_strictly_false",
+    "size",
+    "contains",
+    "startsWith",
+    "endsWith",
+    "matches",
+    "inNetwork",
+    "type",
+    "int",
+    "uint",
+    "double",
+    "string",
+    "bool",
+    "bytes",
+    "dyn",
+];
