@@ -13,6 +13,7 @@ mod live;
 mod masks;
 mod onward;
 mod output;
+mod pace;
 mod relay;
 mod secure;
 mod verify;
@@ -59,6 +60,7 @@ pub(crate) use ending::Ending;
 use identity::Identity;
 pub(crate) use live::Live;
 pub(crate) use output::Budget;
+pub(crate) use pace::Paces;
 use relay::{Application, Outcome, Relay, Remarks};
 
 /// What every connection's data path shares.
@@ -121,6 +123,7 @@ pub(crate) struct Terms {
     pub(crate) limits: Limits,
     pub(crate) notice: Notice,
     pub(crate) inspections: Inspections,
+    pub(crate) paces: Option<Paces>,
     pub(crate) metrics: Arc<RouteMetrics>,
     /// Turns true where nobody may go on by these terms.
     pub(crate) retired: AtomicBool,

@@ -13,6 +13,8 @@ pub struct Limits {
     pub compression: bool,
     /// The most bytes that compressed messages of one connection may inflate to in a second.
     pub inflated_bytes_per_second: Option<u64>,
+    /// How fast clients may send.
+    pub pace: Pace,
     /// The time from a message's first byte to its last.
     pub message_timeout: Option<Duration>,
     /// How long no message may go either way; pings and pongs are none.
@@ -37,6 +39,7 @@ impl Default for Limits {
             message_fragments_max: Some(1024),
             compression: false,
             inflated_bytes_per_second: Some(32 * 1024 * 1024),
+            pace: Pace::default(),
             message_timeout: Some(Duration::from_secs(30)),
             idle_timeout: None,
             session_time_max: None,
@@ -46,4 +49,37 @@ impl Default for Limits {
             close_timeout: Duration::from_secs(5),
         }
     }
+}
+
+/// How fast clients may send, each count over what one session, one subject and one client do on the route.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pace {
+    /// One connection.
+    pub session: Rates,
+    /// All connections of one subject.
+    pub subject: Rates,
+    /// All connections of one client: an IPv4 address, or an IPv6 /64.
+    pub client: Rates,
+    /// What becomes of one that is faster.
+    pub over_rate: OverRate,
+}
+
+/// How much may come in a second. As much may come at once, and of bytes one message of the largest size in any case. Inflated bytes
+/// count, and so do messages that are refused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rates {
+    /// Messages; `None` is unlimited.
+    pub messages_per_second: Option<u64>,
+    /// Bytes of their payload; `None` is unlimited.
+    pub bytes_per_second: Option<u64>,
+}
+
+/// What becomes of a client that sends faster than it may.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OverRate {
+    /// The connection is closed.
+    #[default]
+    Close,
+    /// It is not read until it has waited long enough: the network slows the client.
+    Slow,
 }

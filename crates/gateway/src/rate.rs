@@ -51,6 +51,13 @@ impl Rate {
             Some(_) | None => Err(debt_ns.saturating_add(cost_ns).saturating_sub(self.burst_ns).max(1)),
         }
     }
+
+    /// The debt after `count` events more, whether or not they are within the rate, and how long until they would have been.
+    fn spend(&self, debt_ns: u64, count: u32) -> (u64, Duration) {
+        // A year is as good as for ever, and leaves room for all that is added to it.
+        let spent_ns = debt_ns.saturating_add(self.interval_ns.saturating_mul(u64::from(count))).min(YEAR_NS);
+        (spent_ns, Duration::from_nanos(spent_ns.saturating_sub(self.burst_ns)))
+    }
 }
 
 /// How much of a [`Rate`] one holder has used: 8 bytes, and no allocation.
@@ -60,6 +67,9 @@ pub(crate) struct Gcra {
 }
 
 impl Gcra {
+    /// Nothing used yet.
+    pub(crate) const NEW: Self = Self { whole_at: None };
+
     /// Counts one event at `now`.
     ///
     /// # Errors
@@ -77,6 +87,14 @@ impl Gcra {
         let charged_ns = rate.charge_many(nanoseconds(debt), count).map_err(Duration::from_nanos)?;
         self.whole_at = Some(now + Duration::from_nanos(charged_ns));
         Ok(())
+    }
+
+    /// Counts `count` events that have happened at `now`, over the rate or not; the time after which they would not have been.
+    pub(crate) fn spend(&mut self, rate: &Rate, count: u32, now: Moment) -> Duration {
+        let debt = self.whole_at.map_or(Duration::ZERO, |whole_at| whole_at.since(now));
+        let (spent_ns, wait) = rate.spend(nanoseconds(debt), count);
+        self.whole_at = Some(now + Duration::from_nanos(spent_ns));
+        wait
     }
 }
 
@@ -136,7 +154,28 @@ impl RateTable {
     /// # Errors
     /// When it is over the rate: the time after which one would not be. A refused event costs nothing.
     pub(crate) fn check(&self, key: &impl Hash, now: Instant) -> Result<(), Duration> {
-        self.with_entry(key, now, |entry, charged| *entry = charged)
+        self.check_many(key, 1, now)
+    }
+
+    /// Counts `count` events of `key` at `now`, all or none.
+    ///
+    /// # Errors
+    /// As [`RateTable::check`].
+    pub(crate) fn check_many(&self, key: &impl Hash, count: u32, now: Instant) -> Result<(), Duration> {
+        self.with_entry(key, now, |entry, debt_ns| {
+            let charged_ns = self.rate.charge_many(debt_ns, count).map_err(Duration::from_nanos)?;
+            entry.owe(charged_ns);
+            Ok(())
+        })
+    }
+
+    /// Counts `count` events of `key` that have happened at `now`, over the rate or not; the time after which they would not have been.
+    pub(crate) fn spend(&self, key: &impl Hash, count: u32, now: Instant) -> Duration {
+        self.with_entry(key, now, |entry, debt_ns| {
+            let (spent_ns, wait) = self.rate.spend(debt_ns, count);
+            entry.owe(spent_ns);
+            wait
+        })
     }
 
     /// Whether one event of `key` at `now` would be let through; it is not counted.
@@ -144,16 +183,18 @@ impl RateTable {
     /// # Errors
     /// When it is over the rate, as [`RateTable::check`].
     pub(crate) fn has_room(&self, key: &impl Hash, now: Instant) -> Result<(), Duration> {
-        self.with_entry(key, now, |_, _| ())
+        self.with_entry(key, now, |_, debt_ns| {
+            self.rate.charge(debt_ns).map(|_| ()).map_err(Duration::from_nanos)
+        })
     }
 
-    /// Gives `use_entry` the entry of `key` and what one more event would make of it, where that is within the rate.
-    fn with_entry(
+    /// Gives `use_entry` the place of `key`, and what it owes at `now`.
+    fn with_entry<T>(
         &self,
         key: &impl Hash,
         now: Instant,
-        use_entry: impl FnOnce(&mut Entry, Entry),
-    ) -> Result<(), Duration> {
+        use_entry: impl FnOnce(&mut Place<'_>, u64) -> T,
+    ) -> T {
         let fingerprint = self.hasher.hash_one(key);
         let now_ns = nanoseconds(now.saturating_duration_since(self.epoch));
         let (shard, rest) = pick(fingerprint, self.shards.len());
@@ -161,9 +202,22 @@ impl RateTable {
         let (set, _) = pick(rest, sets.len());
         let entry = entry_for(&mut sets[set], fingerprint);
         let debt_ns = entry.whole_at_ns.saturating_sub(now_ns);
-        let charged_ns = self.rate.charge(debt_ns).map_err(Duration::from_nanos)?;
-        use_entry(entry, Entry { fingerprint, whole_at_ns: now_ns.saturating_add(charged_ns) });
-        Ok(())
+        use_entry(&mut Place { entry, fingerprint, now_ns }, debt_ns)
+    }
+}
+
+/// The entry that a key has or would take over.
+struct Place<'e> {
+    entry: &'e mut Entry,
+    fingerprint: u64,
+    now_ns: u64,
+}
+
+impl Place<'_> {
+    /// The key owes that much from now on.
+    fn owe(&mut self, debt_ns: u64) {
+        let whole_at_ns = self.now_ns.saturating_add(debt_ns);
+        *self.entry = Entry { fingerprint: self.fingerprint, whole_at_ns };
     }
 }
 
@@ -192,6 +246,9 @@ fn pick(hash: u64, len: usize) -> (usize, u64) {
 fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
+
+/// The largest debt of who may spend more than there is.
+const YEAR_NS: u64 = 365 * 24 * 3600 * 1_000_000_000;
 
 /// Entries a set, scanned one by one. While 20,000 keys are in debt at a time, one set in 67,000 has more than its 16.
 const WAYS: usize = 16;

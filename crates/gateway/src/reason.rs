@@ -361,6 +361,16 @@ row::reasons! {
         "compressed messages inflate to too many bytes a second"
         http[] close[POLICY_VIOLATION] level Warn fault Client retry AfterSeconds(10);
 
+    /// More messages came in a second than the route allows one session, subject or client (`limits.messages_per_second` and those
+    /// beside it); the record says whose the rate is. With `over_rate = "slow"` it would have been read more slowly.
+    MessageRateExceeded "message_rate_exceeded" "Message Rate Exceeded" "too many messages a second"
+        http[] close[POLICY_VIOLATION] level Warn fault Client retry AfterSeconds(10);
+
+    /// More bytes came in a second than the route allows one session, subject or client (`limits.bytes_per_second` and those beside
+    /// it); the record says whose the rate is. Compressed messages count by what they inflate to.
+    ByteRateExceeded "byte_rate_exceeded" "Byte Rate Exceeded" "too many bytes a second"
+        http[] close[POLICY_VIOLATION] level Warn fault Client retry AfterSeconds(10);
+
     /// A message was not complete within the route's `message_timeout` of its first byte.
     MessageTimeout "message_timeout" "Message Timeout" "the message was not completed in time"
         http[] close[POLICY_VIOLATION] level Warn fault Client retry AtOnce;

@@ -100,6 +100,10 @@ const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 const GIB: u64 = 1024 * MIB;
 
+/// The slowest and the fastest that messages can be told to come.
+const MESSAGE_RATES: [u64; 2] = [1, 1_000_000];
+/// The same for their bytes, up to what a nanosecond can be told from.
+const BYTE_RATES: [u64; 2] = [1024, 256 * MIB];
 /// Bounds of what may be unlimited: short enough for tests, long enough that more is the same as no limit.
 const PATIENCE: [u64; 2] = [10, 7 * DAY];
 /// Bounds of deadlines that hold a connection which is nobody's, or is over: always bounded.
@@ -213,6 +217,42 @@ pub(super) static MESSAGE_TIMEOUT: Amount = Amount::new(
     "A mebibyte arrives in 30 s at 35 KB/s; a message that takes longer is stuck or is meant to hold resources.",
 )
 .or_unlimited();
+pub(super) static MESSAGES_PER_SECOND: Amount = Amount::unlimited(
+    "routes.*.limits.messages_per_second",
+    Unit::Count,
+    MESSAGE_RATES,
+    "How much an application takes is for it to say; a slow one slows its clients by itself.",
+);
+pub(super) static BYTES_PER_SECOND: Amount = Amount::unlimited(
+    "routes.*.limits.bytes_per_second",
+    Unit::Bytes,
+    BYTE_RATES,
+    "As for messages; inflated bytes have a rate of their own.",
+);
+pub(super) static SUBJECT_MESSAGES_PER_SECOND: Amount = Amount::unlimited(
+    "routes.*.limits.messages_per_second_per_subject",
+    Unit::Count,
+    MESSAGE_RATES,
+    "All sessions of a subject together.",
+);
+pub(super) static SUBJECT_BYTES_PER_SECOND: Amount = Amount::unlimited(
+    "routes.*.limits.bytes_per_second_per_subject",
+    Unit::Bytes,
+    BYTE_RATES,
+    "All sessions of a subject together.",
+);
+pub(super) static CLIENT_MESSAGES_PER_SECOND: Amount = Amount::unlimited(
+    "routes.*.limits.messages_per_second_per_client",
+    Unit::Count,
+    MESSAGE_RATES,
+    "All connections of a client together; many people may share an address.",
+);
+pub(super) static CLIENT_BYTES_PER_SECOND: Amount = Amount::unlimited(
+    "routes.*.limits.bytes_per_second_per_client",
+    Unit::Bytes,
+    BYTE_RATES,
+    "All connections of a client together; many people may share an address.",
+);
 pub(super) static IDLE_TIMEOUT: Amount = Amount::unlimited(
     "routes.*.limits.idle_timeout",
     Unit::Milliseconds,
@@ -421,7 +461,7 @@ pub(super) static JSON_MEMBERS_MAX: Amount = Amount::new(
 );
 
 /// Every [`Amount`], in the order of docs/defaults.md.
-pub(super) static AMOUNTS: [&Amount; 42] = [
+pub(super) static AMOUNTS: [&Amount; 48] = [
     &WORKERS,
     &DRAIN_TIMEOUT,
     &CONNECTIONS_MAX,
@@ -436,6 +476,12 @@ pub(super) static AMOUNTS: [&Amount; 42] = [
     &MESSAGE_FRAGMENTS_MAX,
     &INFLATED_BYTES_PER_SECOND,
     &MESSAGE_TIMEOUT,
+    &MESSAGES_PER_SECOND,
+    &BYTES_PER_SECOND,
+    &SUBJECT_MESSAGES_PER_SECOND,
+    &SUBJECT_BYTES_PER_SECOND,
+    &CLIENT_MESSAGES_PER_SECOND,
+    &CLIENT_BYTES_PER_SECOND,
     &IDLE_TIMEOUT,
     &SESSION_TIME_MAX,
     &PING_INTERVAL,

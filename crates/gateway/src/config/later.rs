@@ -17,11 +17,7 @@ pub(super) fn names_in(table_shape: &str) -> impl Iterator<Item = &'static str> 
 }
 
 /// Key shapes, and what to do meanwhile.
-const KEYS: &[(&str, &str)] = &[
-    ("state.store.redis_url", "write store = \"embedded\""),
-    ("routes.*.limits.messages_per_second", "leave it out: messages are not counted over time"),
-    ("routes.*.limits.bytes_per_second", "leave it out: bytes are not counted over time"),
-];
+const KEYS: &[(&str, &str)] = &[("state.store.redis_url", "write store = \"embedded\"")];
 
 #[cfg(test)]
 mod tests {

@@ -8,7 +8,7 @@ use super::defaults::{self, Amount};
 use super::inspect;
 use super::read::{Context, Place, Table, Value};
 use crate::inspect::Inspections;
-use crate::limits::Limits;
+use crate::limits::{Limits, OverRate, Pace, Rates};
 use crate::route::{Notice, Origins, PathPattern, RefuseBy, canonical_host, canonical_origin};
 
 /// One `[routes.NAME]` table.
@@ -139,6 +139,7 @@ pub(super) fn limits(
         message_fragments_max: table.count(context, &defaults::MESSAGE_FRAGMENTS_MAX),
         compression: table.choice(context, &defaults::COMPRESSION, &[("off", false), ("on", true)], &[]),
         inflated_bytes_per_second: table.amount(context, &defaults::INFLATED_BYTES_PER_SECOND),
+        pace: pace(context, &mut table),
         message_timeout: table.patience(context, &defaults::MESSAGE_TIMEOUT),
         idle_timeout: table.patience(context, &defaults::IDLE_TIMEOUT),
         session_time_max: table.patience(context, &defaults::SESSION_TIME_MAX),
@@ -149,6 +150,18 @@ pub(super) fn limits(
     };
     table.finish(context);
     limits
+}
+
+fn pace(context: &mut Context<'_>, table: &mut Table<'_>) -> Pace {
+    let mut rates = |[messages, bytes]: [&Amount; 2]| Rates {
+        messages_per_second: table.amount(context, messages),
+        bytes_per_second: table.amount(context, bytes),
+    };
+    let session = rates([&defaults::MESSAGES_PER_SECOND, &defaults::BYTES_PER_SECOND]);
+    let subject = rates([&defaults::SUBJECT_MESSAGES_PER_SECOND, &defaults::SUBJECT_BYTES_PER_SECOND]);
+    let client = rates([&defaults::CLIENT_MESSAGES_PER_SECOND, &defaults::CLIENT_BYTES_PER_SECOND]);
+    let choices = [("close", OverRate::Close), ("slow", OverRate::Slow)];
+    Pace { session, subject, client, over_rate: table.choice(context, &defaults::OVER_RATE, &choices, &[]) }
 }
 
 fn path(context: &mut Context<'_>, value: &Value<'_>) -> Option<PathPattern> {

@@ -10,6 +10,7 @@ mod events;
 mod far;
 mod input;
 mod inspecting;
+mod pace;
 mod remainder;
 mod tenure;
 
@@ -227,6 +228,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
         let now = self.facilities.now();
         let signals = self.pulse.listen(cx.waker());
         self.heed(signals, now);
+        self.release(now);
         let outcome = self.drive(cx, now);
         if self.phase != Phase::Open
             && let Application::Handler(handling) = &mut self.application
@@ -507,7 +509,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
             Application::Handler(handling) => (handling.is_busy() && self.phase == Phase::Open) || is_full(),
             Application::Upstream(far) => far.is_full(onward) && self.phase == Phase::Open,
         };
-        is_busy || self.has_remarks() || self.tenure.as_ref().is_some_and(|tenure| tenure.has_token())
+        is_busy
+            || self.is_held()
+            || self.has_remarks()
+            || self.tenure.as_ref().is_some_and(|tenure| tenure.has_token())
     }
 
     /// Whether there is still something to do with messages.

@@ -237,6 +237,7 @@ pub struct RouteMetrics {
     route: Arc<str>,
     refused: Family<RefusedLabels, Counter>,
     rules: Family<RuleLabels, Counter>,
+    slowed: Counter,
     frames: [[FrameCounters; FrameKind::ALL.len()]; Direction::ALL.len()],
 }
 
@@ -274,6 +275,11 @@ impl RouteMetrics {
         self.refused.get_or_create(&RefusedLabels { route, toward, reason }).inc();
     }
 
+    /// A client was too fast, and is not read for a while.
+    pub fn input_slowed(&self) {
+        self.slowed.inc();
+    }
+
     /// A rule held on a message, or could not be told. The names of rules are the configuration's.
     pub fn rule_applied(&self, rule: &Arc<str>, effect: Effect) {
         let (route, rule, effect) = (Arc::clone(&self.route), Arc::clone(rule), effect.label());
@@ -294,6 +300,7 @@ struct RouteFamilies {
     sessions: Family<RouteLabels, Gauge>,
     refused: Family<RefusedLabels, Counter>,
     rules: Family<RuleLabels, Counter>,
+    slowed: Family<RouteLabels, Counter>,
     messages: Family<FrameLabels, Counter>,
     bytes: Family<FrameLabels, Counter>,
 }
@@ -323,6 +330,12 @@ impl RouteFamilies {
                 registry,
                 "rules_applied",
                 "Messages on which a rule of inspect.rules held or could not be told, by what came of it (docs/policy.md)",
+                Family::default(),
+            ),
+            slowed: register(
+                registry,
+                "input_slowed",
+                "Times that a connection was not read for a while, since it was faster than its route allows",
                 Family::default(),
             ),
             messages: register(
@@ -378,6 +391,7 @@ impl RouteFamilies {
             sessions: self.sessions.get_or_create_owned(&RouteLabels { route: Arc::clone(&route) }),
             connections: self.connections.get_or_create_owned(&RouteLabels { route: Arc::clone(&route) }),
             refused: self.refused.clone(),
+            slowed: self.slowed.get_or_create_owned(&RouteLabels { route: Arc::clone(&route) }),
             rules: self.rules.clone(),
             route,
             frames,

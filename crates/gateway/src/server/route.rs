@@ -16,7 +16,7 @@ use crate::backend::handler::{AnyHandler, Erased, Handler};
 use crate::backend::upstream::{self, Upstream};
 use crate::clock::{Clock, Instant};
 use crate::config::{BackendConfig, RouteConfig};
-use crate::connection::{self, Terms};
+use crate::connection::{self, Paces, Terms};
 use crate::inspect::Inspections;
 use crate::jwks::Source;
 use crate::limits::Limits;
@@ -258,7 +258,7 @@ impl Route {
             before.and_then(|before| before.routes.iter().find(|known| known.told.has_terms_of(&self)));
         let route = match known {
             Some(known) => Arc::clone(&known.route),
-            None => Arc::new(self.clone().ready(name, keys, failures, observer)?),
+            None => Arc::new(self.clone().ready(name, keys, failures, observer, clock)?),
         };
         places.watch_for(&route, known.is_none(), keys_before, observer, clock);
         Ok(Prepared { told: self, route })
@@ -270,6 +270,7 @@ impl Route {
         keys: Option<Arc<Source<KeySet>>>,
         failures: Option<Arc<Failures>>,
         observer: &Observer,
+        clock: &Clock,
     ) -> Result<connection::Route, StartError> {
         let authenticator = match self.access {
             Access::Open => None,
@@ -284,6 +285,7 @@ impl Route {
             }
         };
         let terms = Terms {
+            paces: Paces::new(&self.limits, clock.now()),
             limits: self.limits,
             notice: self.notice,
             inspections: self.inspections,

@@ -233,6 +233,10 @@ async fn provoke(reason: Reason) {
         Reason::MessageTypeUnknown => {
             elsewhere("tests/attacks/messages.rs", "fn a_message_of_an_unknown_type");
         }
+        Reason::MessageRateExceeded => {
+            elsewhere("tests/attacks/rates.rs", "fn r12_messages_faster_than_the_rate")
+        }
+        Reason::ByteRateExceeded => elsewhere("tests/attacks/rates.rs", "fn r13_bytes_faster_than_the_rate"),
         Reason::PolicyRefused => elsewhere("tests/attacks/policy.rs", "fn m13_a_rule_closes_or_drops"),
         Reason::PolicyRuleFailed => elsewhere("tests/attacks/policy.rs", "fn m13_a_rule_that_cannot_be_told"),
         Reason::RefusalsExceeded => elsewhere("tests/attacks/messages.rs", "fn too_many_refusals"),

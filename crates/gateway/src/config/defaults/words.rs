@@ -159,6 +159,12 @@ pub(in crate::config) static COMPRESSION: Word = Word {
     allowed: "\"off\", \"on\"",
     reason: "Compression costs memory for each connection and can leak secrets that share a message with foreign text.",
 };
+pub(in crate::config) static OVER_RATE: Word = Word {
+    key: "routes.*.limits.over_rate",
+    default: "\"close\"",
+    allowed: "\"close\", \"slow\"",
+    reason: "A client that is told can mend its ways; one that is only slowed looks like a slow network.",
+};
 pub(in crate::config) static TOKEN_TYPES: Word = Word {
     key: "auth.*.token_types",
     default: "absent, JWT or at+jwt",
@@ -239,7 +245,7 @@ pub(in crate::config) static STATE_DIRECTORY: Word = Word {
     reason: "Beside the configuration it is found again. It is made where it is missing, for this user alone.",
 };
 /// Every [`Word`], in the order of docs/defaults.md.
-pub(in crate::config) static WORDS: [&Word; 36] = [
+pub(in crate::config) static WORDS: [&Word; 37] = [
     &RELOAD_ON_CHANGE,
     &LISTENER_REQUIRED,
     &PROXY_PROTOCOL,
@@ -259,6 +265,7 @@ pub(in crate::config) static WORDS: [&Word; 36] = [
     &JSON_REFUSED,
     &ECHO_PREFIX,
     &COMPRESSION,
+    &OVER_RATE,
     &TOKEN_TYPES,
     &SUBJECT_CLAIMS,
     &SESSIONS_AT_LIMIT,

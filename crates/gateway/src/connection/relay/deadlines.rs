@@ -116,6 +116,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
                 self.ping_at(),
                 self.input_until(),
                 self.tenure_due(),
+                self.held_until(),
             ]
             .into_iter()
             .flatten()

@@ -79,7 +79,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
     pub(super) fn take_chunk(&mut self, chunk: &Chunk<'_>, turn: &mut Turn<'_>) {
         turn.tally.chunk(Direction::In, kind_of(chunk.kind), chunk.payload.len(), chunk.message_end);
         self.note_message(turn.now);
-        if !self.takes_for_refresh(chunk, turn) {
+        if self.keeps_pace(chunk, turn) && !self.takes_for_refresh(chunk, turn) {
             self.deliver(chunk, turn);
         }
     }

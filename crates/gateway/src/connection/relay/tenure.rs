@@ -16,6 +16,7 @@ use super::{Phase, Relay, Turn};
 use crate::clock::Moment;
 use crate::connection::Ending;
 use crate::connection::identity::{Identity, Term};
+use crate::connection::pace::Pacing;
 use crate::limits::Limits;
 use crate::principal::{ClientAddr, Principal};
 use crate::rate::{Gcra, Rate};
@@ -32,6 +33,10 @@ pub(super) struct Tenure {
     messaged_at: Moment,
     term: Term,
     refreshing: Option<Refreshing>,
+    /// How fast it has been sending, where the route bounds that.
+    pub(super) pacing: Option<Box<Pacing>>,
+    /// Until when it is not read, since it was too fast.
+    pub(super) held_until: Option<Moment>,
     /// Here because it lasts as long, and most connections have neither.
     pub(super) inspecting: Option<Box<Inspecting>>,
 }
@@ -73,11 +78,11 @@ impl Tenure {
         limits: &Limits,
         identity: Option<&Identity>,
         has_refresh: bool,
-        inspecting: Option<Box<Inspecting>>,
+        (inspecting, pacing): (Option<Box<Inspecting>>, Option<Box<Pacing>>),
         now: Moment,
     ) -> Option<Box<Self>> {
         let is_bounded = limits.idle_timeout.is_some() || limits.session_time_max.is_some();
-        if identity.is_none() && inspecting.is_none() && !is_bounded {
+        if identity.is_none() && inspecting.is_none() && pacing.is_none() && !is_bounded {
             return None;
         }
         let live =
@@ -85,6 +90,8 @@ impl Tenure {
         Some(Box::new(Self {
             refreshing: (has_refresh && live.is_some()).then(Refreshing::default),
             live,
+            pacing,
+            held_until: None,
             inspecting,
             began_at: identity.map_or(now, |identity| identity.began_at),
             messaged_at: now,
@@ -171,7 +178,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
     ) {
         let now = self.facilities.now();
         let inspecting = Inspecting::new(&self.terms, &self.facilities, client, identity);
-        self.tenure = Tenure::new(&self.terms.limits, identity, has_refresh, inspecting, now);
+        let subject = identity.map(|identity| Arc::clone(&identity.principal.subject));
+        let pacing = self.terms.paces.as_ref().map(|_| Box::new(Pacing::new(client, subject)));
+        self.tenure = Tenure::new(&self.terms.limits, identity, has_refresh, (inspecting, pacing), now);
     }
 
     /// The token that was sent is good: the session goes on under it.
