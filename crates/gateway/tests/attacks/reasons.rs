@@ -234,7 +234,7 @@ async fn provoke(reason: Reason) {
             elsewhere("tests/attacks/messages.rs", "fn a_message_of_an_unknown_type");
         }
         Reason::MessageRateExceeded => {
-            elsewhere("tests/attacks/rates.rs", "fn r12_messages_faster_than_the_rate")
+            elsewhere("tests/attacks/rates.rs", "fn r12_messages_faster_than_the_rate");
         }
         Reason::ByteRateExceeded => elsewhere("tests/attacks/rates.rs", "fn r13_bytes_faster_than_the_rate"),
         Reason::PolicyRefused => elsewhere("tests/attacks/policy.rs", "fn m13_a_rule_closes_or_drops"),
