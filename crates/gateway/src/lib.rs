@@ -46,6 +46,7 @@ mod address_bans;
 pub mod admin;
 pub mod auth;
 pub mod backend;
+pub mod balance;
 pub mod causes;
 pub mod chance;
 pub mod clock;

@@ -15,6 +15,7 @@ mod rotate;
 mod suppress;
 mod tls;
 mod traffic;
+mod upstreams;
 mod writer;
 
 pub use encode::{ENCODED_BYTES_MAX, Encoded};
@@ -27,6 +28,7 @@ pub use reloads::ReloadedBy;
 pub use rotate::RotatingFile;
 pub(crate) use tls::{HandshakeOutcome, TlsMetrics};
 pub use traffic::{Count, Direction, FrameKind, Traffic, TrafficDelta};
+pub(crate) use upstreams::UpstreamMetrics;
 
 use std::fmt::Display;
 use std::io;
@@ -190,6 +192,11 @@ impl Observer {
     /// The counters of the keys that come from `name`, to be made once for each such place in the configuration.
     pub(crate) fn key_metrics(&self, name: &dyn Display) -> KeyMetrics {
         self.0.metrics.keys.source(name)
+    }
+
+    /// The counters of the application `upstream` of `route`, to be made once for each in the configuration.
+    pub(crate) fn upstream_metrics(&self, route: &str, upstream: &str) -> UpstreamMetrics {
+        self.0.metrics.upstreams.upstream(route, upstream)
     }
 
     /// The gauge of output that waits for slow clients, for those who queue it to add to and subtract from.

@@ -416,6 +416,15 @@ row::reasons! {
     UpstreamTimeout "upstream_timeout" "Upstream Timeout" "the application did not answer in time"
         http[504] close[BAD_GATEWAY] level Error fault Upstream retry AfterSeconds(5);
 
+    /// Every application of the route has as many connections as its `connections_max` allows.
+    UpstreamFull "upstream_full" "Upstream Full" "the application has no room"
+        http[503] close[TRY_AGAIN_LATER] level Warn fault Upstream retry AfterSeconds(10);
+
+    /// Every application of the route is left alone, since each has failed again and again (`failures_max`); one connection at a time tries
+    /// whether one is well again. The records before say what was wrong, and `upstream left alone` says for how long.
+    UpstreamsUnavailable "upstreams_unavailable" "Upstreams Unavailable" "no application takes connections now"
+        http[503] close[BAD_GATEWAY] level Error fault Upstream retry AfterSeconds(10);
+
     /// The TLS handshake with the application failed. Most often its certificate is not for the host in `urls`, has expired, or is
     /// from an authority that neither the system nor `ca_file` knows.
     UpstreamTlsFailed "upstream_tls_failed" "Upstream TLS Failed" "the application cannot be trusted"

@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The modules from the ground up, a floor a line; each may use what stands before it in this list.
-const MODULES: [&str; 33] = [
+const MODULES: [&str; 34] = [
     // Words that all others use.
     "clock",
     "chance",
@@ -26,6 +26,7 @@ const MODULES: [&str; 33] = [
     "url",
     // Decide, with `now` as an argument.
     "address",
+    "balance",
     "firewall",
     "session",
     "compression",

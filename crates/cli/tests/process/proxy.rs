@@ -72,7 +72,10 @@ fn what_it_runs_with_can_be_printed_and_arguments_that_are_none_are_named() {
     let config =
         Config::from_toml(&text, Path::new("."), &|_| None).unwrap_or_else(|error| panic!("{error}: {text}"));
     let BackendConfig::Upstream(upstream) = &config.routes[0].backend else { panic!("{text}") };
-    assert_eq!((upstream.urls[0].host(), upstream.urls[0].path()), ("app.example", Some("/ws")));
+    assert_eq!(
+        (upstream.members[0].url.host(), upstream.members[0].url.path()),
+        ("app.example", Some("/ws"))
+    );
     assert_eq!(config.routes[0].origins, Origins::Same);
     let printed = print(&["--to", "wss://app.example", "--ca", "a \"b\".pem", "--print-config"]);
     let text = String::from_utf8(printed.stdout).unwrap();

@@ -6,6 +6,7 @@
 
 mod answer;
 mod dial;
+mod pool;
 mod request;
 
 use std::io;
@@ -15,28 +16,61 @@ use std::time::Duration;
 
 use drawgate_protocol::handshake::{ResponseRefusal, WriteError};
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
+use self::pool::Pool;
+use crate::balance::Balance;
 use crate::chance::Chance;
+use crate::clock::Clock;
+use crate::observe::Observer;
 use crate::reason::Reason;
 use crate::tls::{Trust, TrustError, Wire};
 use crate::url::UpstreamUrl;
 
 pub(crate) use answer::SET_COOKIE;
+pub(crate) use pool::Lease;
 pub(crate) use request::{Opening, Speaker};
 
 /// Where the messages of a route go: a WebSocket application, unchanged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// The addresses of the application, at least one.
-    pub urls: Vec<UpstreamUrl>,
+    /// The applications, at least one, each as good as the others.
+    pub members: Vec<Member>,
+    /// How connections are spread over them.
+    pub balance: Balance,
+    /// Failures in a row after which one of several is left alone for a while; `None` is never.
+    pub failures_max: Option<u32>,
+    /// The most connections that are being made at a time; others wait for their turn.
+    pub dials_max: u32,
     /// The authorities, in PEM, one of which must have signed the certificates of `wss:` addresses; the system's where there is none.
     pub ca_file: Option<PathBuf>,
     /// How long it may take to find the address and connect to it.
     pub connect_timeout: Duration,
     /// How long it may take then to answer, the TLS handshake included.
     pub answer_timeout: Duration,
+    /// How long all of it may take: waiting for its turn, and every application that is tried.
+    pub total_timeout: Duration,
+}
+
+/// One application of a route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Its address.
+    pub url: UpstreamUrl,
+    /// How much of the connections it gets beside the others, at least 1.
+    pub weight: u32,
+    /// The most connections that it has at a time; `None` is unlimited.
+    pub connections_max: Option<u32>,
+}
+
+impl Member {
+    /// The application at `url`, as good as any other.
+    #[must_use]
+    pub const fn new(url: UpstreamUrl) -> Self {
+        Self { url, weight: 1, connections_max: None }
+    }
 }
 
 impl Config {
@@ -44,17 +78,24 @@ impl Config {
     #[must_use]
     pub fn new(url: UpstreamUrl) -> Self {
         Self {
-            urls: vec![url],
+            members: vec![Member::new(url)],
+            balance: Balance::default(),
+            failures_max: Some(FAILURES_MAX),
+            dials_max: DIALS_MAX,
             ca_file: None,
             connect_timeout: CONNECT_TIMEOUT,
             answer_timeout: ANSWER_TIMEOUT,
+            total_timeout: TOTAL_TIMEOUT,
         }
     }
 }
 
-/// The application of one route, ready to be dialled.
+/// The applications of one route, ready to be dialled.
 pub(crate) struct Upstream {
     config: Config,
+    pool: Pool,
+    /// One place for each connection that is being made.
+    dials: Semaphore,
     /// For addresses that are `wss:`.
     tls: Option<TlsConnector>,
 }
@@ -62,6 +103,8 @@ pub(crate) struct Upstream {
 /// A connection to an application that has answered the upgrade as it must.
 pub(crate) struct Connected {
     pub(crate) socket: Wire<TcpStream>,
+    /// Its place among the application's connections.
+    pub(crate) lease: Option<Lease>,
     /// The subprotocol that it chose.
     pub(crate) protocol: Option<String>,
     /// The values of the headers of its answer that the client may see.
@@ -72,34 +115,71 @@ pub(crate) struct Connected {
 
 impl Upstream {
     /// Reads the authorities, if any address needs them.
-    pub(crate) fn new(config: Config) -> Result<Arc<Self>, TrustError> {
-        let needs_tls = config.urls.iter().any(UpstreamUrl::is_secure);
+    pub(crate) fn new(config: Config, route: &str, observer: &Observer) -> Result<Arc<Self>, TrustError> {
+        let needs_tls = config.members.iter().any(|member| member.url.is_secure());
         let trust = config.ca_file.clone().map_or(Trust::System, Trust::File);
         let tls = needs_tls.then(|| trust.client_settings().map(TlsConnector::from)).transpose()?;
-        Ok(Arc::new(Self { config, tls }))
+        let pool = Pool::new(&config, route, observer);
+        let dials = Semaphore::new(
+            usize::try_from(config.dials_max).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS),
+        );
+        Ok(Arc::new(Self { config, pool, dials, tls }))
     }
 
-    /// Which of the addresses the next connection goes to.
-    fn choose(&self) -> Option<&UpstreamUrl> {
-        self.config.urls.first()
-    }
-
-    /// Dials, asks, and verifies the answer.
+    /// Finds the application, dials, asks, and verifies the answer. Another is tried as long as nothing has been asked of the first.
     pub(crate) async fn connect(
         &self,
         opening: &Opening<'_>,
         chance: &Chance,
+        clock: &Clock,
     ) -> Result<Connected, DialError> {
-        let url = self.choose().ok_or(DialError::Nowhere)?;
+        let total_timeout = self.config.total_timeout;
+        let mut last = None;
+        let all = async {
+            let _turn = self.dials.acquire().await;
+            let (choice, mut tried) = (self.pool.choice(opening), Vec::with_capacity(self.pool.len()));
+            loop {
+                let attempt = match self.pool.take(choice, &mut tried, clock.now()) {
+                    Ok(attempt) => attempt,
+                    Err(none_left) => return Err(last.take().unwrap_or(none_left)),
+                };
+                let Some(seat) = attempt.seat() else { return Err(DialError::Nowhere) };
+                match self.try_at(&seat.url, opening, chance).await {
+                    Ok(connected) => return Ok(Connected { lease: attempt.succeed(), ..connected }),
+                    Err((error, is_asked)) => {
+                        attempt.fail(&error, clock.now());
+                        if is_asked {
+                            return Err(error);
+                        }
+                        last = Some(error);
+                    }
+                }
+            }
+        };
+        let outcome = timeout(total_timeout, all).await;
+        outcome.unwrap_or_else(|_| Err(DialError::AllTooSlow(total_timeout)))
+    }
+
+    /// One attempt; with its failure, whether the application may have been asked.
+    async fn try_at(
+        &self,
+        url: &UpstreamUrl,
+        opening: &Opening<'_>,
+        chance: &Chance,
+    ) -> Result<Connected, (DialError, bool)> {
         let Config { connect_timeout, answer_timeout, .. } = self.config;
         let socket = timeout(connect_timeout, dial::dial(url, connect_timeout))
             .await
-            .unwrap_or(Err(DialError::ConnectTooSlow(connect_timeout)))?;
+            .unwrap_or(Err(DialError::ConnectTooSlow(connect_timeout)))
+            .map_err(|error| (error, false))?;
+        let mut is_asked = false;
         let answered = async {
             let socket = dial::encrypt(url, socket, self.tls.as_ref()).await?;
+            is_asked = true;
             request::ask(socket, url, opening, chance).await
         };
-        timeout(answer_timeout, answered).await.unwrap_or(Err(DialError::AnswerTooSlow(answer_timeout)))
+        let answer = timeout(answer_timeout, answered).await;
+        answer.unwrap_or(Err(DialError::AnswerTooSlow(answer_timeout))).map_err(|error| (error, is_asked))
     }
 }
 
@@ -132,6 +212,12 @@ pub(crate) enum DialError {
     Answer(ResponseRefusal),
     #[error("the request cannot be written: {0}")]
     Request(WriteError),
+    #[error("every application has as many connections as it may have")]
+    Full,
+    #[error("every application is left alone, since it failed again and again")]
+    AllEjected,
+    #[error("no application took the connection within {} ms", .0.as_millis())]
+    AllTooSlow(Duration),
 }
 
 impl DialError {
@@ -140,17 +226,39 @@ impl DialError {
             Self::Nowhere | Self::Request(_) => Reason::InternalError,
             Self::Refused(_) => Reason::UpstreamRefused,
             Self::Unresolved(_) | Self::Unreachable(_) => Reason::UpstreamUnreachable,
-            Self::ConnectTooSlow(_) | Self::AnswerTooSlow(_) => Reason::UpstreamTimeout,
+            Self::ConnectTooSlow(_) | Self::AnswerTooSlow(_) | Self::AllTooSlow(_) => Reason::UpstreamTimeout,
             Self::Tls(_) => Reason::UpstreamTlsFailed,
             Self::Answer(ResponseRefusal::StatusNotSwitching(_)) => Reason::UpstreamDeclined,
             Self::Cut(_) | Self::Answer(_) => Reason::UpstreamAnswerInvalid,
+            Self::Full => Reason::UpstreamFull,
+            Self::AllEjected => Reason::UpstreamsUnavailable,
+        }
+    }
+
+    /// Whether the application is not well. One that answers with another status than `101` has looked at the request; with one of
+    /// its own making (5xx), it is not.
+    pub(crate) const fn is_its_fault(&self) -> bool {
+        match self {
+            Self::Answer(ResponseRefusal::StatusNotSwitching(status)) => *status >= 500,
+            Self::Nowhere | Self::Request(_) | Self::Full | Self::AllEjected => false,
+            Self::Refused(_)
+            | Self::Unresolved(_)
+            | Self::Unreachable(_)
+            | Self::ConnectTooSlow(_)
+            | Self::AnswerTooSlow(_)
+            | Self::AllTooSlow(_)
+            | Self::Tls(_)
+            | Self::Cut(_)
+            | Self::Answer(_) => true,
         }
     }
 
     /// The deadline that passed, if one did.
     pub(crate) fn limit(&self) -> Option<Duration> {
         match self {
-            Self::ConnectTooSlow(limit) | Self::AnswerTooSlow(limit) => Some(*limit),
+            Self::ConnectTooSlow(limit) | Self::AnswerTooSlow(limit) | Self::AllTooSlow(limit) => {
+                Some(*limit)
+            }
             Self::Nowhere
             | Self::Unresolved(_)
             | Self::Refused(_)
@@ -158,7 +266,9 @@ impl DialError {
             | Self::Tls(_)
             | Self::Cut(_)
             | Self::Answer(_)
-            | Self::Request(_) => None,
+            | Self::Request(_)
+            | Self::Full
+            | Self::AllEjected => None,
         }
     }
 }
@@ -167,3 +277,9 @@ impl DialError {
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// An application may look the user up before it answers.
 pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// One that is slow to connect, and another that takes its time to answer.
+pub(crate) const TOTAL_TIMEOUT: Duration = Duration::from_secs(15);
+/// One failure is an accident.
+pub(crate) const FAILURES_MAX: u32 = 5;
+/// More at a time would only wait in the application's backlog.
+pub(crate) const DIALS_MAX: u32 = 256;

@@ -6,7 +6,8 @@ use super::defaults;
 use super::keys::authorities_file;
 use super::problem::ProblemKind;
 use super::read::{Context, Table, Value};
-use crate::backend::upstream;
+use crate::backend::upstream::{self, Member};
+use crate::balance::{Balance, HashBy};
 use crate::route::Echo;
 use crate::url::UpstreamUrl;
 
@@ -51,8 +52,8 @@ fn application(
     table: &mut Table<'_>,
     value: &Value<'_>,
 ) -> Option<upstream::Config> {
-    let urls = value.list_of(context, URLS_ADVICE, url);
-    let is_empty = urls.as_ref().is_some_and(Vec::is_empty);
+    let members = value.list_of(context, URLS_ADVICE, member);
+    let is_empty = members.as_ref().is_some_and(Vec::is_empty);
     if is_empty {
         value.not_allowed(context, "is empty", &format!("write {URLS_ADVICE}"));
     }
@@ -61,15 +62,83 @@ fn application(
         None => Some(None),
         Some(value) => authorities_file(context, value).map(Some),
     };
+    let balance = match table.take(defaults::BALANCE.name()) {
+        None => Some(Balance::default()),
+        Some(value) => balance(context, &value),
+    };
+    let failures_max = table.count(context, &defaults::UPSTREAM_FAILURES_MAX);
+    let dials_max = table.count(context, &defaults::DIALS_MAX).unwrap_or(u32::MAX);
     let connect_timeout = table.deadline(context, &defaults::CONNECT_TIMEOUT);
     let answer_timeout = table.deadline(context, &defaults::ANSWER_TIMEOUT);
-    let urls: Vec<_> = urls.filter(|_| !is_empty)?.into_iter().map(|(url, _)| url).collect();
-    if let [first, _, ..] = &urls[..] {
-        context
-            .warnings
-            .push(format!("{}: only the first, {first}, is used in this version", value.place.key));
+    let total_timeout = table.deadline(context, &defaults::TOTAL_TIMEOUT);
+    let members: Vec<_> = members.filter(|_| !is_empty)?.into_iter().map(|(member, _)| member).collect();
+    let mut urls: Vec<String> = members.iter().map(|member| member.url.to_string()).collect();
+    urls.sort();
+    if let Some(twice) = urls.windows(2).find(|pair| pair[0] == pair[1]) {
+        let wrong = format!("has {} twice", twice[0]);
+        value.not_allowed(context, &wrong, "give it a weight instead, such as { url = \"…\", weight = 2 }");
+        return None;
     }
-    Some(upstream::Config { urls, ca_file: ca_file?, connect_timeout, answer_timeout })
+    Some(upstream::Config {
+        members,
+        balance: balance?,
+        failures_max,
+        dials_max,
+        ca_file: ca_file?,
+        connect_timeout,
+        answer_timeout,
+        total_timeout,
+    })
+}
+
+/// One application: an address, or a table with one.
+fn member(context: &mut Context<'_>, value: &Value<'_>) -> Option<Member> {
+    if let DeValue::String(_) = value.value {
+        return url(context, value).map(Member::new);
+    }
+    let DeValue::Table(_) = value.value else {
+        return value.wrong_type(context, MEMBER_ADVICE);
+    };
+    let mut table = value.table(context)?;
+    let url = table.required(context, "url").and_then(|value| url(context, &value));
+    let weight = table.count(context, &defaults::UPSTREAM_WEIGHT).unwrap_or(1);
+    let connections_max = table.count(context, &defaults::UPSTREAM_CONNECTIONS_MAX);
+    table.finish(context);
+    Some(Member { url: url?, weight, connections_max })
+}
+
+fn balance(context: &mut Context<'_>, value: &Value<'_>) -> Option<Balance> {
+    if let DeValue::String(_) = value.value {
+        let choices =
+            [("least_connections", Balance::LeastConnections), ("round_robin", Balance::RoundRobin)];
+        return value.choice(context, &choices, &[]);
+    }
+    let DeValue::Table(_) = value.value else {
+        return value.wrong_type(context, BALANCE_ADVICE);
+    };
+    let mut table = value.table(context)?;
+    let by = table.required(context, "hash").and_then(|value| {
+        if let DeValue::String(_) = value.value {
+            return value.choice(context, &[("subject", HashBy::Subject), ("client", HashBy::Client)], &[]);
+        }
+        let DeValue::Table(_) = value.value else {
+            return value.wrong_type(context, BALANCE_ADVICE);
+        };
+        let mut table = value.table(context)?;
+        let name = table.required(context, "header").and_then(|value| {
+            let name = value.text(context)?;
+            let is_token =
+                !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+            if !is_token {
+                value.not_allowed(context, "is no name of a header", "write one such as \"X-Room\"");
+            }
+            is_token.then_some(name)
+        });
+        table.finish(context);
+        name.map(HashBy::Header)
+    });
+    table.finish(context);
+    by.map(Balance::Hash)
 }
 
 fn url(context: &mut Context<'_>, value: &Value<'_>) -> Option<UpstreamUrl> {
@@ -107,3 +176,6 @@ fn echo(context: &mut Context<'_>, value: &Value<'_>) -> Option<Echo> {
 const ECHO_PREFIX_BYTES_MAX: usize = 1024;
 const ADVICE: &str = "{ urls = [\"ws://127.0.0.1:9000\"] }, \"echo\", or { echo = { prefix = \"…\" } }";
 const URLS_ADVICE: &str = "a list of addresses such as [\"ws://127.0.0.1:9000\"]";
+const MEMBER_ADVICE: &str =
+    "an address such as \"ws://127.0.0.1:9000\", or { url = \"…\", weight = 2, connections_max = 1000 }";
+const BALANCE_ADVICE: &str = "\"least_connections\", \"round_robin\", or { hash = … } with \"subject\", \"client\" or { header = \"X-Room\" }";

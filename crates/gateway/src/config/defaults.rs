@@ -296,6 +296,41 @@ pub(super) static CLOSE_TIMEOUT: Amount = Amount::new(
     DEADLINE,
     "A Close is answered at once by every library; who does not answer is not waited for.",
 );
+pub(super) static UPSTREAM_FAILURES_MAX: Amount = Amount::new(
+    "routes.*.backend.failures_max",
+    Unit::Count,
+    5,
+    [1, 1000],
+    "One failure is an accident. Of one application alone nothing is made of it: there is no other to go to.",
+)
+.or_unlimited();
+pub(super) static DIALS_MAX: Amount = Amount::new(
+    "routes.*.backend.dials_max",
+    Unit::Count,
+    256,
+    [1, 1_000_000],
+    "When thousands come back at once, more at a time would only wait in the application's backlog.",
+);
+pub(super) static UPSTREAM_WEIGHT: Amount = Amount::new(
+    "routes.*.backend.urls.*.weight",
+    Unit::Count,
+    1,
+    [1, 1000],
+    "Each application gets as much as any other.",
+);
+pub(super) static UPSTREAM_CONNECTIONS_MAX: Amount = Amount::unlimited(
+    "routes.*.backend.urls.*.connections_max",
+    Unit::Count,
+    [1, 10_000_000],
+    "How many an application can have is for it to say.",
+);
+pub(super) static TOTAL_TIMEOUT: Amount = Amount::new(
+    "routes.*.backend.total_timeout",
+    Unit::Milliseconds,
+    15 * SECOND,
+    DEADLINE,
+    "One that is slow to connect, and another that takes its time to answer.",
+);
 pub(super) static CONNECT_TIMEOUT: Amount = Amount::new(
     "routes.*.backend.connect_timeout",
     Unit::Milliseconds,
@@ -461,7 +496,7 @@ pub(super) static JSON_MEMBERS_MAX: Amount = Amount::new(
 );
 
 /// Every [`Amount`], in the order of docs/defaults.md.
-pub(super) static AMOUNTS: [&Amount; 48] = [
+pub(super) static AMOUNTS: [&Amount; 53] = [
     &WORKERS,
     &DRAIN_TIMEOUT,
     &CONNECTIONS_MAX,
@@ -494,6 +529,11 @@ pub(super) static AMOUNTS: [&Amount; 48] = [
     &JSON_NUMBER_DIGITS_MAX,
     &JSON_VALUES_MAX,
     &JSON_MEMBERS_MAX,
+    &UPSTREAM_FAILURES_MAX,
+    &DIALS_MAX,
+    &UPSTREAM_WEIGHT,
+    &UPSTREAM_CONNECTIONS_MAX,
+    &TOTAL_TIMEOUT,
     &CONNECT_TIMEOUT,
     &ANSWER_TIMEOUT,
     &FIRST_MESSAGE_TIMEOUT,

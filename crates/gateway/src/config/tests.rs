@@ -9,6 +9,7 @@ use crate::address::{ClientAddressHeader, ProxyProtocol};
 use crate::admin::Scope;
 use crate::auth::{Algorithm, CredentialSource, Expected, TokenType};
 use crate::backend::upstream;
+use crate::balance::{Balance, HashBy};
 use crate::limits::{Limits, OverRate, Pace, Rates};
 use crate::observe::{ErrorFile, LogFormat, LogLevel};
 use crate::route::{Echo, Notice, Origins, PathPattern};
@@ -377,7 +378,6 @@ fn broken_toml_is_a_problem_with_line_and_column_and_without_its_text() {
     assert_eq!(only(read(&"#".repeat(TEXT_BYTES_MAX + 1))).kind, ProblemKind::Syntax);
 }
 
-/// A configuration in which the setting of this shape has this value.
 fn echoing(prefix: &str) -> BackendConfig {
     BackendConfig::Echo(Echo { prefix: prefix.to_owned() })
 }
@@ -386,19 +386,23 @@ fn echoing(prefix: &str) -> BackendConfig {
 fn an_application_is_named_by_its_addresses() {
     let text = with_auth(AUTH).replace(
         "backend = \"echo\"",
-        "backend = { urls = [\"ws://127.0.0.1:9000\", \"ws://app.example/ws\"], connect_timeout = \"1s\" }",
+        "backend = { urls = [\"ws://127.0.0.1:9000\", { url = \"ws://app.example/ws\", weight = 3, connections_max = 9 }], \
+         balance = { hash = { header = \"X-Room\" } }, failures_max = \"unlimited\", dials_max = 7, connect_timeout = \"1s\" }",
     );
     let config = read_with_secret(&text, SECRET).unwrap();
     let BackendConfig::Upstream(upstream) = &config.routes[0].backend else { panic!("{config:?}") };
     let defaults = upstream::Config::new("ws://127.0.0.1:9000".parse().unwrap());
+    let members: Vec<_> = upstream
+        .members
+        .iter()
+        .map(|member| (member.url.to_string(), member.weight, member.connections_max))
+        .collect();
     assert_eq!(
-        upstream.urls.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        ["ws://127.0.0.1:9000", "ws://app.example/ws"]
+        members,
+        [("ws://127.0.0.1:9000".to_owned(), 1, None), ("ws://app.example/ws".to_owned(), 3, Some(9))]
     );
-    assert_eq!(
-        config.warnings,
-        ["routes.chat.backend.urls: only the first, ws://127.0.0.1:9000, is used in this version"]
-    );
+    assert_eq!(upstream.balance, Balance::Hash(HashBy::Header("X-Room".to_owned())));
+    assert_eq!((upstream.failures_max, upstream.dials_max), (None, 7));
     assert_eq!((upstream.connect_timeout.as_secs(), upstream.answer_timeout), (1, defaults.answer_timeout));
     let table = [defaults::CONNECT_TIMEOUT.default, defaults::ANSWER_TIMEOUT.default];
     let library =

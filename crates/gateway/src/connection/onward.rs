@@ -61,7 +61,10 @@ impl Asked<'_> {
             }),
             protocols,
         };
-        upstream.connect(&opening, &gate.facilities.chance).await.map_err(Refused::from)
+        upstream
+            .connect(&opening, &gate.facilities.chance, &gate.facilities.clock)
+            .await
+            .map_err(Refused::from)
     }
 }
 

@@ -18,6 +18,7 @@ use super::keys::KeyFamilies;
 use super::reloads::Reloads;
 use super::tls::TlsFamilies;
 use super::traffic::{Count, Direction, FrameKind, TrafficDelta};
+use super::upstreams::UpstreamFamilies;
 use super::writer::Lost;
 use super::{Ended, Opened, Phase};
 use crate::inspect::Toward;
@@ -38,6 +39,7 @@ pub(super) struct Metrics {
     ends: Family<EndLabels, Counter>,
     pub(super) tls: TlsFamilies,
     pub(super) keys: KeyFamilies,
+    pub(super) upstreams: UpstreamFamilies,
     handshake_duration: Histogram,
     connection_duration: Histogram,
     pub(super) buffered_bytes: Gauge,
@@ -91,6 +93,7 @@ impl Metrics {
             reloads: Reloads::register(&mut registry),
             tls: TlsFamilies::register(&mut registry),
             keys: KeyFamilies::register(&mut registry),
+            upstreams: UpstreamFamilies::register(&mut registry),
             handshake_duration: register_seconds(
                 &mut registry,
                 "handshake_duration",

@@ -380,6 +380,7 @@ fn metrics_page() -> String {
     }
     observer.tls_metrics("public").certificate_expires(&"cert.pem", 30.0);
     let _ = observer.key_metrics(&"jwks.json");
+    let _ = observer.upstream_metrics("none", "ws://127.0.0.1:9000");
     let route = observer.route_metrics("none");
     for toward in [Toward::Backend, Toward::Client] {
         route.message_refused(toward, Reason::MessageNotJson);
@@ -419,6 +420,7 @@ fn labels(rendered: &str, family: &str) -> String {
         "route" => "`route`: a route's name, or `none`".to_owned(),
         "rule" => "`rule`: the name of a rule".to_owned(),
         "listener" => "`listener`: a listener's name".to_owned(),
+        "upstream" => "`upstream`: an address in `urls`".to_owned(),
         "certificate" => "`certificate`: a certificate_file".to_owned(),
         "source" => "`source`: a jwks_url without its query, an issuer's document, or a jwks_file".to_owned(),
         "reason" => "`reason`: a label of [errors.md](errors.md)".to_owned(),

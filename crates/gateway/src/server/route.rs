@@ -280,7 +280,7 @@ impl Route {
             Destination::Echo(echo) => Backend::Echo(Arc::new(echo)),
             Destination::Handler(handler) => Backend::Handler(handler),
             Destination::Upstream(config) => {
-                let upstream = Upstream::new(config);
+                let upstream = Upstream::new(config, &name, observer);
                 Backend::Upstream(upstream.map_err(|error| StartError::Upstream(error.to_string()))?)
             }
         };

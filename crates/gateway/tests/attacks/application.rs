@@ -63,6 +63,11 @@ impl Application {
         Seen::over(stream)
     }
 
+    /// The next connection, whenever it comes.
+    pub(crate) async fn take(&self) -> std::io::Result<(TcpStream, SocketAddr)> {
+        self.listener.accept().await
+    }
+
     /// No connection comes for a while.
     pub(crate) async fn sees_nothing(&self) {
         let accepted = timeout(Duration::from_millis(100), self.listener.accept()).await;

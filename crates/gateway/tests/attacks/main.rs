@@ -26,6 +26,7 @@ mod messages;
 mod operations;
 mod pipelined;
 mod policy;
+mod pool;
 mod rates;
 mod reasons;
 mod relayed;

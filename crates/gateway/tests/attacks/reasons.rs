@@ -237,6 +237,8 @@ async fn provoke(reason: Reason) {
             elsewhere("tests/attacks/rates.rs", "fn r12_messages_faster_than_the_rate");
         }
         Reason::ByteRateExceeded => elsewhere("tests/attacks/rates.rs", "fn r13_bytes_faster_than_the_rate"),
+        Reason::UpstreamFull => elsewhere("tests/attacks/pool.rs", "fn u17_applications_without_room"),
+        Reason::UpstreamsUnavailable => elsewhere("tests/attacks/pool.rs", "fn u11_where_all_are_left_alone"),
         Reason::PolicyRefused => elsewhere("tests/attacks/policy.rs", "fn m13_a_rule_closes_or_drops"),
         Reason::PolicyRuleFailed => elsewhere("tests/attacks/policy.rs", "fn m13_a_rule_that_cannot_be_told"),
         Reason::RefusalsExceeded => elsewhere("tests/attacks/messages.rs", "fn too_many_refusals"),

@@ -72,7 +72,7 @@ pub(super) async fn ask(
     socket.write_all(&head).await.map_err(DialError::Cut)?;
     socket.flush().await.map_err(DialError::Cut)?;
     let answer::Answer { protocol, cookies, rest } = answer::read(&mut socket, &asked).await?;
-    Ok(Connected { socket, protocol, cookies, rest })
+    Ok(Connected { socket, lease: None, protocol, cookies, rest })
 }
 
 /// The client's headers that are its own business and the application's.

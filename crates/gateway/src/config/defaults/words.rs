@@ -159,6 +159,12 @@ pub(in crate::config) static COMPRESSION: Word = Word {
     allowed: "\"off\", \"on\"",
     reason: "Compression costs memory for each connection and can leak secrets that share a message with foreign text.",
 };
+pub(in crate::config) static BALANCE: Word = Word {
+    key: "routes.*.backend.balance",
+    default: "\"least_connections\"",
+    allowed: "\"least_connections\", \"round_robin\", { hash = \"subject\" }, { hash = \"client\" }, or { hash = { header = \"X-Room\" } }",
+    reason: "Connections last for hours: whoever has the fewest has the most room, however they came about.",
+};
 pub(in crate::config) static OVER_RATE: Word = Word {
     key: "routes.*.limits.over_rate",
     default: "\"close\"",
@@ -245,7 +251,7 @@ pub(in crate::config) static STATE_DIRECTORY: Word = Word {
     reason: "Beside the configuration it is found again. It is made where it is missing, for this user alone.",
 };
 /// Every [`Word`], in the order of docs/defaults.md.
-pub(in crate::config) static WORDS: [&Word; 37] = [
+pub(in crate::config) static WORDS: [&Word; 38] = [
     &RELOAD_ON_CHANGE,
     &LISTENER_REQUIRED,
     &PROXY_PROTOCOL,
@@ -266,6 +272,7 @@ pub(in crate::config) static WORDS: [&Word; 37] = [
     &ECHO_PREFIX,
     &COMPRESSION,
     &OVER_RATE,
+    &BALANCE,
     &TOKEN_TYPES,
     &SUBJECT_CLAIMS,
     &SESSIONS_AT_LIMIT,

@@ -44,7 +44,8 @@ fn remove(table: &mut toml::Table, shape: &str) -> bool {
 
 /// A configuration in which this key can stand.
 fn base(shape: &str) -> String {
-    inspecting(shape, with_auth(AUTH))
+    let is_of_application = shape.starts_with("routes.*.backend.") && !shape.contains(".echo");
+    inspecting(shape, if is_of_application { before_an_application() } else { with_auth(AUTH) })
 }
 
 /// `text`, with the table that this key belongs to where that inspects.
@@ -60,6 +61,11 @@ fn inspecting(shape: &str, mut text: String) -> String {
     text
 }
 
+fn before_an_application() -> String {
+    with_auth(AUTH).replace("backend = \"echo\"", "backend = { urls = [\"ws://127.0.0.1:9000\"] }")
+}
+
+/// A configuration in which the setting of this shape has this value.
 fn set(shape: &str, value: &str) -> String {
     let mut table: toml::Table = base(shape).parse().unwrap();
     if shape.starts_with("log.error_file") {
@@ -74,10 +80,12 @@ fn set(shape: &str, value: &str) -> String {
     if shape.contains(".tls.") {
         table = tls::encrypted(&with_auth(AUTH)).parse().unwrap();
     }
-    if shape.starts_with("routes.*.backend.") && shape.ends_with("_timeout") {
-        let text =
-            with_auth(AUTH).replace("backend = \"echo\"", "backend = { urls = [\"ws://127.0.0.1:9000\"] }");
-        table = text.parse().unwrap();
+    if shape.starts_with("routes.*.backend.") && !shape.contains(".echo") {
+        table = before_an_application().parse().unwrap();
+    }
+    if let Some(name) = shape.strip_prefix("routes.*.backend.urls.*.") {
+        let member = format!("{{ url = \"ws://127.0.0.1:9000\", {name} = {value} }}");
+        return before_an_application().replace("\"ws://127.0.0.1:9000\"", &member);
     }
     let path = shape.replace("listeners.*", "listeners.public").replace("routes.*", "routes.chat");
     let path = path.replace("auth.*", "auth.users");

@@ -18,7 +18,7 @@ use super::closing::{LINGER_BYTES_MAX, LINGER_TIME_MAX};
 use super::remainder::Remainder;
 use super::{Application, Phase, Relay, Turn, kind_of};
 use crate::backend::held::Held;
-use crate::backend::upstream::Connected;
+use crate::backend::upstream::{Connected, Lease};
 use crate::clock::Moment;
 use crate::compression::Outlet;
 use crate::connection::output::Output;
@@ -34,6 +34,8 @@ use crate::tls::Wire;
 pub(crate) struct Far {
     /// Nothing once it is over.
     socket: Option<Wire<TcpStream>>,
+    /// Its place at the application, for as long as it lasts.
+    _lease: Option<Lease>,
     receiver: Receiver,
     sender: Sender,
     output: Output,
@@ -85,9 +87,10 @@ enum Farewell {
 impl Far {
     /// The side of `connected`, under the bounds of the route.
     pub(crate) fn new(connected: Connected, facilities: &Facilities, terms: &Terms) -> Self {
-        let Connected { socket, rest, .. } = connected;
+        let Connected { socket, rest, lease, .. } = connected;
         Self {
             socket: Some(socket),
+            _lease: lease,
             receiver: Receiver::new(Role::Client, terms.message_limits()),
             sender: Sender::new(Role::Client),
             output: Output::new(std::sync::Arc::clone(&facilities.budget)),

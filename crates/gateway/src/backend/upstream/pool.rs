@@ -1,0 +1,205 @@
+//! The applications of one route: how many connections each has, whether it is left alone, and what is counted of it.
+
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::{Config, DialError, Opening};
+use crate::balance::{Balance, Breaker, Candidate, Choice, HashBy, hash_of};
+use crate::clock::Instant;
+use crate::observe::{Observer, UpstreamMetrics};
+use crate::url::UpstreamUrl;
+
+/// The applications of one route.
+pub(super) struct Pool {
+    seats: Vec<Arc<Seat>>,
+    balance: Balance,
+    turn: AtomicUsize,
+    /// Failures in a row after which one is left alone; none where there is no other to go to.
+    failures_max: Option<u32>,
+}
+
+/// One application.
+pub(super) struct Seat {
+    pub(super) url: UpstreamUrl,
+    weight: u32,
+    connections_max: Option<u32>,
+    seed: u64,
+    open: AtomicU32,
+    breaker: Mutex<Breaker>,
+    metrics: UpstreamMetrics,
+}
+
+/// A connection's place at its application; given back when it is dropped.
+pub(crate) struct Lease(Arc<Seat>);
+
+/// A place that is taken while the application is dialled.
+pub(super) struct Attempt<'p> {
+    pool: &'p Pool,
+    lease: Option<Lease>,
+}
+
+impl Pool {
+    pub(super) fn new(config: &Config, route: &str, observer: &Observer) -> Self {
+        let seat = |member: &super::Member| {
+            let name = member.url.to_string();
+            Arc::new(Seat {
+                weight: member.weight,
+                connections_max: member.connections_max,
+                seed: hash_of(name.as_bytes()),
+                open: AtomicU32::new(0),
+                breaker: Mutex::default(),
+                metrics: observer.upstream_metrics(route, &name),
+                url: member.url.clone(),
+            })
+        };
+        let seats: Vec<_> = config.members.iter().map(seat).collect();
+        let failures_max = config.failures_max.filter(|_| seats.len() > 1);
+        Self { seats, balance: config.balance.clone(), turn: AtomicUsize::new(0), failures_max }
+    }
+
+    pub(super) const fn len(&self) -> usize {
+        self.seats.len()
+    }
+
+    /// What decides where this connection goes.
+    pub(super) fn choice(&self, opening: &Opening<'_>) -> Choice {
+        let next = || self.turn.fetch_add(1, Ordering::Relaxed);
+        match &self.balance {
+            Balance::LeastConnections => Choice::Least { turn: next() },
+            Balance::RoundRobin => Choice::Round { turn: next() },
+            Balance::Hash(by) => Choice::Hashed { key: key_of(by, opening) },
+        }
+    }
+
+    /// Takes a place at the one that `choice` says, of those that have not been `tried`.
+    ///
+    /// # Errors
+    /// No application has one.
+    pub(super) fn take(
+        &self,
+        choice: Choice,
+        tried: &mut Vec<usize>,
+        now: Instant,
+    ) -> Result<Attempt<'_>, DialError> {
+        loop {
+            let candidates: Vec<Candidate> = self
+                .seats
+                .iter()
+                .enumerate()
+                .map(|(place, seat)| Candidate {
+                    weight: seat.weight,
+                    open: seat.open.load(Ordering::Relaxed),
+                    seed: seat.seed,
+                    is_eligible: !tried.contains(&place) && seat.has_room() && seat.breaker().is_closed(now),
+                })
+                .collect();
+            let Some(place) = choice.pick(&candidates) else {
+                let is_full = self.seats.iter().any(|seat| !seat.has_room());
+                return Err(if is_full { DialError::Full } else { DialError::AllEjected });
+            };
+            tried.push(place);
+            let seat = &self.seats[place];
+            // Others may have been faster.
+            if !seat.breaker().claim(now) {
+                continue;
+            }
+            match seat.enter() {
+                Some(lease) => return Ok(Attempt { pool: self, lease: Some(lease) }),
+                None => seat.breaker().abandoned(),
+            }
+        }
+    }
+}
+
+impl Seat {
+    fn breaker(&self) -> MutexGuard<'_, Breaker> {
+        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn has_room(&self) -> bool {
+        self.connections_max.is_none_or(|max| self.open.load(Ordering::Relaxed) < max)
+    }
+
+    /// Counts one more, if there is room for it.
+    fn enter(self: &Arc<Self>) -> Option<Lease> {
+        let max = self.connections_max.unwrap_or(u32::MAX);
+        let more = |open: u32| (open < max).then_some(open + 1);
+        self.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
+        self.metrics.connections.inc();
+        Some(Lease(Arc::clone(self)))
+    }
+}
+
+impl Attempt<'_> {
+    pub(super) fn seat(&self) -> Option<&Seat> {
+        self.lease.as_ref().map(|lease| &*lease.0)
+    }
+
+    /// The application took the connection.
+    pub(super) fn succeed(mut self) -> Option<Lease> {
+        let lease = self.lease.take()?;
+        lease.0.metrics.dialled.inc();
+        if lease.0.breaker().succeeded() {
+            lease.0.metrics.is_back();
+        }
+        Some(lease)
+    }
+
+    /// It did not, and this is why.
+    pub(super) fn fail(mut self, error: &DialError, now: Instant) {
+        let Some(lease) = self.lease.take() else { return };
+        let seat = &lease.0;
+        seat.metrics.failed.inc();
+        if !error.is_its_fault() {
+            // It is there, and says no.
+            if seat.breaker().succeeded() {
+                seat.metrics.is_back();
+            }
+            return;
+        }
+        let Some(failures_max) = self.pool.failures_max else { return seat.breaker().abandoned() };
+        let ejected = seat.breaker().failed(failures_max, now);
+        if let Some(time) = ejected {
+            seat.metrics.is_ejected(time, error);
+        }
+    }
+}
+
+impl Drop for Attempt<'_> {
+    /// The client left, or the drain came, before it could be told.
+    fn drop(&mut self) {
+        if let Some(lease) = &self.lease {
+            lease.0.breaker().abandoned();
+        }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
+        self.0.metrics.connections.dec();
+    }
+}
+
+impl std::fmt::Debug for Lease {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Lease({})", self.0.url)
+    }
+}
+
+/// The key that connections which go together have in common.
+fn key_of(by: &HashBy, opening: &Opening<'_>) -> u64 {
+    let named = match by {
+        HashBy::Subject => opening.speaker.map(|speaker| speaker.subject.as_bytes()),
+        HashBy::Client => None,
+        HashBy::Header(name) => opening
+            .request
+            .headers()
+            .find(|header| header.name.eq_ignore_ascii_case(name))
+            .map(|header| header.value),
+    };
+    match named {
+        Some(bytes) => hash_of(&[&b"by name "[..], bytes].concat()),
+        None => hash_of(format!("by client {}", opening.client).as_bytes()),
+    }
+}

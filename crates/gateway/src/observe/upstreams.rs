@@ -1,0 +1,119 @@
+//! What is counted and logged of the applications behind the gate, each by the address that the configuration has for it.
+
+use std::fmt::Display;
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+use super::encode::Encoded;
+use super::log::TARGET;
+use super::metrics::register;
+
+/// The counters of one application on one route.
+#[derive(Debug)]
+pub(crate) struct UpstreamMetrics {
+    route: Arc<str>,
+    upstream: Arc<str>,
+    /// The connections that it has, or is asked for.
+    pub(crate) connections: Gauge,
+    /// Those that it took.
+    pub(crate) dialled: Counter,
+    /// Those that it did not.
+    pub(crate) failed: Counter,
+    ejected: Gauge,
+}
+
+impl UpstreamMetrics {
+    /// It failed again and again, at last for `error`, and is left alone for `time`.
+    pub(crate) fn is_ejected(&self, time: Duration, error: &dyn Display) {
+        self.ejected.set(1);
+        tracing::error!(
+            target: TARGET,
+            message = "upstream left alone",
+            route = &*self.route,
+            upstream = &*self.upstream,
+            seconds = time.as_secs(),
+            error = %Encoded(&error),
+        );
+    }
+
+    /// It takes connections again.
+    pub(crate) fn is_back(&self) {
+        self.ejected.set(0);
+        tracing::info!(
+            target: TARGET,
+            message = "upstream takes connections again",
+            route = &*self.route,
+            upstream = &*self.upstream,
+        );
+    }
+}
+
+/// What an [`UpstreamMetrics`] is cut from.
+#[derive(Debug)]
+pub(super) struct UpstreamFamilies {
+    connections: Family<UpstreamLabels, Gauge>,
+    dials: Family<DialLabels, Counter>,
+    ejected: Family<UpstreamLabels, Gauge>,
+}
+
+impl UpstreamFamilies {
+    pub(super) fn register(registry: &mut Registry) -> Self {
+        Self {
+            connections: register(
+                registry,
+                "upstream_connections",
+                "Connections that an application has, or is asked for",
+                Family::default(),
+            ),
+            dials: register(
+                registry,
+                "upstream_dials",
+                "Connections that an application was asked for, by result: ok, or failed",
+                Family::default(),
+            ),
+            ejected: register(
+                registry,
+                "upstream_ejected",
+                "Whether an application is left alone, since it failed again and again",
+                Family::default(),
+            ),
+        }
+    }
+
+    /// Makes every series of the application.
+    pub(super) fn upstream(&self, route: &str, upstream: &str) -> UpstreamMetrics {
+        let (route, upstream): (Arc<str>, Arc<str>) = (route.into(), upstream.into());
+        let labels = UpstreamLabels { route: Arc::clone(&route), upstream: Arc::clone(&upstream) };
+        let dials = |result| {
+            let (route, upstream) = (Arc::clone(&route), Arc::clone(&upstream));
+            self.dials.get_or_create_owned(&DialLabels { route, upstream, result })
+        };
+        UpstreamMetrics {
+            connections: self.connections.get_or_create_owned(&labels),
+            dialled: dials("ok"),
+            failed: dials("failed"),
+            ejected: self.ejected.get_or_create_owned(&labels),
+            route,
+            upstream,
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct UpstreamLabels {
+    route: Arc<str>,
+    upstream: Arc<str>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DialLabels {
+    route: Arc<str>,
+    upstream: Arc<str>,
+    result: &'static str,
+}
