@@ -23,6 +23,7 @@ WORK = FUZZ / "target" / "found"
 # The most bytes of an input, and how large a part of the time the target gets. Short inputs run often: a rule is broken within
 # a few frames, and what only length shows has its files in the corpus, which `make test` replays whole.
 TARGETS = {
+    "audit": (2048, 1),
     "configuration": (4096, 3),
     "connection": (128, 12),
     "deflate": (512, 3),

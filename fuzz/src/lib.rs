@@ -8,6 +8,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod audit;
 pub mod bounds;
 pub mod configuration;
 pub mod connection;
@@ -62,6 +63,7 @@ pub struct Seed {
 
 /// All of them.
 pub const TARGETS: &[Target] = &[
+    Target { name: "audit", run: audit::run, seeds: audit::seeds, damages: 4_000 },
     Target { name: "configuration", run: configuration::run, seeds: configuration::seeds, damages: 9_000 },
     Target { name: "connection", run: connection::run, seeds: connection::seeds, damages: 4_000 },
     Target { name: "deflate", run: deflate::run, seeds: deflate::seeds, damages: 400_000 },

@@ -4,6 +4,7 @@
 //! how arguments are read, and how a failure becomes an exit code.
 
 mod admin;
+mod audit;
 mod configuration;
 mod connect;
 mod demo;
@@ -64,6 +65,8 @@ enum Command {
     Ticket(admin::TicketArgs),
     /// Have a running gateway read its configuration again
     Reload(admin::ReloadArgs),
+    /// Make the key of an audit log, and verify one
+    Audit(audit::Args),
     /// Print the version
     Version,
     /// Print a script that completes drawgate's arguments in a shell
@@ -127,6 +130,7 @@ fn execute(command: Command) -> Result<Outcome, Failure> {
         Command::Unban(args) => admin::unban(&args),
         Command::Ticket(args) => admin::ticket(&args),
         Command::Reload(args) => admin::reload(&args),
+        Command::Audit(args) => audit::audit(&args),
         Command::Version => print(&format!("drawgate {}\n", env!("CARGO_PKG_VERSION"))),
         Command::Completions { shell } => {
             let mut script = Vec::new();

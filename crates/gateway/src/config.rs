@@ -12,7 +12,7 @@ use std::path::Path;
 
 use toml::de::{DeTable, DeValue};
 
-use crate::{address, admin as admin_stage, auth as auth_stage, firewall, observe, state};
+use crate::{address, admin as admin_stage, audit, auth as auth_stage, firewall, observe, state};
 
 mod addresses;
 mod admin;
@@ -65,6 +65,8 @@ pub struct Config {
     pub admin: Option<admin_stage::Config>,
     /// Where revocations and bans are kept, if they are to outlive the process.
     pub state: Option<state::Config>,
+    /// The audit log; none where there is no such table.
+    pub audit: Option<audit::Config>,
     /// The most bytes that all connections' buffers may hold together.
     pub buffers_bytes_max: u64,
     /// The most bytes that are set aside for compressed connections, all together.
@@ -149,6 +151,7 @@ fn read_document(context: &mut Context<'_>, document: &DeTable<'_>) -> Option<Co
     let (firewall, proxies) = operations::firewall(context, root.take("firewall").as_ref());
     let log = operations::log(context, root.take("log").as_ref());
     let state = operations::state(context, root.take("state").as_ref());
+    let audit = operations::audit(context, root.take("audit").as_ref());
     let admin = root.take("admin").and_then(|value| admin::admin(context, &value));
     root.finish(context);
 
@@ -178,6 +181,7 @@ fn read_document(context: &mut Context<'_>, document: &DeTable<'_>) -> Option<Co
         log,
         admin: admin.map(|(admin, _)| admin),
         state,
+        audit,
         buffers_bytes_max,
         compression_bytes_max,
         tls_handshakes_max,

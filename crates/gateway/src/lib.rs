@@ -44,6 +44,7 @@
 pub mod address;
 mod address_bans;
 pub mod admin;
+pub mod audit;
 pub mod auth;
 pub mod backend;
 pub mod balance;

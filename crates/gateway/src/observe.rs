@@ -4,6 +4,7 @@
 //! and sets no subscriber: where tracing events go is the program's choice. Before it is the code that concludes a
 //! connection; after it are the operator's log, `websocket_errors.log` and `/metrics`.
 
+mod audit;
 mod encode;
 mod keys;
 mod log;
@@ -33,7 +34,7 @@ pub(crate) use upstreams::UpstreamMetrics;
 use std::fmt::Display;
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use drawgate_protocol::Violation;
@@ -43,6 +44,7 @@ use crate::clock::Clock;
 use crate::principal::{ClientAddr, ConnectionId};
 use crate::reason::{Fault, Reason};
 use crate::session::SessionId;
+use audit::{Audit, Members};
 use log::Record;
 use metrics::Metrics;
 use suppress::{RecordKind, Suppressor};
@@ -59,6 +61,7 @@ struct Inner {
     metrics: Metrics,
     suppressor: Suppressor,
     error_file: Option<Writer>,
+    audit: OnceLock<Audit>,
 }
 
 impl Observer {
@@ -74,12 +77,47 @@ impl Observer {
                 Writer::start(move |line| file.write_line(line), metrics.records_lost.clone())
             })
             .transpose()?;
-        Ok(Self(Arc::new(Inner { clock, metrics, suppressor: Suppressor::new(), error_file })))
+        let audit = OnceLock::new();
+        Ok(Self(Arc::new(Inner { clock, metrics, suppressor: Suppressor::new(), error_file, audit })))
+    }
+
+    /// Keeps an audit log from now on: to be called once, before anything happens that belongs in it.
+    ///
+    /// # Errors
+    /// There is no key for it, or what is there does not go on from the key.
+    pub fn keep_audit(&self, config: &crate::audit::Config) -> io::Result<()> {
+        let audit = Audit::start(config, self.0.metrics.audit.clone())?;
+        let _ = self.0.audit.set(audit);
+        self.audit(|| Members::of("started").with("version", env!("CARGO_PKG_VERSION")));
+        Ok(())
+    }
+
+    /// Whether nobody may be let in, since the audit log cannot be written and is to be complete.
+    #[must_use]
+    pub fn audit_keeps_out(&self) -> bool {
+        self.0.audit.get().is_some_and(Audit::keeps_out)
+    }
+
+    /// Adds a line to the audit log, where there is one.
+    fn audit(&self, members: impl FnOnce() -> Members) {
+        if let Some(audit) = self.0.audit.get() {
+            audit.write(self.0.clock.unix_now(), members().into_text());
+        }
     }
 
     /// A handshake was accepted: to be called once, at the `101`.
     pub fn connection_opened(&self, opened: &Opened<'_>) {
         self.0.metrics.opened(opened);
+        self.audit(|| {
+            Members::of("connected")
+                .with("connection", opened.connection.to_string())
+                .with("client", opened.client.to_string())
+                .maybe("via", opened.via)
+                .with("route", opened.route)
+                .maybe("subject", opened.subject)
+                .maybe("session", opened.session)
+                .maybe("origin", opened.origin)
+        });
         match self.0.suppressor.pass(RecordKind::Opened, self.0.clock.now()) {
             Some(suppressed) => log::emit_opened(opened, suppressed),
             None => self.count_suppressed(),
@@ -91,7 +129,28 @@ impl Observer {
     pub fn connection_ended(&self, ended: &Ended<'_>) {
         self.0.metrics.ended(ended);
         let now = self.0.clock.now();
-        let Some(suppressed) = self.0.suppressor.pass(RecordKind::Ended(ended.reason), now) else {
+        let passed = self.0.suppressor.pass(RecordKind::Ended(ended.reason), now);
+        // Of those that were let in every end is there; refusals could be as many as somebody likes.
+        if ended.phase == Phase::Open || passed.is_some() {
+            self.audit(|| {
+                let kind = if ended.phase == Phase::Open { "ended" } else { "refused" };
+                let members = Members::of(kind)
+                    .with("connection", ended.connection.to_string())
+                    .with("client", ended.client.to_string())
+                    .maybe("via", ended.via)
+                    .maybe("route", ended.route)
+                    .maybe("subject", ended.subject)
+                    .maybe("session", ended.session)
+                    .maybe("origin", ended.origin)
+                    .with("reason", ended.reason.row().label)
+                    .with("ended_by", ended.ended_by.label());
+                match passed.filter(|suppressed| *suppressed > 0 && ended.phase == Phase::Handshake) {
+                    Some(suppressed) => members.with("suppressed", suppressed),
+                    None => members,
+                }
+            });
+        }
+        let Some(suppressed) = passed else {
             self.count_suppressed();
             return;
         };

@@ -182,6 +182,11 @@ row::reasons! {
     DescriptorsExhausted "descriptors_exhausted" "Descriptors Exhausted" "the server cannot take more connections now"
         http[503] close[] level Error fault Operator retry AfterSeconds(10);
 
+    /// The audit log cannot be written, and `audit.when_full = "closed"` lets nobody in until it can: make room on its disk, or see to its
+    /// folder. The log says what is wrong.
+    AuditUnavailable "audit_unavailable" "Audit Unavailable" "the server cannot record connections now"
+        http[503] close[TRY_AGAIN_LATER] level Error fault Operator retry AfterSeconds(10);
+
     /// The gateway is shutting down or restarting. Connect again: another instance, or the next one, answers.
     Draining "draining" "Draining" "the service restarts, please connect again"
         http[503] close[SERVICE_RESTART] level Info fault None retry AfterSeconds(1);

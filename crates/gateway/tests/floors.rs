@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The modules from the ground up, a floor a line; each may use what stands before it in this list.
-const MODULES: [&str; 34] = [
+const MODULES: [&str; 35] = [
     // Words that all others use.
     "clock",
     "chance",
@@ -27,6 +27,7 @@ const MODULES: [&str; 34] = [
     // Decide, with `now` as an argument.
     "address",
     "balance",
+    "audit",
     "firewall",
     "session",
     "compression",

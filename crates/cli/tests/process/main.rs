@@ -11,6 +11,7 @@
 )]
 
 mod admin;
+mod audit;
 mod canary;
 mod connect;
 mod connect_servers;

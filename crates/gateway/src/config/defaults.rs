@@ -296,6 +296,13 @@ pub(super) static CLOSE_TIMEOUT: Amount = Amount::new(
     DEADLINE,
     "A Close is answered at once by every library; who does not answer is not waited for.",
 );
+pub(super) static AUDIT_BYTES_MAX: Amount = Amount::new(
+    "audit.bytes_max",
+    Unit::Bytes,
+    100 * MIB,
+    [4 * KIB, 1024 * 1024 * MIB],
+    "Some 300,000 lines; full files stay, and are the operator's to keep elsewhere.",
+);
 pub(super) static UPSTREAM_FAILURES_MAX: Amount = Amount::new(
     "routes.*.backend.failures_max",
     Unit::Count,
@@ -496,7 +503,7 @@ pub(super) static JSON_MEMBERS_MAX: Amount = Amount::new(
 );
 
 /// Every [`Amount`], in the order of docs/defaults.md.
-pub(super) static AMOUNTS: [&Amount; 53] = [
+pub(super) static AMOUNTS: [&Amount; 54] = [
     &WORKERS,
     &DRAIN_TIMEOUT,
     &CONNECTIONS_MAX,
@@ -529,6 +536,7 @@ pub(super) static AMOUNTS: [&Amount; 53] = [
     &JSON_NUMBER_DIGITS_MAX,
     &JSON_VALUES_MAX,
     &JSON_MEMBERS_MAX,
+    &AUDIT_BYTES_MAX,
     &UPSTREAM_FAILURES_MAX,
     &DIALS_MAX,
     &UPSTREAM_WEIGHT,

@@ -10,7 +10,7 @@ use super::read::{Context, Table, Value};
 use crate::firewall::{AddressLists, CLIENTS_PER_V6_48};
 use crate::network::{Network, NetworkError};
 use crate::observe::{ErrorFile, LogFormat, LogLevel};
-use crate::{firewall, observe, state};
+use crate::{audit, firewall, observe, state};
 
 /// Reads `[firewall]`, and what it says of proxies; a table that is not there is one that is empty.
 pub(super) fn firewall(
@@ -143,6 +143,22 @@ pub(super) fn state(context: &mut Context<'_>, value: Option<&Value<'_>>) -> Opt
         None => context.resolve(defaults::STATE_DIRECTORY_DEFAULT),
     };
     is_lasting?.then_some(state::Config { directory })
+}
+
+/// Reads `[audit]`; where it is not there, none is kept.
+pub(super) fn audit(context: &mut Context<'_>, value: Option<&Value<'_>>) -> Option<audit::Config> {
+    let mut table = value?.table(context)?;
+    let mut file = |name| {
+        let text = table.required(context, name)?.text(context)?;
+        Some(context.resolve(&text))
+    };
+    let (path, key_file) = (file("path"), file("key_file"));
+    let bytes_max = table.bounded(context, &defaults::AUDIT_BYTES_MAX);
+    let choices = [("open", audit::WhenFull::Open), ("closed", audit::WhenFull::Closed)];
+    let when_full =
+        table.required(context, "when_full").and_then(|value| value.choice(context, &choices, &[]));
+    table.finish(context);
+    Some(audit::Config { path: path?, key_file: key_file?, bytes_max, when_full: when_full? })
 }
 
 /// Whether anything is stored.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::*;
 use crate::address::{ClientAddressHeader, ProxyProtocol};
 use crate::admin::Scope;
+use crate::audit::{self, WhenFull};
 use crate::auth::{Algorithm, CredentialSource, Expected, TokenType};
 use crate::backend::upstream;
 use crate::balance::{Balance, HashBy};
@@ -231,6 +232,11 @@ fn everything() -> String {
         level = "debug"
         format = "text"
         error_file = {{ path = "logs/errors.log", bytes_max = "64KiB", files_max = 2 }}
+        [audit]
+        path = "logs/audit.log"
+        key_file = "audit.key"
+        bytes_max = "1MiB"
+        when_full = "closed"
         [admin]
         address = "[::]:0"
         tls = {{ certificate_file = "cert.pem", private_key_file = "key.pem" }}
@@ -324,6 +330,9 @@ fn everything_that_is_supported_is_read() {
     let path = folder.path().join("logs/errors.log");
     assert_eq!(config.log.error_file, Some(ErrorFile { path, bytes_max: 65_536, files_max: 2 }));
     assert_eq!((config.log.level, config.log.format), (LogLevel::Debug, LogFormat::Text));
+    let [path, key_file] = ["logs/audit.log", "audit.key"].map(|name| folder.path().join(name));
+    let when_full = WhenFull::Closed;
+    assert_eq!(config.audit, Some(audit::Config { path, key_file, bytes_max: 1 << 20, when_full }));
     let admin = config.admin.unwrap();
     assert!(admin.tls.is_some() && admin.hosts == ["admin.example.com"]);
     assert_eq!((admin.tokens[0].name.as_str(), &admin.tokens[0].scopes[..]), ("operator", &Scope::ALL[..]));

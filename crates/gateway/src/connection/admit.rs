@@ -175,6 +175,9 @@ async fn judge<'r>(
     if let Err(denied) = gate.firewall.lets_in(record.client, gate.facilities.clock.now()) {
         return Err(Refused::because(NoRoom::from(denied).reason));
     }
+    if gate.observer.audit_keeps_out() {
+        return Err(Refused::because(Reason::AuditUnavailable));
+    }
     let request = head.request()?;
     check_host(&request, peer)?;
     let entrance = door.entrances.find(&request)?;

@@ -14,6 +14,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Metric, Registry, Unit};
 
+use super::audit::AuditMetrics;
 use super::keys::KeyFamilies;
 use super::reloads::Reloads;
 use super::tls::TlsFamilies;
@@ -39,6 +40,7 @@ pub(super) struct Metrics {
     ends: Family<EndLabels, Counter>,
     pub(super) tls: TlsFamilies,
     pub(super) keys: KeyFamilies,
+    pub(super) audit: AuditMetrics,
     pub(super) upstreams: UpstreamFamilies,
     handshake_duration: Histogram,
     connection_duration: Histogram,
@@ -93,6 +95,7 @@ impl Metrics {
             reloads: Reloads::register(&mut registry),
             tls: TlsFamilies::register(&mut registry),
             keys: KeyFamilies::register(&mut registry),
+            audit: AuditMetrics::register(&mut registry),
             upstreams: UpstreamFamilies::register(&mut registry),
             handshake_duration: register_seconds(
                 &mut registry,

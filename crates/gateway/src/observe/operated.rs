@@ -2,6 +2,7 @@
 //! it was done. And who was not let in.
 
 use super::Observer;
+use super::audit::Members;
 use super::encode::Encoded;
 use super::log::TARGET;
 use super::suppress::RecordKind;
@@ -65,6 +66,12 @@ impl Observer {
         let Some(suppressed) = self.0.suppressor.pass(RecordKind::NotLetIn, self.0.clock.now()) else {
             return self.count_suppressed();
         };
+        self.audit(|| {
+            Members::of("operator_refused")
+                .with("client", client.to_string())
+                .with("http_status", status)
+                .with("suppressed", suppressed)
+        });
         tracing::warn!(
             target: TARGET,
             %client,
@@ -76,6 +83,14 @@ impl Observer {
 
     /// A change was made, or was not: to be called once for each that an operator asked for.
     pub(crate) fn operated(&self, operated: &Operated<'_>) {
+        self.audit(|| {
+            Members::of("operated")
+                .with("operator", operated.who)
+                .with("action", operated.action.label())
+                .with("on", operated.on)
+                .with("outcome", if operated.failure.is_none() { "done" } else { "not_done" })
+                .maybe("detail", operated.failure)
+        });
         let suppressed = match operated.action {
             // An application issues one whenever one of its pages is loaded.
             Action::IssueTicket => match self.0.suppressor.pass(RecordKind::Ticket, self.0.clock.now()) {

@@ -17,6 +17,7 @@ use super::start::StartError;
 use crate::address;
 use crate::address_bans;
 use crate::admin;
+use crate::audit;
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::compression;
@@ -54,6 +55,7 @@ pub struct Builder {
     tickets: Arc<Tickets>,
     tls_handshakes_max: usize,
     state: Option<state::Config>,
+    audit: Option<audit::Config>,
     clock: Clock,
     chance: Option<Chance>,
 }
@@ -80,6 +82,7 @@ impl Default for Builder {
             tickets: Arc::default(),
             tls_handshakes_max: 2000,
             state: None,
+            audit: None,
             clock: Clock::system(),
             chance: None,
         }
@@ -99,6 +102,7 @@ impl Builder {
             log,
             admin,
             state,
+            audit,
             buffers_bytes_max,
             compression_bytes_max,
             tls_handshakes_max,
@@ -118,6 +122,7 @@ impl Builder {
             warnings,
             admin,
             state,
+            audit,
             buffers_bytes_max: usize::try_from(buffers_bytes_max).unwrap_or(usize::MAX),
             compression_bytes_max: usize::try_from(compression_bytes_max).unwrap_or(usize::MAX),
             tls_handshakes_max: usize::try_from(tls_handshakes_max).unwrap_or(usize::MAX),
@@ -196,6 +201,13 @@ impl Builder {
         self
     }
 
+    /// Keeps an audit log.
+    #[must_use]
+    pub fn audit(mut self, config: audit::Config) -> Self {
+        self.audit = Some(config);
+        self
+    }
+
     /// Keeps revocations and bans in a directory, so that they outlive the process; by default they do not. One server of one
     /// process can have a directory. See [`Server::control`].
     #[must_use]
@@ -268,6 +280,9 @@ impl Builder {
             None => Chance::system().map_err(|error| StartError::Randomness(error.to_string()))?,
         };
         let observer = self.observer()?;
+        if let Some(audit) = &self.audit {
+            observer.keep_audit(audit).map_err(StartError::Audit)?;
+        }
         let token_time_max = route::token_time_max(&mut self.routes.iter());
         let sessions = Arc::new(Sessions::new(chance.clone(), token_time_max));
         // Before the first accept: whoever was kept out is kept out from the beginning.
@@ -317,6 +332,7 @@ impl Builder {
             log: self.log,
             admin: self.admin.clone().map(|admin| admin::Config { tokens: Vec::new(), ..admin }),
             state: self.state,
+            audit: self.audit,
         };
         Sketch {
             listeners: self.listeners,

@@ -22,7 +22,7 @@ use crate::config::ListenerConfig;
 use crate::connection::{Door, Encryption};
 use crate::observe::{self, Observer};
 use crate::upgrade::Entrances;
-use crate::{address, admin, firewall, state, tls};
+use crate::{address, admin, audit, firewall, state, tls};
 
 /// What is served, or is to be.
 #[derive(Debug)]
@@ -110,6 +110,7 @@ pub(super) struct Fixed {
     /// Its tokens aside.
     pub(super) admin: Option<admin::Config>,
     pub(super) state: Option<state::Config>,
+    pub(super) audit: Option<audit::Config>,
 }
 
 impl Fixed {
@@ -125,6 +126,7 @@ impl Fixed {
             ("log", self.log != before.log),
             ("admin", self.admin != before.admin),
             ("state", self.state != before.state),
+            ("audit", self.audit != before.audit),
         ];
         is_changed.into_iter().filter_map(|(name, is_changed)| is_changed.then_some(name)).collect()
     }

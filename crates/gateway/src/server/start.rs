@@ -30,6 +30,9 @@ pub enum StartError {
         /// What the system said.
         source: io::Error,
     },
+    /// The audit log cannot be kept.
+    #[error("the audit log cannot be kept: {0}")]
+    Audit(#[source] io::Error),
     /// A listener's certificate, its key or its client authorities cannot be used.
     #[error("{0}")]
     Tls(#[source] tls::FileError),

@@ -14,6 +14,7 @@
 
 mod addresses;
 mod application;
+mod audit;
 mod compression;
 mod credentials;
 mod exchange;

@@ -293,7 +293,7 @@ pub(in crate::config) static WORDS: [&Word; 38] = [
 ];
 
 /// What must be written out, in the order of docs/defaults.md.
-pub(in crate::config) static REQUIRED: [Required; 23] = [
+pub(in crate::config) static REQUIRED: [Required; 26] = [
     Required {
         key: "listeners",
         allowed: "at least one table [listeners.NAME]",
@@ -395,6 +395,21 @@ pub(in crate::config) static REQUIRED: [Required; 23] = [
         key: "state.store",
         allowed: "\"embedded\", or \"none\"",
         reason: "Whether a revocation outlives a restart must be somebody's decision.",
+    },
+    Required {
+        key: "audit.path",
+        allowed: "a file, relative to the configuration's folder",
+        reason: "A log needs a place.",
+    },
+    Required {
+        key: "audit.key_file",
+        allowed: "a file that `drawgate audit create` makes, relative to the configuration's folder",
+        reason: "It must not be where the log is copied to.",
+    },
+    Required {
+        key: "audit.when_full",
+        allowed: "\"open\": traffic goes on and what is not recorded is counted; \"closed\": nobody is let in",
+        reason: "Whether service or its record is given up first must be somebody's decision.",
     },
     Required {
         key: "admin.address",

@@ -6,7 +6,7 @@ use crate::config::defaults::{AMOUNTS, REQUIRED, WORDS};
 #[test]
 fn every_required_key_is_missed() {
     let full = format!(
-        "{}{AUTH}\n[log]\nerror_file = {{ path = \"e.log\" }}\n[state]\nstore = \"none\"\n[admin]\naddress = \"127.0.0.1:0\"\n\
+        "{}{AUTH}\n[log]\nerror_file = {{ path = \"e.log\" }}\n[state]\nstore = \"none\"\n{AUDIT}[admin]\naddress = \"127.0.0.1:0\"\n\
          tokens.operator = {{ file = \"admin.token\", scopes = [\"read\"] }}\n",
         with_auth("")
     );
@@ -70,6 +70,9 @@ fn set(shape: &str, value: &str) -> String {
     let mut table: toml::Table = base(shape).parse().unwrap();
     if shape.starts_with("log.error_file") {
         table.insert("log".to_owned(), "error_file.path = \"e.log\"".parse::<toml::Table>().unwrap().into());
+    }
+    if shape.starts_with("audit.") {
+        table.extend(AUDIT.parse::<toml::Table>().unwrap());
     }
     if shape.starts_with("auth.*.keys.") {
         let keys = "{ jwks_url = \"https://a.example\", refresh_interval = \"1s\", stale_max = \"30d\" }";
@@ -151,3 +154,5 @@ fn what_the_table_of_choices_calls_the_default_is_the_default() {
         }
     }
 }
+
+const AUDIT: &str = "[audit]\npath = \"a.log\"\nkey_file = \"a.key\"\nwhen_full = \"open\"\n";
