@@ -240,7 +240,7 @@ async fn provoke(reason: Reason) {
         Reason::UpstreamFull => elsewhere("tests/attacks/pool.rs", "fn u17_applications_without_room"),
         Reason::UpstreamsUnavailable => elsewhere("tests/attacks/pool.rs", "fn u11_where_all_are_left_alone"),
         Reason::AuditUnavailable => {
-            elsewhere("tests/attacks/audit.rs", "fn o05_while_the_audit_log_cannot_be_written_nobody")
+            elsewhere("tests/attacks/audit.rs", "fn o05_while_the_audit_log_cannot_be_written_nobody");
         }
         Reason::PolicyRefused => elsewhere("tests/attacks/policy.rs", "fn m13_a_rule_closes_or_drops"),
         Reason::PolicyRuleFailed => elsewhere("tests/attacks/policy.rs", "fn m13_a_rule_that_cannot_be_told"),
