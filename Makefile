@@ -85,6 +85,7 @@ pages: program tools
 browser: program
 	conformance/install.sh conformance chromium
 	$(PYTHON) conformance/browser.py --binary $(BINARY)
+	$(PYTHON) conformance/dashboard.py --binary $(BINARY)
 
 # The Debian package: built, installed where this is root (UNPACK=1: unpacked into a folder), run as its unit says, removed.
 package: program tools

@@ -1,6 +1,6 @@
 """Headless Chromium with pages in it, driven by its own protocol for developers' tools.
 
-Used by browser.py. It reaches nothing but this machine: no other name resolves for it, and what Chromium asks of its makers
+Used by browser.py and dashboard.py. It reaches nothing but this machine: no other name resolves for it, and what Chromium asks of its makers
 in the background is off. Its profile is a fresh directory, which goes with it.
 """
 
@@ -104,7 +104,7 @@ class Chromium:
         attached = await self.call("Target.attachToTarget", targetId=target["targetId"], flatten=True)
         page = Page(self, attached["sessionId"])
         deadline = time.monotonic() + START_SECONDS_MAX
-        while await page.evaluate("[location.href, document.readyState]") != [url, "complete"]:
+        while not await page.is_at(url):
             if time.monotonic() > deadline:
                 raise ChromiumError(f"{url} is not loaded after {START_SECONDS_MAX} s")
             await asyncio.sleep(0.05)
@@ -117,6 +117,14 @@ class Page:
     def __init__(self, chromium, session):
         self.chromium = chromium
         self.session = session
+
+    async def is_at(self, url):
+        """Whether what is at `url` is loaded."""
+        try:
+            return await self.evaluate("[location.href, document.readyState]") == [url, "complete"]
+        except ChromiumError:
+            # Between two documents there is nothing to ask.
+            return False
 
     async def evaluate(self, expression):
         """What a JavaScript expression comes to in the page, or the promise that it is."""

@@ -11,6 +11,7 @@ mod addressee;
 mod answer;
 mod api;
 mod body;
+mod dashboard;
 mod operations;
 
 use std::convert::Infallible;
@@ -259,12 +260,17 @@ fn page_for<B>(
     state: &AdminState,
 ) -> Option<Result<Answer, Refused>> {
     let path = request.uri().path();
-    if !matches!(path, "/metrics" | "/healthz" | "/readyz") {
+    let has_tokens = || state.api.as_ref().is_some_and(|api| api.has_tokens());
+    let is_dashboard = dashboard::PATHS.contains(&path) && has_tokens();
+    if !is_dashboard && !matches!(path, "/metrics" | "/healthz" | "/readyz") {
         return None;
     }
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         let refused = Refused::new(StatusCode::METHOD_NOT_ALLOWED, "This can only be read.");
         return Some(Err(refused.with(header::ALLOW, "GET, HEAD")));
+    }
+    if is_dashboard {
+        return dashboard::page(path).map(Ok);
     }
     // Whoever forwards requests to loopback brings those of other machines.
     let is_near = arrival.own_addr.ip().to_canonical().is_loopback() && addressee == Addressee::Own;

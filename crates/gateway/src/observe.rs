@@ -6,6 +6,7 @@
 
 mod audit;
 mod encode;
+mod events;
 mod keys;
 mod log;
 mod metrics;
@@ -20,6 +21,7 @@ mod upstreams;
 mod writer;
 
 pub use encode::{ENCODED_BYTES_MAX, Encoded};
+pub(crate) use events::Event;
 pub(crate) use keys::KeyMetrics;
 pub use metrics::{CONTENT_TYPE, RouteMetrics};
 pub(crate) use operated::{Action, Closed, Operated};
@@ -45,6 +47,7 @@ use crate::principal::{ClientAddr, ConnectionId};
 use crate::reason::{Fault, Reason};
 use crate::session::SessionId;
 use audit::{Audit, Members};
+use events::Events;
 use log::Record;
 use metrics::Metrics;
 use suppress::{RecordKind, Suppressor};
@@ -62,6 +65,7 @@ struct Inner {
     suppressor: Suppressor,
     error_file: Option<Writer>,
     audit: OnceLock<Audit>,
+    events: Events,
 }
 
 impl Observer {
@@ -78,7 +82,14 @@ impl Observer {
             })
             .transpose()?;
         let audit = OnceLock::new();
-        Ok(Self(Arc::new(Inner { clock, metrics, suppressor: Suppressor::new(), error_file, audit })))
+        Ok(Self(Arc::new(Inner {
+            clock,
+            metrics,
+            suppressor: Suppressor::new(),
+            error_file,
+            audit,
+            events: Events::default(),
+        })))
     }
 
     /// Keeps an audit log from now on: to be called once, before anything happens that belongs in it.
@@ -96,6 +107,11 @@ impl Observer {
     #[must_use]
     pub fn audit_keeps_out(&self) -> bool {
         self.0.audit.get().is_some_and(Audit::keeps_out)
+    }
+
+    /// The newest things that went wrong or that operators did, behind number `after`, and the number of the newest.
+    pub(crate) fn events_after(&self, after: u64) -> (Vec<Event>, u64) {
+        self.0.events.after(after)
     }
 
     /// Adds a line to the audit log, where there is one.
@@ -154,6 +170,16 @@ impl Observer {
             self.count_suppressed();
             return;
         };
+        if is_fault(ended.reason) {
+            let kind = if ended.phase == Phase::Open { "ended" } else { "refused" };
+            let event = Event {
+                client: Some(ended.client.to_string()),
+                route: ended.route.map(str::to_owned),
+                subject: ended.subject.map(|subject| Encoded(&subject).to_string()),
+                ..Event::new(kind, ended.reason.row().label)
+            };
+            self.0.events.push(event.detailed(ended.detail), self.0.clock.unix_now());
+        }
         let record = Record::new(ended, suppressed);
         record.emit();
         if let Some(error_file) = &self.0.error_file

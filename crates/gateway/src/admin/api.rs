@@ -5,6 +5,7 @@
 
 mod address_bans;
 mod bans;
+mod events;
 mod reload;
 mod revocations;
 mod sessions;
@@ -57,6 +58,7 @@ enum Task {
     ListAddressBans,
     BanAddress,
     UnbanAddress,
+    ListEvents,
     IssueTicket,
     Reload,
     Describe,
@@ -72,6 +74,7 @@ impl Task {
                 | Self::ListRevocations
                 | Self::ListBans
                 | Self::ListAddressBans
+                | Self::ListEvents
         )
     }
 }
@@ -83,7 +86,7 @@ impl Entry {
 }
 
 /// Everything that there is.
-pub(super) const ENTRIES: [Entry; 15] = [
+pub(super) const ENTRIES: [Entry; 16] = [
     Entry::new(&Method::GET, "/v1/sessions", Some(Scope::Read), Task::ListSessions),
     Entry::new(&Method::DELETE, "/v1/sessions", Some(Scope::Operate), Task::EndSessions),
     Entry::new(&Method::GET, "/v1/sessions/{id}", Some(Scope::Read), Task::ShowSession),
@@ -96,6 +99,7 @@ pub(super) const ENTRIES: [Entry; 15] = [
     Entry::new(&Method::GET, "/v1/address-bans", Some(Scope::Read), Task::ListAddressBans),
     Entry::new(&Method::POST, "/v1/address-bans", Some(Scope::Operate), Task::BanAddress),
     Entry::new(&Method::DELETE, "/v1/address-bans/{network}", Some(Scope::Operate), Task::UnbanAddress),
+    Entry::new(&Method::GET, "/v1/events", Some(Scope::Read), Task::ListEvents),
     Entry::new(&Method::POST, "/v1/tickets", Some(Scope::Tickets), Task::IssueTicket),
     Entry::new(&Method::POST, "/v1/reload", Some(Scope::Operate), Task::Reload),
     Entry::new(&Method::GET, "/v1/openapi.json", None, Task::Describe),
@@ -119,6 +123,11 @@ impl Api {
 
     fn access(&self) -> Arc<Access> {
         Arc::clone(&self.access.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether anybody can be let in.
+    pub(super) fn has_tokens(&self) -> bool {
+        self.access().has_tokens()
     }
 
     /// Whether the request shows a token for `scope`: whose.
@@ -173,6 +182,7 @@ impl Api {
                 address_bans::add(operations, who, Members::of_body(&parts.headers, body).await?).await
             }
             Task::UnbanAddress => address_bans::remove(operations, who, segment).await,
+            Task::ListEvents => events::list(operations, query),
             Task::IssueTicket => {
                 tickets::issue(operations, &who, Members::of_body(&parts.headers, body).await?)
             }

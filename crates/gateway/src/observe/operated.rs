@@ -4,6 +4,7 @@
 use super::Observer;
 use super::audit::Members;
 use super::encode::Encoded;
+use super::events::Event;
 use super::log::TARGET;
 use super::suppress::RecordKind;
 use crate::principal::ClientAddr;
@@ -106,6 +107,9 @@ impl Observer {
             | Action::UnbanAddress
             | Action::Reload => 0,
         };
+        let detail = format!("{}: {}", operated.who, operated.on);
+        let event = Event::new("operated", operated.action.label()).detailed(Some(&detail));
+        self.0.events.push(event, self.0.clock.unix_now());
         let (sessions, connections) = match operated.closed {
             Closed::Nothing => (None, None),
             Closed::Sessions(count) => (Some(count), None),

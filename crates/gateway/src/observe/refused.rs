@@ -5,6 +5,7 @@
 use serde::Serialize;
 
 use super::encode::Encoded;
+use super::events::Event;
 use super::log::{self, TARGET};
 use super::suppress::RecordKind;
 use super::{Observer, is_fault};
@@ -67,6 +68,13 @@ impl Observer {
         let Some(suppressed) = self.0.suppressor.pass(RecordKind::Refused(reason), now) else {
             return self.count_suppressed();
         };
+        let event = Event {
+            client: Some(of.client.to_string()),
+            route: Some(of.route.to_owned()),
+            subject: of.subject.map(|subject| Encoded(&subject).to_string()),
+            ..Event::new("message_refused", row.label)
+        };
+        self.0.events.push(event.detailed(Some(&detail)), self.0.clock.unix_now());
         let refusal = Record {
             reason: Some(row.label),
             detail: Some(Encoded(&detail).to_string()),

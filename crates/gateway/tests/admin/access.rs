@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::{Gate, TOKENS, raw_answer, secret_of};
 
 /// Every method and path, what it needs, and a body where it takes one.
-const ENTRIES: [(&str, &str, &str, &str); 12] = [
+const ENTRIES: [(&str, &str, &str, &str); 13] = [
     ("GET", "/v1/sessions", "read", ""),
     ("GET", "/v1/sessions/0123", "read", ""),
     ("DELETE", "/v1/sessions/0123", "operate", ""),
@@ -17,6 +17,7 @@ const ENTRIES: [(&str, &str, &str, &str); 12] = [
     ("GET", "/v1/address-bans", "read", ""),
     ("POST", "/v1/address-bans", "operate", r#"{"network":"192.0.2.1"}"#),
     ("DELETE", "/v1/address-bans/192.0.2.1", "operate", ""),
+    ("GET", "/v1/events", "read", ""),
     ("POST", "/v1/tickets", "tickets", r#"{"subject":"zoe","route":"token","session_seconds":60}"#),
 ];
 
@@ -104,6 +105,54 @@ async fn r23_without_tokens_there_is_no_api() {
         assert!(detail.contains("configure admin.tokens"), "{detail}");
     }
     assert_eq!(gate.send("GET", "/metrics", "", b"").await.status, 200);
+    gate.send("GET", "/", "", b"").await.refused(404);
+}
+
+#[tokio::test]
+async fn r23_the_dashboard_is_a_page_without_data_that_runs_nothing_but_its_own() {
+    let gate = Gate::start("").await;
+    let _session = gate.open("token", "alice", &json!({})).await;
+    for path in ["/", "/dashboard.css", "/dashboard.js"] {
+        let answer = gate.send("GET", path, "", b"").await;
+        assert_eq!(answer.status, 200, "{path}");
+        for part in
+            ["default-src 'none'", "script-src 'self'", "frame-ancestors 'none'", "nosniff", "no-referrer"]
+        {
+            assert!(answer.head.contains(part), "{path}: {}", answer.head);
+        }
+        assert!(!answer.body.contains("alice"), "{path}");
+        gate.send("POST", path, "Content-Length: 0\r\n", b"").await.refused(405);
+    }
+    let foreign = gate.send("GET", "/", "Origin: https://evil.example\r\n", b"").await;
+    foreign.refused(403);
+}
+
+#[tokio::test]
+async fn what_goes_wrong_is_an_event_for_whoever_may_read() {
+    let gate = Gate::start("").await;
+    let (raw, head) = gate.show("token", "no-token-hunter2").await;
+    assert!(head.starts_with("HTTP/1.1 401 "), "{head}");
+    drop(raw);
+    // The end is told once it has come.
+    let refused = async || {
+        loop {
+            let told = gate.get("/v1/events").await.expect(200);
+            if told["newest"] == 1 {
+                break told;
+            }
+        }
+    };
+    let told = tokio::time::timeout(crate::support::PATIENCE, refused()).await.unwrap();
+    let event = &told["events"][0];
+    assert_eq!((&event["kind"], &event["reason"]), (&"refused".into(), &"token_invalid".into()), "{told}");
+    gate.post("/v1/bans", &json!({ "subject": "zoe" })).await.expect(201);
+    assert!(!told.to_string().contains("hunter2"));
+    let newer = gate.get("/v1/events?after=1").await.expect(200);
+    let [event] = newer["events"].as_array().unwrap().as_slice() else { panic!("{newer}") };
+    assert_eq!(
+        (&event["kind"], &event["reason"], &newer["newest"]),
+        (&"operated".into(), &"ban".into(), &2.into())
+    );
 }
 
 #[tokio::test]
