@@ -2,7 +2,7 @@
 # A fresh machine needs Rust (rustfmt and clippy with it), a C compiler, Python 3.11 and Node 18; the rest installs itself.
 
 .DELETE_ON_ERROR:
-.PHONY: test check unit coverage fuzz-corpus fuzz simulate program tools conformance clients pages browser package licences newcomer clean
+.PHONY: test check unit coverage fuzz-corpus fuzz simulate program tools conformance clients pages browser monitoring package licences newcomer clean
 
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 BINARY := $(TARGET_DIR)/debug/drawgate
@@ -17,6 +17,7 @@ test:
 	$(MAKE) licences
 	$(MAKE) clients
 	$(MAKE) pages
+	$(MAKE) monitoring
 	$(MAKE) browser
 	$(MAKE) package
 	$(MAKE) conformance SAMPLE=1
@@ -86,6 +87,11 @@ browser: program
 	conformance/install.sh conformance chromium
 	$(PYTHON) conformance/browser.py --binary $(BINARY)
 	$(PYTHON) conformance/dashboard.py --binary $(BINARY)
+
+# The alerts and the Grafana dashboard in packaging/monitoring: of metrics that there are, and the alerts run by promtool.
+monitoring:
+	conformance/install.sh conformance promtool
+	$(PYTHON) conformance/monitoring.py
 
 # The Debian package: built, installed where this is root (UNPACK=1: unpacked into a folder), run as its unit says, removed.
 package: program tools

@@ -34,11 +34,29 @@ need_program() {
         caddy) need "caddy version" caddy ;;
         haproxy) need "PATH=$PATH:/usr/sbin haproxy -v" haproxy ;;
         nginx) need "PATH=$PATH:/usr/sbin nginx -v" nginx-light ;;
+        promtool) fetch_promtool ;;
         strip) need "strip --version" binutils ;;
         systemd-analyze) need "systemd-analyze --version" systemd ;;
         testssl) need "command -v testssl" testssl.sh ;;
         *) need "$1 --version" "$1" ;;
     esac
+}
+
+# promtool is a part of the package prometheus, which would start a server: the program alone is taken out of it.
+fetch_promtool() {
+    local place=target/tools/promtool
+    if promtool --version >/dev/null 2>&1 || "$place" --version >/dev/null 2>&1; then
+        return
+    fi
+    local fetched
+    fetched=$(mktemp -d)
+    mkdir -p "$(dirname "$place")"
+    echo "fetching: promtool"
+    (cd "$fetched" && { apt-get download -qq prometheus || { apt-get update -qq && apt-get download -qq prometheus; }; }) >/dev/null 2>&1 || true
+    dpkg-deb --fsys-tarfile "$fetched"/prometheus_*.deb 2>/dev/null | tar -xO ./usr/bin/promtool >"$place" || true
+    rm -rf "$fetched"
+    chmod 0755 "$place"
+    need "$PWD/$place --version" prometheus
 }
 
 # is_installed LIST COPY: whether an install from this very list has ended well; true too where there is no list.

@@ -44,7 +44,10 @@ const sum = (samples, name, want = {}) =>
     .filter((sample) => sample.name === name && Object.entries(want).every(([key, value]) => sample.labels[key] === value))
     .reduce((total, sample) => total + sample.value, 0);
 
-const QUIET = ["closed_by_client", "closed_by_application", "draining", "route_changed", "idle_timeout", "session_time_over"];
+const QUIET = [
+  "closed_by_client", "closed_by_application", "connection_lost", "draining", "route_changed", "idle_timeout", "session_time_exceeded",
+  "session_ended", "session_replaced",
+];
 const isMessage = (sample) => sample.labels.kind === "text" || sample.labels.kind === "binary";
 const messages = (samples, direction, route) =>
   samples
