@@ -88,10 +88,12 @@ browser: program
 	$(PYTHON) conformance/browser.py --binary $(BINARY)
 	$(PYTHON) conformance/dashboard.py --binary $(BINARY)
 
-# The alerts and the Grafana dashboard in packaging/monitoring: of metrics that there are, and the alerts run by promtool.
-monitoring:
-	conformance/install.sh conformance promtool
+# The alerts and the Grafana dashboard in packaging/monitoring: of metrics that there are, and the alerts run by promtool. And the filter
+# in packaging/fail2ban, by fail2ban-regex, over what the program writes.
+monitoring: program
+	conformance/install.sh conformance promtool fail2ban-regex
 	$(PYTHON) conformance/monitoring.py
+	$(PYTHON) conformance/fail2ban.py --binary $(BINARY)
 
 # The Debian package: built, installed where this is root (UNPACK=1: unpacked into a folder), run as its unit says, removed.
 package: program tools

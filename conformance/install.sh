@@ -34,7 +34,8 @@ need_program() {
         caddy) need "caddy version" caddy ;;
         haproxy) need "PATH=$PATH:/usr/sbin haproxy -v" haproxy ;;
         nginx) need "PATH=$PATH:/usr/sbin nginx -v" nginx-light ;;
-        promtool) fetch_promtool ;;
+        fail2ban-regex) command -v fail2ban-regex >/dev/null || fetch fail2ban usr/bin/fail2ban-regex ;;
+        promtool) command -v promtool >/dev/null || fetch prometheus usr/bin/promtool ;;
         strip) need "strip --version" binutils ;;
         systemd-analyze) need "systemd-analyze --version" systemd ;;
         testssl) need "command -v testssl" testssl.sh ;;
@@ -42,21 +43,21 @@ need_program() {
     esac
 }
 
-# promtool is a part of the package prometheus, which would start a server: the program alone is taken out of it.
-fetch_promtool() {
-    local place=target/tools/promtool
-    if promtool --version >/dev/null 2>&1 || "$place" --version >/dev/null 2>&1; then
-        return
-    fi
+# fetch PACKAGE PATH: a file of a package in target/tools, where installing the package would start a service.
+fetch() {
+    local package=$1 place=target/tools/$1
+    [ -e "$place/$2" ] && return
     local fetched
     fetched=$(mktemp -d)
-    mkdir -p "$(dirname "$place")"
-    echo "fetching: promtool"
-    (cd "$fetched" && { apt-get download -qq prometheus || { apt-get update -qq && apt-get download -qq prometheus; }; }) >/dev/null 2>&1 || true
-    dpkg-deb --fsys-tarfile "$fetched"/prometheus_*.deb 2>/dev/null | tar -xO ./usr/bin/promtool >"$place" || true
+    echo "fetching: $package"
+    (cd "$fetched" && { apt-get download -qq "$package" || { apt-get update -qq && apt-get download -qq "$package"; }; }) >/dev/null 2>&1 || true
+    rm -rf "$place"
+    mkdir -p "$place"
+    dpkg-deb --extract "$fetched/$package"_*.deb "$place" 2>/dev/null || true
     rm -rf "$fetched"
-    chmod 0755 "$place"
-    need "$PWD/$place --version" prometheus
+    [ -e "$place/$2" ] && return
+    echo "$folder: the package $package cannot be fetched here; install it (on Debian: sudo apt-get install $package)" >&2
+    exit 1
 }
 
 # is_installed LIST COPY: whether an install from this very list has ended well; true too where there is no list.

@@ -34,7 +34,7 @@ def main():
 
 def promtool():
     """The program, here or where conformance/install.sh has put it."""
-    return shutil.which("promtool") or str(ROOT / "target" / "tools" / "promtool")
+    return shutil.which("promtool") or str(ROOT / "target" / "tools" / "prometheus" / "usr" / "bin" / "promtool")
 
 
 def labels_by_metric():

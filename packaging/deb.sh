@@ -43,6 +43,8 @@ strip --strip-unneeded --remove-section=.comment "$tree/usr/bin/drawgate"
 
 put 0644 packaging/systemd/drawgate.service usr/lib/systemd/system/drawgate.service
 put 0644 packaging/systemd/drawgate.socket usr/lib/systemd/system/drawgate.socket
+put 0644 packaging/fail2ban/filter.d/drawgate.conf usr/share/drawgate/fail2ban/filter.d/drawgate.conf
+put 0644 packaging/fail2ban/jail.d/drawgate.conf usr/share/drawgate/fail2ban/jail.d/drawgate.conf
 put 0644 packaging/monitoring/drawgate.rules.yml usr/share/drawgate/monitoring/drawgate.rules.yml
 put 0644 packaging/monitoring/grafana.json usr/share/drawgate/monitoring/grafana.json
 put 0644 packaging/systemd/sysusers.conf usr/lib/sysusers.d/drawgate.conf

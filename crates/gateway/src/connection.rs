@@ -40,11 +40,12 @@ use crate::backend::Backend;
 use crate::chance::Chance;
 use crate::clock::{Clock, Instant, Moment};
 use crate::compression::{self, Compression, Declined};
-use crate::firewall::{Admission, Denied, Firewall};
+use crate::firewall::{AddressBan, Admission, Denied, Firewall};
 use crate::inspect::Inspections;
 use crate::jwks::Source;
 use crate::limits::Limits;
-use crate::observe::{Ended, Observer, OfMessage, Phase, RouteMetrics, TlsMetrics};
+use crate::network::Network;
+use crate::observe::{Banned, Ended, Observer, OfMessage, Phase, RouteMetrics, TlsMetrics};
 use crate::principal::{ClientAddr, ConnectionId};
 use crate::pulse::Pulse;
 use crate::reason::Reason;
@@ -360,6 +361,7 @@ impl Life {
         }
         if let Some((reason, detail)) = &remarks.refused {
             self.gate.observer.message_refused(&message, *reason, detail);
+            note_refusal(&self.gate, record, *reason);
         }
     }
 
@@ -431,6 +433,28 @@ fn conclude(gate: &Gate, record: &Record, ending: &Ending) {
         observed: ending.observed,
         traffic: ending.traffic,
         duration,
+    });
+    note_refusal(gate, record, ending.reason);
+}
+
+/// Bans a client that has been refused too often, and ends what else it has; or only says that it would be.
+fn note_refusal(gate: &Gate, record: &Record, reason: Reason) {
+    let Gate { firewall, facilities, observer, live, .. } = gate;
+    let now = facilities.clock.now();
+    let Some(sentence) = firewall.note_refusal(record.client, reason, now) else { return };
+    let until = facilities.clock.unix_now().plus(sentence.time);
+    let network = Network::around(sentence.client.ip(), u8::MAX);
+    let reason = format!("automatic: {}", reason.row().label);
+    let ban = AddressBan { network, until: Some(until), reason };
+    let is_in_force = !sentence.is_shadow && firewall.ban(&ban, now, facilities.clock.unix_now()).is_ok();
+    let closed = if is_in_force { live.ban(ban.effective()) } else { 0 };
+    observer.address_bans(firewall.bans_count());
+    observer.banned(&Banned {
+        ban: &ban,
+        seconds: sentence.time.as_secs(),
+        is_in_force,
+        is_shadow: sentence.is_shadow,
+        closed,
     });
 }
 

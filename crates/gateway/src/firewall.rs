@@ -3,6 +3,7 @@
 //! The first stage of a connection's life, right after the accept and before a byte is read; TLS or the request head
 //! comes next. Decides only: `now` is an argument, nothing here waits, logs or answers. Floor 2.
 
+pub mod automatic;
 mod bans;
 mod connections;
 mod lists;
@@ -12,6 +13,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use self::automatic::{Automatic, Sentence};
 use self::bans::Bans;
 pub(crate) use self::bans::ban_network;
 pub use self::bans::{AddressBan, BanError, REASON_BYTES_MAX};
@@ -22,6 +24,7 @@ use crate::clock::{Instant, UnixTime};
 use crate::network::Network;
 use crate::principal::{ClientAddr, ClientKey};
 use crate::rate::{Rate, RateTable};
+use crate::reason::Reason;
 
 /// The `[firewall]` table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +41,8 @@ pub struct Config {
     /// The handshakes that the clients of one IPv6 /48 may begin together in a minute, a tenth of them in one burst; `None` is
     /// unlimited.
     pub handshakes_per_v6_48_per_minute: Option<u32>,
+    /// Who is banned for having been refused again and again; `None` is nobody.
+    pub automatic_bans: Option<automatic::Config>,
 }
 
 /// How many times what one client may have the clients of one IPv6 /48 may have together, unless it is said otherwise.
@@ -52,6 +57,7 @@ impl Default for Config {
             connections_per_v6_48_max: Some(1000 * CLIENTS_PER_V6_48),
             handshakes_per_client_per_minute: Some(3000),
             handshakes_per_v6_48_per_minute: Some(3000 * CLIENTS_PER_V6_48),
+            automatic_bans: None,
         }
     }
 }
@@ -70,6 +76,7 @@ struct Rules {
     config: Config,
     lists: Lists,
     handshakes: Handshakes,
+    automatic: Option<Arc<Automatic>>,
 }
 
 impl Firewall {
@@ -77,7 +84,9 @@ impl Firewall {
     #[must_use]
     pub fn new(config: &Config, now: Instant) -> Self {
         let handshakes = Handshakes { by_client: None, by_site: None }.at(config, now);
-        let rules = Rules { config: config.clone(), lists: Lists::new(&config.addresses), handshakes };
+        let automatic = automatic_by(config, None, now);
+        let rules =
+            Rules { config: config.clone(), lists: Lists::new(&config.addresses), handshakes, automatic };
         let connections =
             Connections::new(config.connections_per_client_max, config.connections_per_v6_48_max);
         Self { rules: RwLock::new(Arc::new(rules)), bans: Bans::default(), connections }
@@ -94,6 +103,7 @@ impl Firewall {
             config: config.clone(),
             lists: Lists::new(&config.addresses),
             handshakes: before.handshakes.at(config, now),
+            automatic: automatic_by(config, before.automatic.as_ref(), now),
         };
         self.connections.set_limits(config.connections_per_client_max, config.connections_per_v6_48_max);
         *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
@@ -147,6 +157,11 @@ impl Firewall {
         self.bans.hold(client.ip(), now)
     }
 
+    /// Counts a refusal of `client` for `reason`; the ban that is to be put in force for it, if one is.
+    pub(crate) fn note_refusal(&self, client: ClientAddr, reason: Reason, now: Instant) -> Option<Sentence> {
+        self.rules().automatic.as_ref()?.note(client, reason, now)
+    }
+
     /// Puts `ban` in force. It ends no connection: see [`crate::server::AddressBans`].
     pub(crate) fn ban(&self, ban: &AddressBan, now: Instant, unix_now: UnixTime) -> Result<(), BanError> {
         self.bans.ban(ban, now, unix_now)
@@ -183,6 +198,15 @@ impl Firewall {
     /// Gives up bans whose time is over; they are without force before that too.
     pub(crate) fn forget(&self, now: Instant) {
         self.bans.forget(now);
+    }
+}
+
+/// What counts refusals, with its counts where nothing of it has changed.
+fn automatic_by(config: &Config, before: Option<&Arc<Automatic>>, now: Instant) -> Option<Arc<Automatic>> {
+    let config = config.automatic_bans.as_ref()?;
+    match before.filter(|before| before.is_by(config)) {
+        Some(before) => Some(Arc::clone(before)),
+        None => Some(Arc::new(Automatic::new(config, now))),
     }
 }
 

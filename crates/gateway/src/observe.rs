@@ -5,6 +5,7 @@
 //! connection; after it are the operator's log, `websocket_errors.log` and `/metrics`.
 
 mod audit;
+mod banned;
 mod encode;
 mod events;
 mod keys;
@@ -20,6 +21,7 @@ mod traffic;
 mod upstreams;
 mod writer;
 
+pub(crate) use banned::Banned;
 pub use encode::{ENCODED_BYTES_MAX, Encoded};
 pub(crate) use events::Event;
 pub(crate) use keys::KeyMetrics;

@@ -23,6 +23,11 @@ pub(super) struct AddressesDraft {
 }
 
 impl AddressesDraft {
+    /// Who speaks for others, as far as that could be read.
+    pub(super) fn trusted_proxies(&self) -> &[Network] {
+        self.trusted_proxies.as_deref().unwrap_or_default()
+    }
+
     /// What it comes to; a configuration with a problem never takes effect.
     pub(super) fn finish(self) -> Config {
         Config {

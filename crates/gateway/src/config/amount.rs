@@ -45,6 +45,16 @@ impl Table<'_> {
     }
 }
 
+impl Value<'_> {
+    /// This value as a count that is never unlimited; `None` where it is not one, which has been reported.
+    pub(super) fn count_of(&self, context: &mut Context<'_>, setting: &Amount) -> Option<u32> {
+        match self.amount(context, setting)? {
+            Written::Amount(count) => Some(u32::try_from(count).unwrap_or(u32::MAX)),
+            Written::Unlimited => None,
+        }
+    }
+}
+
 /// What a configuration says about an amount.
 enum Written {
     Amount(u64),

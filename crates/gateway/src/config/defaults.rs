@@ -100,6 +100,8 @@ const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 const GIB: u64 = 1024 * MIB;
 
+/// How long a ban may last that nobody made.
+const DEADLINE_OF_BAN: [u64; 2] = [100, 30 * DAY];
 /// The slowest and the fastest that messages can be told to come.
 const MESSAGE_RATES: [u64; 2] = [1, 1_000_000];
 /// The same for their bytes, up to what a nanosecond can be told from.
@@ -295,6 +297,27 @@ pub(super) static CLOSE_TIMEOUT: Amount = Amount::new(
     5 * SECOND,
     DEADLINE,
     "A Close is answered at once by every library; who does not answer is not waited for.",
+);
+pub(super) static BAN_PER_MINUTE: Amount = Amount::new(
+    "firewall.automatic_bans.per_minute.*",
+    Unit::Count,
+    30,
+    [1, 100_000],
+    "Which refusals are somebody's attack and which are a fault of theirs differs; each that is named must say how many.",
+);
+pub(super) static BAN_FIRST: Amount = Amount::new(
+    "firewall.automatic_bans.first",
+    Unit::Milliseconds,
+    60 * SECOND,
+    DEADLINE_OF_BAN,
+    "Long enough that guessing does not pay, short enough for somebody who made a mistake.",
+);
+pub(super) static BAN_LONGEST: Amount = Amount::new(
+    "firewall.automatic_bans.longest",
+    Unit::Milliseconds,
+    60 * 60 * SECOND,
+    DEADLINE_OF_BAN,
+    "Addresses change hands; for longer an operator bans, or fail2ban.",
 );
 pub(super) static AUDIT_BYTES_MAX: Amount = Amount::new(
     "audit.bytes_max",
@@ -503,7 +526,7 @@ pub(super) static JSON_MEMBERS_MAX: Amount = Amount::new(
 );
 
 /// Every [`Amount`], in the order of docs/defaults.md.
-pub(super) static AMOUNTS: [&Amount; 54] = [
+pub(super) static AMOUNTS: [&Amount; 56] = [
     &WORKERS,
     &DRAIN_TIMEOUT,
     &CONNECTIONS_MAX,
@@ -536,6 +559,8 @@ pub(super) static AMOUNTS: [&Amount; 54] = [
     &JSON_NUMBER_DIGITS_MAX,
     &JSON_VALUES_MAX,
     &JSON_MEMBERS_MAX,
+    &BAN_FIRST,
+    &BAN_LONGEST,
     &AUDIT_BYTES_MAX,
     &UPSTREAM_FAILURES_MAX,
     &DIALS_MAX,

@@ -6,10 +6,12 @@ use toml::de::DeValue;
 
 use super::addresses::{AddressesDraft, addresses};
 use super::defaults::{self, Amount};
+use super::problem::ProblemKind;
 use super::read::{Context, Table, Value};
-use crate::firewall::{AddressLists, CLIENTS_PER_V6_48};
+use crate::firewall::{AddressLists, CLIENTS_PER_V6_48, automatic};
 use crate::network::{Network, NetworkError};
 use crate::observe::{ErrorFile, LogFormat, LogLevel};
+use crate::reason::{Fault, Reason};
 use crate::{audit, firewall, observe, state};
 
 /// Reads `[firewall]`, and what it says of proxies; a table that is not there is one that is empty.
@@ -36,6 +38,7 @@ pub(super) fn firewall(
             &defaults::CONNECTIONS_PER_V6_48_MAX,
             connections_per_client_max,
         ),
+        automatic_bans: None,
         handshakes_per_client_per_minute,
         handshakes_per_v6_48_per_minute: per_v6_48(
             context,
@@ -44,9 +47,60 @@ pub(super) fn firewall(
             handshakes_per_client_per_minute,
         ),
     };
+    let automatic_bans = automatic_bans(context, &mut table);
     let addresses = addresses(context, &mut table);
+    // What a proxy's clients do before it has said who they are is not the proxy's doing.
+    let never = addresses.trusted_proxies().to_vec();
+    let automatic_bans = automatic_bans.map(|bans| automatic::Config { never, ..bans });
+    let config = firewall::Config { automatic_bans, ..config };
     table.finish(context);
     (config, addresses)
+}
+
+/// Reads `automatic_bans`; where it is not there, nobody is banned but by an operator.
+fn automatic_bans(context: &mut Context<'_>, table: &mut Table<'_>) -> Option<automatic::Config> {
+    let value = table.take("automatic_bans")?;
+    let mut table = value.table(context)?;
+    let per_minute = table.required(context, "per_minute").and_then(|value| {
+        let named = value.table(context)?.named(context);
+        if named.is_empty() {
+            let advice = "write how many of which reason, such as { token_invalid = 30 }";
+            context.report(&value.place, ProblemKind::Missing, "is empty", advice);
+            return None;
+        }
+        let read: Vec<_> = named.iter().map(|(label, value)| refusals(context, label, value)).collect();
+        read.into_iter().collect::<Option<Vec<_>>>()
+    });
+    let first = table.deadline(context, &defaults::BAN_FIRST);
+    let longest = table.deadline(context, &defaults::BAN_LONGEST);
+    let is_shadow = match table.take("shadow") {
+        None => Some(false),
+        Some(value) => value.boolean(context),
+    };
+    table.finish(context);
+    Some(automatic::Config {
+        per_minute: per_minute?,
+        first,
+        longest,
+        never: Vec::new(),
+        is_shadow: is_shadow?,
+    })
+}
+
+/// A label, and how often a minute it may be a client's.
+fn refusals(context: &mut Context<'_>, label: &str, value: &Value<'_>) -> Option<(Reason, u32)> {
+    // Whoever is kept out is refused for that; what is not the client's doing must not ban it.
+    let is_of_clients = |reason: &Reason| {
+        let row = reason.row();
+        row.label == label && row.fault == Fault::Client && *reason != Reason::AddressBanned
+    };
+    let Some(reason) = Reason::ALL.into_iter().find(is_of_clients) else {
+        let advice = "write a label of docs/errors.md whose fault is the client's, such as token_invalid";
+        context.report(&value.place, ProblemKind::NotAllowed, "is no reason to ban a client", advice);
+        return None;
+    };
+    let count = value.count_of(context, &defaults::BAN_PER_MINUTE)?;
+    Some((reason, count))
 }
 
 /// What the clients of an IPv6 /48 may have together; by default a multiple of what one may have.

@@ -13,11 +13,13 @@ use crate::backend::upstream;
 use crate::balance::{Balance, HashBy};
 use crate::limits::{Limits, OverRate, Pace, Rates};
 use crate::observe::{ErrorFile, LogFormat, LogLevel};
+use crate::reason::Reason;
 use crate::route::{Echo, Notice, Origins, PathPattern};
 use crate::session::{self, AtLimit};
 
 mod addresses;
 mod arbitrary;
+mod bans;
 mod each_key;
 mod inspect;
 mod keys;
@@ -228,6 +230,11 @@ fn everything() -> String {
         handshakes_per_client_per_minute = 60
         trusted_proxies = ["10.0.0.0/8", "2001:db8::/32"]
         client_address_header = "x_forwarded_for"
+        [firewall.automatic_bans]
+        per_minute = {{ token_invalid = 30, policy_refused = 20 }}
+        first = "10s"
+        longest = "7d"
+        shadow = true
         [log]
         level = "debug"
         format = "text"
@@ -327,6 +334,10 @@ fn everything_that_is_supported_is_read() {
     let trusted_proxies = ["10.0.0.0/8", "2001:db8::/32"].map(|network| network.parse().unwrap()).to_vec();
     let client_address_header = ClientAddressHeader::XForwardedFor;
     assert_eq!(config.addresses, address::Config { trusted_proxies, client_address_header });
+    let bans = config.firewall.automatic_bans.unwrap();
+    assert_eq!(bans.per_minute, [(Reason::TokenInvalid, 30), (Reason::PolicyRefused, 20)]);
+    assert_eq!((bans.first.as_secs(), bans.longest.as_secs(), bans.is_shadow), (10, 7 * 24 * 3600, true));
+    assert_eq!(bans.never, config.addresses.trusted_proxies);
     let path = folder.path().join("logs/errors.log");
     assert_eq!(config.log.error_file, Some(ErrorFile { path, bytes_max: 65_536, files_max: 2 }));
     assert_eq!((config.log.level, config.log.format), (LogLevel::Debug, LogFormat::Text));

@@ -1,7 +1,7 @@
 //! Rules of the operator's on messages: each a condition in the Common Expression Language, and what becomes of a message on which it
 //! holds.
 //!
-//! Pure (floor 2). Conditions are compiled where the configuration is read, and bounded there ([`condition`]): what a message
+//! Pure (floor 2). Conditions are compiled where the configuration is read, and bounded there (`condition.rs`): what a message
 //! can make them cost grows with its length and no faster. A condition that fails, or is neither true nor false, refuses the
 //! message: it never lets one pass. No part of a message is in what is said of one.
 

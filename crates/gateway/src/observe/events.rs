@@ -28,7 +28,7 @@ pub(crate) struct Event {
     /// Counts from 1.
     pub(crate) number: u64,
     pub(crate) time: String,
-    /// `refused`, `ended`, `message_refused`, or `operated`.
+    /// `refused`, `ended`, `message_refused`, `operated`, or `banned`.
     pub(crate) kind: &'static str,
     pub(crate) client: Option<String>,
     pub(crate) route: Option<String>,

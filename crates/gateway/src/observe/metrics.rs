@@ -3,9 +3,9 @@
 //! Every label has a closed set of values: routes from the configuration and `none`, and the words of our own enums.
 //! Nothing that a peer sends can make a new series. docs/metrics.md lists them all, held to the registry by a test.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt::Debug;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
@@ -15,6 +15,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Metric, Registry, Unit};
 
 use super::audit::AuditMetrics;
+use super::banned::BannedCounters;
 use super::keys::KeyFamilies;
 use super::reloads::Reloads;
 use super::tls::TlsFamilies;
@@ -41,6 +42,7 @@ pub(super) struct Metrics {
     pub(super) tls: TlsFamilies,
     pub(super) keys: KeyFamilies,
     pub(super) audit: AuditMetrics,
+    pub(super) automatic_bans: BannedCounters,
     pub(super) upstreams: UpstreamFamilies,
     handshake_duration: Histogram,
     connection_duration: Histogram,
@@ -96,6 +98,7 @@ impl Metrics {
             tls: TlsFamilies::register(&mut registry),
             keys: KeyFamilies::register(&mut registry),
             audit: AuditMetrics::register(&mut registry),
+            automatic_bans: BannedCounters::register(&mut registry),
             upstreams: UpstreamFamilies::register(&mut registry),
             handshake_duration: register_seconds(
                 &mut registry,
@@ -216,7 +219,7 @@ impl Metrics {
             // Whoever could still count something holds it.
             let is_used = kept(name) || Arc::strong_count(metrics) > 1;
             if !is_used {
-                self.frames.forget(name);
+                self.frames.forget(name, metrics);
             }
             is_used
         });
@@ -243,6 +246,8 @@ pub struct RouteMetrics {
     route: Arc<str>,
     refused: Family<RefusedLabels, Counter>,
     rules: Family<RuleLabels, Counter>,
+    /// The series of rules that there are.
+    rules_made: Mutex<BTreeSet<(Arc<str>, &'static str)>>,
     slowed: Counter,
     frames: [[FrameCounters; FrameKind::ALL.len()]; Direction::ALL.len()],
 }
@@ -289,6 +294,8 @@ impl RouteMetrics {
     /// A rule held on a message, or could not be told. The names of rules are the configuration's.
     pub fn rule_applied(&self, rule: &Arc<str>, effect: Effect) {
         let (route, rule, effect) = (Arc::clone(&self.route), Arc::clone(rule), effect.label());
+        let made = (Arc::clone(&rule), effect);
+        self.rules_made.lock().unwrap_or_else(PoisonError::into_inner).insert(made);
         self.rules.get_or_create(&RuleLabels { route, rule, effect }).inc();
     }
 
@@ -360,10 +367,20 @@ impl RouteFamilies {
     }
 
     /// Gives up every series of the route.
-    fn forget(&self, route: &Arc<str>) {
+    fn forget(&self, route: &Arc<str>, metrics: &RouteMetrics) {
         let labels = RouteLabels { route: Arc::clone(route) };
         self.connections.remove(&labels);
         self.sessions.remove(&labels);
+        self.slowed.remove(&labels);
+        for toward in [Toward::Backend, Toward::Client].map(Toward::label) {
+            for reason in Reason::ALL {
+                let reason = reason.row().label;
+                self.refused.remove(&RefusedLabels { route: Arc::clone(route), toward, reason });
+            }
+        }
+        for (rule, effect) in metrics.rules_made.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            self.rules.remove(&RuleLabels { route: Arc::clone(route), rule: Arc::clone(rule), effect });
+        }
         for direction in Direction::ALL {
             for kind in FrameKind::ALL {
                 let labels = FrameLabels {
@@ -399,6 +416,7 @@ impl RouteFamilies {
             refused: self.refused.clone(),
             slowed: self.slowed.get_or_create_owned(&RouteLabels { route: Arc::clone(&route) }),
             rules: self.rules.clone(),
+            rules_made: Mutex::default(),
             route,
             frames,
         }

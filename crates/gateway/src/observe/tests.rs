@@ -380,7 +380,7 @@ fn metrics_page() -> String {
     }
     observer.tls_metrics("public").certificate_expires(&"cert.pem", 30.0);
     let _ = observer.key_metrics(&"jwks.json");
-    let _ = observer.upstream_metrics("none", "ws://127.0.0.1:9000");
+    let _upstream = observer.upstream_metrics("none", "ws://127.0.0.1:9000");
     let route = observer.route_metrics("none");
     for toward in [Toward::Backend, Toward::Client] {
         route.message_refused(toward, Reason::MessageNotJson);

@@ -1,7 +1,8 @@
 //! What is counted and logged of the applications behind the gate, each by the address that the configuration has for it.
 
+use std::collections::HashMap;
 use std::fmt::Display;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -17,6 +18,7 @@ use super::metrics::register;
 /// The counters of one application on one route.
 #[derive(Debug)]
 pub(crate) struct UpstreamMetrics {
+    families: UpstreamFamilies,
     route: Arc<str>,
     upstream: Arc<str>,
     /// The connections that it has, or is asked for.
@@ -55,8 +57,10 @@ impl UpstreamMetrics {
 }
 
 /// What an [`UpstreamMetrics`] is cut from.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct UpstreamFamilies {
+    /// By how many places in configurations, of now and of before, each is still counted.
+    users: Arc<Mutex<HashMap<UpstreamLabels, usize>>>,
     connections: Family<UpstreamLabels, Gauge>,
     dials: Family<DialLabels, Counter>,
     ejected: Family<UpstreamLabels, Gauge>,
@@ -65,6 +69,7 @@ pub(super) struct UpstreamFamilies {
 impl UpstreamFamilies {
     pub(super) fn register(registry: &mut Registry) -> Self {
         Self {
+            users: Arc::default(),
             connections: register(
                 registry,
                 "upstream_connections",
@@ -94,13 +99,42 @@ impl UpstreamFamilies {
             let (route, upstream) = (Arc::clone(&route), Arc::clone(&upstream));
             self.dials.get_or_create_owned(&DialLabels { route, upstream, result })
         };
+        *self.users().entry(labels.clone()).or_default() += 1;
         UpstreamMetrics {
+            families: self.clone(),
             connections: self.connections.get_or_create_owned(&labels),
             dialled: dials("ok"),
             failed: dials("failed"),
             ejected: self.ejected.get_or_create_owned(&labels),
             route,
             upstream,
+        }
+    }
+}
+
+impl UpstreamFamilies {
+    fn users(&self) -> MutexGuard<'_, HashMap<UpstreamLabels, usize>> {
+        self.users.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for UpstreamMetrics {
+    /// Gives up the series, with the last who counted in them.
+    fn drop(&mut self) {
+        let (route, upstream) = (Arc::clone(&self.route), Arc::clone(&self.upstream));
+        let labels = UpstreamLabels { route, upstream };
+        let mut users = self.families.users();
+        let Some(count) = users.get_mut(&labels) else { return };
+        *count -= 1;
+        if *count > 0 {
+            return;
+        }
+        users.remove(&labels);
+        self.families.connections.remove(&labels);
+        self.families.ejected.remove(&labels);
+        for result in ["ok", "failed"] {
+            let UpstreamLabels { route, upstream } = labels.clone();
+            self.families.dials.remove(&DialLabels { route, upstream, result });
         }
     }
 }

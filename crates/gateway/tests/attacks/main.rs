@@ -15,6 +15,7 @@
 mod addresses;
 mod application;
 mod audit;
+mod bans;
 mod compression;
 mod credentials;
 mod exchange;

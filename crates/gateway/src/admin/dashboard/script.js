@@ -191,7 +191,7 @@ function showEvents(events) {
     const item = element("li");
     const at = element("time", event.time.slice(11, 19));
     at.dateTime = event.time;
-    const words = { refused: "refused", ended: "ended", message_refused: "message refused", operated: "operator" };
+    const words = { refused: "refused", ended: "ended", message_refused: "message refused", operated: "operator", banned: "automatic ban" };
     const what = element("span", `${words[event.kind] || event.kind}: ${event.reason}`, event.kind === "operated" ? "what" : "what failed");
     item.append(at, what);
     const more = [event.client, event.route, event.subject, event.detail].filter(Boolean).join(" · ");

@@ -74,6 +74,10 @@ fn set(shape: &str, value: &str) -> String {
     if shape.starts_with("audit.") {
         table.extend(AUDIT.parse::<toml::Table>().unwrap());
     }
+    if shape.starts_with("firewall.automatic_bans.") {
+        let bans = "automatic_bans.per_minute.token_invalid = 30".parse::<toml::Table>().unwrap();
+        table.insert("firewall".to_owned(), bans.into());
+    }
     if shape.starts_with("auth.*.keys.") {
         let keys = "{ jwks_url = \"https://a.example\", refresh_interval = \"1s\", stale_max = \"30d\" }";
         let auth =

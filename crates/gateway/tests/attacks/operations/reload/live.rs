@@ -318,3 +318,26 @@ async fn o03_what_is_counted_and_banned_stays_counted_and_banned() {
     assert_eq!(guess(case.address).await, 429);
     reloading.case.neighbour_is_unharmed().await;
 }
+
+#[tokio::test]
+async fn o03_an_application_that_is_taken_out_leaves_no_series() {
+    let [one, other] =
+        [Application::start().await, Application::start().await].map(|application| application.address);
+    let both = format!("\"ws://{one}\", \"ws://{other}\"");
+    let before = echo("", &routed(&both));
+    let reloading = Reloading::start(&before).await;
+    let rendered = || reloading.case.observer.render();
+    assert!(rendered().contains(&one.to_string()) && rendered().contains(&other.to_string()));
+    reloading.reloaded(&echo("", &routed(&format!("\"ws://{other}\"")))).await;
+    assert!(
+        !rendered().contains(&one.to_string()) && rendered().contains(&other.to_string()),
+        "{}",
+        rendered()
+    );
+}
+
+fn routed(urls: &str) -> String {
+    format!(
+        "[routes.app]\nlisteners = [\"main\"]\npath = \"/app/*\"\norigins = \"any\"\nauth = \"none\"\nbackend = {{ urls = [{urls}] }}\n"
+    )
+}
