@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
@@ -29,7 +29,8 @@ use crate::clock::UnixTime;
 #[derive(Debug)]
 pub(super) struct Audit {
     queue: Option<SyncSender<Entry>>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    /// Hears when the thread has ended.
+    done: Mutex<Receiver<()>>,
     when_full: WhenFull,
     is_stuck: Arc<AtomicBool>,
     metrics: AuditMetrics,
@@ -105,10 +106,13 @@ impl Audit {
             metrics: metrics.clone(),
             has_told: false,
         };
-        let thread =
-            thread::Builder::new().name("drawgate-audit".to_owned()).spawn(move || worker.run(&entries))?;
-        let thread = Mutex::new(Some(thread));
-        Ok(Self { queue: Some(queue), thread, when_full: config.when_full, is_stuck, metrics })
+        let (ended, done) = sync_channel(1);
+        thread::Builder::new().name("drawgate-audit".to_owned()).spawn(move || {
+            worker.run(&entries);
+            let _ = ended.send(());
+        })?;
+        let done = Mutex::new(done);
+        Ok(Self { queue: Some(queue), done, when_full: config.when_full, is_stuck, metrics })
     }
 
     /// Queues what has happened. Never waits.
@@ -131,11 +135,9 @@ impl Audit {
 impl Drop for Audit {
     fn drop(&mut self) {
         self.queue = None;
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(thread) = thread {
-            // It has said what went wrong.
-            let _ = thread.join();
-        }
+        // One that hangs on its disk is left behind.
+        let done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
+        let _ = done.recv_timeout(DROP_TIMEOUT);
     }
 }
 
@@ -392,6 +394,8 @@ impl Members {
 const QUEUE_LENGTH_MAX: usize = 8192;
 /// How often what waits is tried again.
 const RETRY_TIME: Duration = Duration::from_millis(500);
+/// How long dropping waits for a slow disk.
+const DROP_TIMEOUT: Duration = Duration::from_secs(2);
 /// No line of ours is longer.
 const LINE_BYTES_MAX: u64 = 64 * 1024;
 

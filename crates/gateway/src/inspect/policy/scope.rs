@@ -1,6 +1,7 @@
 //! What an expression names and what it can cost, told before any message comes.
 
 use std::collections::BTreeSet;
+use std::mem;
 
 use cel::common::ast::{ComprehensionExpr, EntryExpr, Expr, IdedExpr};
 
@@ -9,7 +10,8 @@ use super::convert::{Members, Reads};
 
 /// Holds the expression to the names that there are and to the bounds, and adds what it looks at to `reads`.
 pub(super) fn check(expression: &IdedExpr, reads: &mut Reads) -> Result<(), Vec<Flaw>> {
-    let mut walk = Walk { reads, flaws: BTreeSet::new(), bound: Vec::new(), loops: 0 };
+    let mut walk =
+        Walk { reads, flaws: BTreeSet::new(), bound: Vec::new(), loops: 0, depth: 0, is_cheap: false };
     walk.visit(expression);
     if walk.flaws.is_empty() { Ok(()) } else { Err(walk.flaws.into_iter().collect()) }
 }
@@ -21,29 +23,62 @@ struct Walk<'r> {
     bound: Vec<String>,
     /// How many loops there are around this place.
     loops: usize,
+    /// How many expressions there are around this place.
+    depth: usize,
+    /// What stands here costs no more than what it is compared with, or nothing.
+    is_cheap: bool,
 }
 
 impl Walk<'_> {
     fn visit(&mut self, node: &IdedExpr) {
+        // The parser does not bound what is written one behind the other, as a.b.c or 1 + 2 + 3, and each lies within the next.
+        if self.depth == DEPTH_MAX {
+            let wrong = format!("has expressions within each other, more than {DEPTH_MAX} deep");
+            self.flaws.insert((wrong, "split it into several rules"));
+            return;
+        }
+        self.depth += 1;
+        self.look_at(node);
+        self.depth -= 1;
+    }
+
+    fn look_at(&mut self, node: &IdedExpr) {
         match &node.expr {
             Expr::Ident(name) => self.name(name, None),
-            Expr::Select(select) => match &select.operand.expr {
-                Expr::Ident(name) => self.name(name, Some(&select.field)),
-                _ => self.visit(&select.operand),
-            },
+            Expr::Select(select) => {
+                let was_cheap = self.is_cheap;
+                // Whether a member is there costs nothing.
+                self.is_cheap |= select.test;
+                match &select.operand.expr {
+                    Expr::Ident(name) => self.name(name, Some(&select.field)),
+                    _ => self.visit(&select.operand),
+                }
+                self.is_cheap = was_cheap;
+            }
             Expr::Call(call) => {
                 self.call(&call.func_name, &call.args);
+                let was_cheap = self.is_cheap;
+                self.is_cheap = match &*call.func_name {
+                    "_[_]" => was_cheap,
+                    function => CHEAP.contains(&function),
+                };
                 if let Some(target) = &call.target {
                     self.visit(target);
                 }
                 call.args.iter().for_each(|argument| self.visit(argument));
+                self.is_cheap = was_cheap;
             }
             Expr::Comprehension(comprehension) => self.comprehension(comprehension),
             Expr::Struct(named) => {
                 let wrong = format!("makes a {}, and there are no such types", named.type_name);
                 self.flaws.insert((wrong, SEE));
             }
-            Expr::List(_) | Expr::Map(_) => children(node, &mut |child| self.visit(child)),
+            Expr::List(_) | Expr::Map(_) => {
+                // What stands in one is copied into it.
+                let was_cheap = mem::take(&mut self.is_cheap);
+                children(node, &mut |child| self.visit(child));
+                self.is_cheap = was_cheap;
+            }
             Expr::Literal(_) | Expr::Unspecified => {}
         }
     }
@@ -53,7 +88,15 @@ impl Walk<'_> {
             return;
         }
         match name {
-            "message" => self.reads.message.add(member),
+            "message" => {
+                if self.loops > 0 && !self.is_cheap {
+                    let wrong = "looks at the message within a loop, whose work grows with the square of it"
+                        .to_owned();
+                    let advice = "within a loop compare with the message's members, by == or <, and do no more with them";
+                    self.flaws.insert((wrong, advice));
+                }
+                self.reads.message.add(member);
+            }
             "claims" => self.reads.claims.add(member),
             "session" | "client" | "direction" => {}
             // The types, as in type(message.id) == string.
@@ -189,3 +232,8 @@ const FUNCTIONS: [&str; 33] = [
     "bytes",
     "dyn",
 ];
+
+/// Those that look at no more of one operand than the other has, or at a truth alone.
+const CHEAP: [&str; 10] = ["_==_", "_!=_", "_<_", "_<=_", "_>_", "_>=_", "_&&_", "_||_", "!_", "_?_:_"];
+/// How deep expressions may lie in each other once loops are written out; they are worked out by recursion.
+const DEPTH_MAX: usize = 64;

@@ -74,6 +74,8 @@ fn conditions_see_the_message_the_claims_the_session_and_the_client() {
         "has(message.type) && !has(message.absent)",
         "size(message.tags) == 2 && message.tags == ['a', 'b'] && 'a' in message.tags",
         "message.tags.exists(tag, tag == 'b') && message.tags.all(tag, size(tag) == 1)",
+        "message.tags.exists(tag, tag == message.tags[1]) && message.tags.all(tag, tag < message.text || !message.yes)",
+        "message.tags.exists(tag, has(message.text) && tag in claims.roles || tag == 'b')",
         "message.tags.map(tag, tag == 'a') == [true, false] && size(message.tags.filter(tag, tag != 'a')) == 1",
         "message.text.matches('^hello [a-z]+$') && message.text.contains('lo w') && message.text.endsWith('d')",
         "claims.tier == 3 && claims.org.id == 'o1' && !has(claims.absent)",
@@ -186,11 +188,18 @@ fn what_no_rule_may_be_made_of_is_told_when_it_is_read() {
         ("message.text.matches('a{1000}{1000}')", "cannot be used"),
         ("message.a.exists(x, message.b.exists(y, x == y))", "a loop within a loop"),
         ("message.a.map(x, x + x) == []", "adds within a loop"),
+        ("message.a.exists(x, x in message.b)", "looks at the message within a loop"),
+        ("message.a.exists(x, message.text.contains(x))", "looks at the message within a loop"),
+        ("message.a.exists(x, message.text.matches('a'))", "looks at the message within a loop"),
+        ("message.a.exists(x, size(message.text) == x)", "looks at the message within a loop"),
+        ("message.a.exists(x, [message.b] == x)", "looks at the message within a loop"),
         ("Thing{a: 1} == message", "makes a Thing"),
         (&"(".repeat(5000), "5000 bytes long"),
         (&format!("{}true", "!".repeat(200)), ""),
         (&format!("{}1{} == 1", "(".repeat(200), ")".repeat(200)), ""),
-        (&format!("message{} == 1", ".a".repeat(500)), ""),
+        (&format!("message{} == 1", ".a".repeat(500)), "more than 64 deep"),
+        (&format!("1{} == 1", " + 1".repeat(500)), "more than 64 deep"),
+        (&format!("{}true", "!message.a && ".repeat(250)), ""),
     ] {
         let flaws = Policy::compile(vec![rule("fine", "true", Action::Log), rule("r", when, Action::Refuse)])
             .err()
@@ -208,18 +217,22 @@ fn what_no_rule_may_be_made_of_is_told_when_it_is_read() {
 
 #[test]
 fn a_deep_condition_and_a_deep_message_are_worked_out_on_a_small_stack() {
-    let deepest = (1..200)
-        .rev()
-        .map(|depth| format!("{}true{}", "!(".repeat(depth), ")".repeat(depth)))
-        .find(|when| Policy::compile(vec![rule("r", when, Action::Log)]).is_ok())
-        .unwrap();
+    let deepest = |written: &dyn Fn(usize) -> String| {
+        let fits = |when: &String| Policy::compile(vec![rule("r", when, Action::Log)]).is_ok();
+        (1..200).rev().map(written).find(fits).unwrap()
+    };
+    let rules = [
+        deepest(&|depth| format!("{}true{}", "!(".repeat(depth), ")".repeat(depth))),
+        deepest(&|depth| format!("has(message{}) || true", ".a".repeat(depth))),
+        deepest(&|depth| format!("1{} > 0", " + 1".repeat(depth))),
+        deepest(&|depth| format!("[1].exists(x, {}x == 1{})", "!(".repeat(depth), ")".repeat(depth))),
+    ];
+    let rules: Vec<Rule> =
+        rules.iter().enumerate().map(|(number, when)| rule(&number.to_string(), when, Action::Log)).collect();
     let nested = (0..30).fold(json!(1), |inner, _| json!({ "a": inner }));
     let work = move || {
-        judged(
-            vec![rule("deep", &deepest, Action::Log), rule("whole", "message == {}", Action::Refuse)],
-            &nested,
-        )
-        .verdict
+        let whole = rule("whole", "message == {}", Action::Refuse);
+        judged([rules, vec![whole]].concat(), &nested).verdict
     };
     // As much as a worker thread of the runtime has.
     let thread = std::thread::Builder::new().stack_size(2 * 1024 * 1024).spawn(work).unwrap();
