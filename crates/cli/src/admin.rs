@@ -115,6 +115,16 @@ pub(crate) struct BansArgs {
     at: Where,
 }
 
+/// `drawgate upstreams`
+#[derive(Debug, clap::Args)]
+pub(crate) struct UpstreamsArgs {
+    /// For scripts: one JSON object a line
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    at: Where,
+}
+
 /// `drawgate ticket`
 #[derive(Debug, clap::Args)]
 pub(crate) struct TicketArgs {
@@ -157,6 +167,12 @@ pub(crate) fn sessions(args: &SessionsArgs) -> Result<Outcome, Failure> {
         written(&text)
     })?;
     Ok(Outcome::Done)
+}
+
+pub(crate) fn upstreams(args: &UpstreamsArgs) -> Result<Outcome, Failure> {
+    let answer = args.at.door(Scope::Read)?.ask(&Request::get("/v1/upstreams"))?;
+    let upstreams = answer["upstreams"].as_array().map(Vec::as_slice).unwrap_or_default();
+    print(&if args.json { show::lines(upstreams) } else { show::upstreams(upstreams) })
 }
 
 pub(crate) fn bans(args: &BansArgs) -> Result<Outcome, Failure> {

@@ -53,6 +53,8 @@ enum Command {
     Token(token::Args),
     /// List the sessions of a running gateway
     Sessions(admin::SessionsArgs),
+    /// List the applications behind a running gateway, and how they stand
+    Upstreams(admin::UpstreamsArgs),
     /// Refuse tokens from now on, and end their sessions
     Revoke(admin::RevokeArgs),
     /// List who is kept out: networks and subjects
@@ -124,6 +126,7 @@ fn execute(command: Command) -> Result<Outcome, Failure> {
         Command::Connect(args) => connect::connect(&args),
         Command::Token(args) => token_command(&args),
         Command::Sessions(args) => admin::sessions(&args),
+        Command::Upstreams(args) => admin::upstreams(&args),
         Command::Revoke(args) => admin::revoke(&args),
         Command::Bans(args) => admin::bans(&args),
         Command::Ban(args) => admin::ban(&args),

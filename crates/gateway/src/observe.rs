@@ -33,7 +33,7 @@ pub use reloads::ReloadedBy;
 pub use rotate::RotatingFile;
 pub(crate) use tls::{HandshakeOutcome, TlsMetrics};
 pub use traffic::{Count, Direction, FrameKind, Traffic, TrafficDelta};
-pub(crate) use upstreams::UpstreamMetrics;
+pub(crate) use upstreams::{UpstreamMetrics, UpstreamState};
 
 use std::fmt::Display;
 use std::io;
@@ -109,6 +109,11 @@ impl Observer {
     #[must_use]
     pub fn audit_keeps_out(&self) -> bool {
         self.0.audit.get().is_some_and(Audit::keeps_out)
+    }
+
+    /// How every application behind the gate stands.
+    pub(crate) fn upstreams(&self) -> Vec<UpstreamState> {
+        self.0.metrics.upstreams.states()
     }
 
     /// The newest things that went wrong or that operators did, behind number `after`, and the number of the newest.

@@ -17,6 +17,25 @@ pub(super) fn sessions(sessions: &[Value], is_first: bool) -> String {
     table(is_first.then_some(head), rows)
 }
 
+/// A table of applications.
+pub(super) fn upstreams(upstreams: &[Value]) -> String {
+    if upstreams.is_empty() {
+        return "no route leads to an application\n".to_owned();
+    }
+    let rows = upstreams.iter().map(|upstream| {
+        let count = |name: &str| upstream[name].as_i64().unwrap_or_default().to_string();
+        let state = text(&upstream["state"]).replace('_', " ");
+        [
+            text(&upstream["upstream"]),
+            text(&upstream["route"]),
+            state,
+            count("connections"),
+            count("dials_failed"),
+        ]
+    });
+    table(Some(["APPLICATION", "ROUTE", "STATE", "CONNECTIONS", "DIALS FAILED"]), rows)
+}
+
 /// A table of bans of either kind, with its head where it is the first page.
 pub(super) fn bans(bans: &[Value], is_first: bool) -> String {
     let rows = bans.iter().map(|ban| {

@@ -310,3 +310,24 @@ fn a_configuration_tells_where_the_listener_is_and_which_token_opens_it() {
         failed(&by_config(&["revoke", "--everyone"], &other), &[&["other.toml"], parts].concat());
     }
 }
+
+#[test]
+fn the_applications_behind_the_gate_are_listed_with_how_they_stand() {
+    let program = Program::start_in(folder(), &echo("", MORE));
+    assert_eq!(done(&program, &["upstreams"]), "no route leads to an application\n");
+    drop(program);
+    let nobody = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let [one, other] = [nobody(), nobody()];
+    let route = format!(
+        "{MORE}\n[routes.game]\nlisteners = [\"main\"]\npath = \"/game\"\norigins = \"any\"\nauth = \"none\"\n\
+         backend = {{ urls = [\"ws://{one}\", \"ws://{other}\"], failures_max = 1 }}"
+    );
+    let program = Program::start_in(folder(), &echo("", &route));
+    assert_eq!(show(&program, "/game", "").1, "502");
+    let table = done(&program, &["upstreams"]);
+    let rows: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(rows[0], ["APPLICATION", "ROUTE", "STATE", "CONNECTIONS", "DIALS", "FAILED"], "{table}");
+    assert_eq!((rows.len(), &rows[1][1..]), (3, &["game", "left", "alone", "0", "1"][..]), "{table}");
+    let listed = done(&program, &["upstreams", "--json"]);
+    assert!(listed.lines().count() == 2 && listed.contains(&format!("ws://{one}")), "{listed}");
+}

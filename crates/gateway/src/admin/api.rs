@@ -10,6 +10,7 @@ mod reload;
 mod revocations;
 mod sessions;
 mod tickets;
+mod upstreams;
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -59,6 +60,7 @@ enum Task {
     BanAddress,
     UnbanAddress,
     ListEvents,
+    ListUpstreams,
     IssueTicket,
     Reload,
     Describe,
@@ -86,7 +88,7 @@ impl Entry {
 }
 
 /// Everything that there is.
-pub(super) const ENTRIES: [Entry; 16] = [
+pub(super) const ENTRIES: [Entry; 17] = [
     Entry::new(&Method::GET, "/v1/sessions", Some(Scope::Read), Task::ListSessions),
     Entry::new(&Method::DELETE, "/v1/sessions", Some(Scope::Operate), Task::EndSessions),
     Entry::new(&Method::GET, "/v1/sessions/{id}", Some(Scope::Read), Task::ShowSession),
@@ -100,6 +102,7 @@ pub(super) const ENTRIES: [Entry; 16] = [
     Entry::new(&Method::POST, "/v1/address-bans", Some(Scope::Operate), Task::BanAddress),
     Entry::new(&Method::DELETE, "/v1/address-bans/{network}", Some(Scope::Operate), Task::UnbanAddress),
     Entry::new(&Method::GET, "/v1/events", Some(Scope::Read), Task::ListEvents),
+    Entry::new(&Method::GET, "/v1/upstreams", Some(Scope::Read), Task::ListUpstreams),
     Entry::new(&Method::POST, "/v1/tickets", Some(Scope::Tickets), Task::IssueTicket),
     Entry::new(&Method::POST, "/v1/reload", Some(Scope::Operate), Task::Reload),
     Entry::new(&Method::GET, "/v1/openapi.json", None, Task::Describe),
@@ -182,6 +185,7 @@ impl Api {
                 address_bans::add(operations, who, Members::of_body(&parts.headers, body).await?).await
             }
             Task::UnbanAddress => address_bans::remove(operations, who, segment).await,
+            Task::ListUpstreams => Ok(upstreams::list(operations)),
             Task::ListEvents => events::list(operations, query),
             Task::IssueTicket => {
                 tickets::issue(operations, &who, Members::of_body(&parts.headers, body).await?)

@@ -16,7 +16,7 @@ use crate::clock::{Clock, UnixTime};
 use crate::control::{Control, ControlError};
 use crate::firewall::AddressBan;
 use crate::network::Network;
-use crate::observe::{Action, Closed, Event, Observer, Operated};
+use crate::observe::{Action, Closed, Event, Observer, Operated, UpstreamState};
 use crate::session::revocation::{Revocation, SubjectBan};
 use crate::session::{End, Revoked, SessionId, Sessions, Which};
 use crate::ticket::{Grant, TicketError, Tickets};
@@ -90,6 +90,11 @@ impl Operations {
     /// The newest things that went wrong or that operators did, behind number `after`, and the number of the newest.
     pub(super) fn events_after(&self, after: u64) -> (Vec<Event>, u64) {
         self.observer.events_after(after)
+    }
+
+    /// How every application behind the gate stands.
+    pub(super) fn upstreams(&self) -> Vec<UpstreamState> {
+        self.observer.upstreams()
     }
 
     pub(super) fn now(&self) -> UnixTime {

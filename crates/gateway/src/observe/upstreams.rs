@@ -10,6 +10,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
+use serde::Serialize;
 
 use super::encode::Encoded;
 use super::log::TARGET;
@@ -66,7 +67,41 @@ pub(super) struct UpstreamFamilies {
     ejected: Family<UpstreamLabels, Gauge>,
 }
 
+/// How an application stands, for whoever asks.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct UpstreamState {
+    pub(crate) route: String,
+    pub(crate) upstream: String,
+    /// `in_use`, or `left_alone`.
+    pub(crate) state: &'static str,
+    pub(crate) connections: i64,
+    pub(crate) dials_ok: u64,
+    pub(crate) dials_failed: u64,
+}
+
 impl UpstreamFamilies {
+    /// All that there are, by route and address.
+    pub(super) fn states(&self) -> Vec<UpstreamState> {
+        let mut labels: Vec<UpstreamLabels> = self.users().keys().cloned().collect();
+        labels.sort();
+        let state = |labels: UpstreamLabels| {
+            let dials = |result| {
+                let UpstreamLabels { route, upstream } = labels.clone();
+                self.dials.get_or_create(&DialLabels { route, upstream, result }).get()
+            };
+            let is_ejected = self.ejected.get_or_create(&labels).get() > 0;
+            UpstreamState {
+                state: if is_ejected { "left_alone" } else { "in_use" },
+                connections: self.connections.get_or_create(&labels).get(),
+                dials_ok: dials("ok"),
+                dials_failed: dials("failed"),
+                route: labels.route.to_string(),
+                upstream: labels.upstream.to_string(),
+            }
+        };
+        labels.into_iter().map(state).collect()
+    }
+
     pub(super) fn register(registry: &mut Registry) -> Self {
         Self {
             users: Arc::default(),
@@ -139,7 +174,7 @@ impl Drop for UpstreamMetrics {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
 struct UpstreamLabels {
     route: Arc<str>,
     upstream: Arc<str>,
