@@ -17,10 +17,9 @@ pub fn of(kind: Kind, ports: Ports) -> Option<String> {
         ),
         Kind::DrawgateToken => with_token(&plain),
         Kind::DrawgateGuarded => guarded(&with_token(&plain), ports.admin),
-        Kind::DrawgateRelay => {
-            let backend = format!("backend = {{ urls = [\"ws://127.0.0.1:{}\"] }}", ports.upstream);
-            guarded(&with_token(&plain), ports.admin).replace("backend = \"echo\"", &backend)
-        }
+        Kind::DrawgateRelay => relay(&plain, ports),
+        Kind::DrawgateSchema => relay(&plain, ports) + &inspecting(""),
+        Kind::DrawgateRules => relay(&plain, ports) + &inspecting(RULES),
         Kind::BareEcho
         | Kind::BareTokio
         | Kind::BareHandshake
@@ -98,6 +97,29 @@ tokens.operator = {{ file = "{ADMIN_TOKEN_FILE}", scopes = ["operate"] }}
 "#
         )
 }
+
+/// In front of an application.
+fn relay(plain: &str, ports: Ports) -> String {
+    let backend = format!("backend = {{ urls = [\"ws://127.0.0.1:{}\"] }}", ports.upstream);
+    guarded(&with_token(plain), ports.admin).replace("backend = \"echo\"", &backend)
+}
+
+/// Messages are orders, as `part/validation.rs` has them, or of another type.
+fn inspecting(rules: &str) -> String {
+    // A dollar of its own is written twice in a configuration.
+    let schema = SCHEMA.replace('$', "$$");
+    format!("\n[routes.echo.inspect]\nformat = \"json\"\nschema = '{schema}'\n{rules}")
+}
+
+const SCHEMA: &str = r##"{"$schema":"https://json-schema.org/draft/2020-12/schema","type":"object","required":["type"],"properties":{"type":{"type":"string","maxLength":64}},"if":{"properties":{"type":{"const":"order.place"}}},"then":{"required":["id","email","at","items"],"additionalProperties":false,"properties":{"type":true,"id":{"type":"string","format":"uuid"},"email":{"type":"string","format":"email"},"at":{"type":"string","format":"date-time"},"note":{"type":"string","maxLength":2000},"items":{"type":"array","minItems":1,"maxItems":100,"items":{"$ref":"#/$defs/item"}}}},"$defs":{"item":{"type":"object","required":["sku","count","cents"],"additionalProperties":false,"properties":{"sku":{"type":"string","pattern":"^SKU-[0-9]{5}$"},"name":{"type":"string","maxLength":100},"count":{"type":"integer","minimum":1,"maximum":99},"cents":{"type":"integer","minimum":0}}}}}"##;
+const RULES: &str = r#"rules = [
+  { name = "admins only", when = 'message.type.startsWith("admin.") && !("admin" in claims.roles)', then = "refuse" },
+  { name = "own address", when = 'has(message.email) && message.email == "root@example.com" && session.subject != "root"', then = "refuse" },
+  { name = "large orders", when = 'has(message.items) && size(message.items) > 50', then = "refuse" },
+  { name = "dear things", when = 'has(message.items) && message.items.exists(item, item.cents > 1000000)', then = "log" },
+  { name = "near by", when = '!client.address.inNetwork("127.0.0.0/8")', then = "close" },
+]
+"#;
 
 /// The issuer's public key, beside the configuration.
 pub const PUBLIC_KEY_FILE: &str = "issuer.pem";

@@ -1,6 +1,6 @@
 //! `drawgate-bench [--smoke] [--ours] [--rounds N] [--drawgate FILE] [--page FILE] [PART]...`: measures, prints, and writes the page.
 //!
-//! The parts are messages, handshake, many, idle, tls, identity, relay (in four parts of its own) and instructions; without a name, all of
+//! The parts are messages, handshake, many, idle, tls, identity, relay (in four parts of its own), validation and instructions; without a name, all of
 //! them. `--smoke` runs each but instructions for a moment and only asks whether figures come out; `--ours` leaves the peers out. It decides nothing about the product.
 
 use std::io;
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use drawgate_bench::page;
 use drawgate_bench::part::{
-    Plan, Section, handshake, identity, idle, instructions, many, messages, relay, tls,
+    Plan, Section, handshake, identity, idle, instructions, many, messages, relay, tls, validation,
 };
 use drawgate_bench::server::{Places, pin};
 
@@ -121,7 +121,7 @@ fn part_names() -> String {
     format!("there are {} and all", names.join(", "))
 }
 
-const PARTS: [Part; 11] = [
+const PARTS: [Part; 12] = [
     ("messages", messages::measure),
     ("handshake", handshake::measure),
     ("many", many::measure),
@@ -132,6 +132,7 @@ const PARTS: [Part; 11] = [
     ("relay-handshake", relay::handshake),
     ("relay-many", relay::many),
     ("relay-idle", relay::idle),
+    ("validation", validation::measure),
     ("instructions", instructions::measure),
 ];
 

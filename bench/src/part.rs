@@ -8,6 +8,7 @@ pub mod many;
 pub mod messages;
 pub mod relay;
 pub mod tls;
+pub mod validation;
 
 use std::time::Duration;
 

@@ -41,6 +41,10 @@ pub enum Kind {
     BareRelay,
     /// The product in front of an application, with a session, every limit and metrics.
     DrawgateRelay,
+    /// The same, where each message from a client is strict JSON and fits a schema.
+    DrawgateSchema,
+    /// The same, with five rules on it.
+    DrawgateRules,
     /// nginx's tunnel.
     Nginx,
     /// `HAProxy`'s tunnel.
@@ -75,6 +79,8 @@ impl Kind {
             Self::DrawgateGuarded => "drawgate, ES256, limits, metrics",
             Self::BareRelay => "bare relay",
             Self::DrawgateRelay => "drawgate",
+            Self::DrawgateSchema => "drawgate, JSON and a schema",
+            Self::DrawgateRules => "drawgate, JSON, a schema and rules",
             Self::Nginx => "nginx",
             Self::HaProxy => "HAProxy",
             Self::Caddy => "Caddy",
@@ -84,6 +90,12 @@ impl Kind {
             Self::NodeWs => "ws (Node.js)",
             Self::PythonWebSockets => "websockets (Python, uvloop)",
         }
+    }
+
+    /// Whether it is the product in front of an application, which takes nobody without a token.
+    #[must_use]
+    pub const fn is_drawgate_relay(self) -> bool {
+        matches!(self, Self::DrawgateRelay | Self::DrawgateSchema | Self::DrawgateRules)
     }
 
     /// Whether its clients shake hands and are answered in frames.
@@ -103,6 +115,8 @@ impl Kind {
                 | Self::DrawgateToken
                 | Self::DrawgateGuarded
                 | Self::DrawgateRelay
+                | Self::DrawgateSchema
+                | Self::DrawgateRules
                 | Self::BareRelay
                 | Self::BareEcho
                 | Self::BareTokio
@@ -161,7 +175,9 @@ impl Places {
             | Kind::DrawgateTls
             | Kind::DrawgateToken
             | Kind::DrawgateGuarded
-            | Kind::DrawgateRelay => {
+            | Kind::DrawgateRelay
+            | Kind::DrawgateSchema
+            | Kind::DrawgateRules => {
                 let text = configuration::of(kind, ports)
                     .ok_or_else(|| io::Error::other(format!("{} has no configuration", kind.label())))?;
                 let file = self.run.join(format!("drawgate-{}.toml", ports.server));

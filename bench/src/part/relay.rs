@@ -177,18 +177,18 @@ pub fn idle(plan: &Plan) -> io::Result<Section> {
 }
 
 /// The proxies that are measured, the bare one first, and the application that all of them stand before.
-struct Field {
-    proxies: Vec<Server>,
+pub(super) struct Field {
+    pub(super) proxies: Vec<Server>,
     application: Server,
 }
 
 impl Field {
-    fn start(plan: &Plan, kinds: &[Kind]) -> io::Result<Self> {
+    pub(super) fn start(plan: &Plan, kinds: &[Kind]) -> io::Result<Self> {
         let token = credentials(plan)?;
         let application = Server::start(&plan.places.beside_the_generator(), Kind::DrawgateQuiet, &[])?;
         let proxies = plan.of(kinds).into_iter().map(|kind| {
             let proxy = Server::start_before(&plan.places, kind, application.port)?;
-            Ok(if kind == Kind::DrawgateRelay { proxy.with_token(&token) } else { proxy })
+            Ok(if kind.is_drawgate_relay() { proxy.with_token(&token) } else { proxy })
         });
         Ok(Self { proxies: proxies.collect::<io::Result<_>>()?, application })
     }
@@ -197,7 +197,7 @@ impl Field {
         self.proxies.iter().any(|proxy| proxy.kind == Kind::Nginx)
     }
 
-    fn stop(self) -> io::Result<()> {
+    pub(super) fn stop(self) -> io::Result<()> {
         self.proxies.into_iter().chain([self.application]).try_for_each(Server::stop)
     }
 }

@@ -11,7 +11,7 @@ use super::convert::{Members, Reads};
 /// Holds the expression to the names that there are and to the bounds, and adds what it looks at to `reads`.
 pub(super) fn check(expression: &IdedExpr, reads: &mut Reads) -> Result<(), Vec<Flaw>> {
     let mut walk =
-        Walk { reads, flaws: BTreeSet::new(), bound: Vec::new(), loops: 0, depth: 0, is_cheap: false };
+        Walk { reads, flaws: BTreeSet::new(), bound: Vec::new(), loops: 0, depth: 0, is_test: false };
     walk.visit(expression);
     if walk.flaws.is_empty() { Ok(()) } else { Err(walk.flaws.into_iter().collect()) }
 }
@@ -25,8 +25,8 @@ struct Walk<'r> {
     loops: usize,
     /// How many expressions there are around this place.
     depth: usize,
-    /// What stands here costs no more than what it is compared with, or nothing.
-    is_cheap: bool,
+    /// Whether a member is there is all that is asked here.
+    is_test: bool,
 }
 
 impl Walk<'_> {
@@ -46,39 +46,29 @@ impl Walk<'_> {
         match &node.expr {
             Expr::Ident(name) => self.name(name, None),
             Expr::Select(select) => {
-                let was_cheap = self.is_cheap;
-                // Whether a member is there costs nothing.
-                self.is_cheap |= select.test;
+                let was_test = self.is_test;
+                self.is_test |= select.test;
                 match &select.operand.expr {
                     Expr::Ident(name) => self.name(name, Some(&select.field)),
                     _ => self.visit(&select.operand),
                 }
-                self.is_cheap = was_cheap;
+                self.is_test = was_test;
             }
             Expr::Call(call) => {
                 self.call(&call.func_name, &call.args);
-                let was_cheap = self.is_cheap;
-                self.is_cheap = match &*call.func_name {
-                    "_[_]" => was_cheap,
-                    function => CHEAP.contains(&function),
-                };
+                let was_test = mem::take(&mut self.is_test);
                 if let Some(target) = &call.target {
                     self.visit(target);
                 }
                 call.args.iter().for_each(|argument| self.visit(argument));
-                self.is_cheap = was_cheap;
+                self.is_test = was_test;
             }
             Expr::Comprehension(comprehension) => self.comprehension(comprehension),
             Expr::Struct(named) => {
                 let wrong = format!("makes a {}, and there are no such types", named.type_name);
                 self.flaws.insert((wrong, SEE));
             }
-            Expr::List(_) | Expr::Map(_) => {
-                // What stands in one is copied into it.
-                let was_cheap = mem::take(&mut self.is_cheap);
-                children(node, &mut |child| self.visit(child));
-                self.is_cheap = was_cheap;
-            }
+            Expr::List(_) | Expr::Map(_) => children(node, &mut |child| self.visit(child)),
             Expr::Literal(_) | Expr::Unspecified => {}
         }
     }
@@ -89,10 +79,11 @@ impl Walk<'_> {
         }
         match name {
             "message" => {
-                if self.loops > 0 && !self.is_cheap {
+                // What is compared may be of another type than it should, and then cel copies both sides to say so.
+                if self.loops > 0 && !self.is_test {
                     let wrong = "looks at the message within a loop, whose work grows with the square of it"
                         .to_owned();
-                    let advice = "within a loop compare with the message's members, by == or <, and do no more with them";
+                    let advice = "within a loop use the element, claims, session and client; of the message has() alone";
                     self.flaws.insert((wrong, advice));
                 }
                 self.reads.message.add(member);
@@ -112,6 +103,11 @@ impl Walk<'_> {
         if !FUNCTIONS.contains(&function) {
             let wrong = format!("calls {function}(), which there is not");
             self.flaws.insert((wrong, SEE));
+        }
+        if function == "@in" && arguments.iter().all(|argument| names_any(argument, &self.bound)) {
+            let wrong =
+                "looks for a part of the message in another, which grows with the square of it".to_owned();
+            self.flaws.insert((wrong, "compare it with what the rule or the claims say"));
         }
         // The expansion of map() and filter() adds an element to what they have so far.
         let grows = matches!(arguments.first(), Some(IdedExpr { expr: Expr::Ident(name), .. }) if name.starts_with('@'));
@@ -149,6 +145,29 @@ impl Members {
             (_, None) => *self = Self::All,
             (Self::All, Some(_)) => {}
         }
+    }
+}
+
+/// Whether the message stands in it anywhere, by its own name or as the element of a loop.
+fn names_any(node: &IdedExpr, elements: &[String]) -> bool {
+    let names_message = |node: &IdedExpr| names_any(node, elements);
+    match &node.expr {
+        Expr::Ident(name) => name == "message" || elements.contains(name),
+        Expr::Select(select) => names_message(&select.operand),
+        Expr::Call(call) => {
+            call.target.as_deref().is_some_and(names_message) || call.args.iter().any(names_message)
+        }
+        Expr::Comprehension(comprehension) => {
+            let ComprehensionExpr { iter_range, accu_init, loop_cond, loop_step, result, .. } =
+                &**comprehension;
+            [iter_range, accu_init, loop_cond, loop_step, result].into_iter().any(names_message)
+        }
+        Expr::List(_) | Expr::Map(_) => {
+            let mut is_named = false;
+            children(node, &mut |child| is_named |= names_message(child));
+            is_named
+        }
+        Expr::Struct(_) | Expr::Literal(_) | Expr::Unspecified => false,
     }
 }
 
@@ -233,7 +252,5 @@ const FUNCTIONS: [&str; 33] = [
     "dyn",
 ];
 
-/// Those that look at no more of one operand than the other has, or at a truth alone.
-const CHEAP: [&str; 10] = ["_==_", "_!=_", "_<_", "_<=_", "_>_", "_>=_", "_&&_", "_||_", "!_", "_?_:_"];
 /// How deep expressions may lie in each other once loops are written out; they are worked out by recursion.
 const DEPTH_MAX: usize = 64;
