@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use super::{Consequence, Context, Inspected, Refusal};
 use crate::reason::Reason;
-use condition::{Condition, Language};
+use condition::{Condition, Language, holds};
 use convert::Facts;
 
 /// The rules of one direction, in their order.
@@ -127,9 +127,12 @@ impl Policy {
         context: &Context<'_>,
         notes: &mut Vec<Note>,
     ) -> Result<(), Refusal> {
-        let facts = Facts::new(message, context, self.0.language.reads());
+        let language = &self.0.language;
+        let facts = Facts::new(message, context, language.reads());
+        let names = language.names(&facts);
+        let context = language.context(&names);
         for (rule, condition) in &self.0.rules {
-            let (refusal, effect) = match (self.0.language.holds(condition, &facts), rule.then) {
+            let (refusal, effect) = match (holds(condition, &context), rule.then) {
                 (Ok(false), _) => continue,
                 (Ok(true), Action::Log) if !rule.is_shadow => (None, Effect::Logged),
                 (Ok(true), _) if rule.is_shadow => (None, Effect::Shadowed),

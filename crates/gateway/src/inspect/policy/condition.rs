@@ -102,24 +102,33 @@ impl Language {
         scope::children_mut(node, &mut |child| self.take_patterns(child, flaws));
     }
 
-    /// Whether the condition holds; an error is one that the message brought about, in words that have nothing of it.
-    pub(super) fn holds(&self, condition: &Condition, facts: &Facts<'_>) -> Result<bool, &'static str> {
-        let names = Names { facts, patterns: &self.patterns };
+    /// What the names in conditions stand for, with `facts`.
+    pub(super) fn names<'n, 'f>(&'n self, facts: &'n Facts<'f>) -> Names<'n, 'f> {
+        Names { facts, patterns: &self.patterns }
+    }
+
+    /// What conditions are worked out in: once for all rules of a message, since making it costs more than most of them.
+    pub(super) fn context<'v>(&self, names: &'v Names<'_, '_>) -> Context<'v, 'v> {
         let mut context = Context::with_env(Arc::clone(&self.env));
-        context.set_variable_resolver(&names);
-        // What the interpreter does not foresee must cost this message alone.
-        let outcome = catch_unwind(AssertUnwindSafe(|| Value::resolve(&condition.0, &context)));
-        match outcome {
-            Ok(Ok(Value::Bool(holds))) => Ok(holds),
-            Ok(Ok(_)) => Err("the condition is neither true nor false"),
-            Ok(Err(error)) => Err(described(&error)),
-            Err(_) => Err("the condition could not be worked out"),
-        }
+        context.set_variable_resolver(names);
+        context
+    }
+}
+
+/// Whether the condition holds; an error is one that the message brought about, in words that have nothing of it.
+pub(super) fn holds(condition: &Condition, context: &Context<'_, '_>) -> Result<bool, &'static str> {
+    // What the interpreter does not foresee must cost this message alone.
+    let outcome = catch_unwind(AssertUnwindSafe(|| Value::resolve(&condition.0, context)));
+    match outcome {
+        Ok(Ok(Value::Bool(holds))) => Ok(holds),
+        Ok(Ok(_)) => Err("the condition is neither true nor false"),
+        Ok(Err(error)) => Err(described(&error)),
+        Err(_) => Err("the condition could not be worked out"),
     }
 }
 
 /// What the names in a condition stand for.
-struct Names<'n, 'f> {
+pub(super) struct Names<'n, 'f> {
     facts: &'n Facts<'f>,
     patterns: &'n [Pattern],
 }
