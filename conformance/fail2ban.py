@@ -97,7 +97,9 @@ def fail2ban_regex():
         return [path], None
     tools = ROOT / "target" / "tools" / "fail2ban"
     modules = str(tools / "usr" / "lib" / "python3" / "dist-packages")
-    return ["/usr/bin/python3", str(tools / "usr" / "bin" / "fail2ban-regex")], os.environ | {"PYTHONPATH": modules}
+    # Debian's own Python is the one that it is made for.
+    python = "/usr/bin/python3" if pathlib.Path("/usr/bin/python3").exists() else sys.executable
+    return [python, str(tools / "usr" / "bin" / "fail2ban-regex")], os.environ | {"PYTHONPATH": modules}
 
 
 def refused(url, headers):
