@@ -25,7 +25,7 @@ async fn guess(case: &Case, times: usize) {
 
 #[tokio::test]
 async fn a_client_that_is_refused_too_often_is_banned_for_a_while_and_all_it_has_ends() {
-    let case = start("per_minute = { token_invalid = 3 }\nfirst = \"400ms\"").await;
+    let case = start("per_minute = { token_invalid = 3 }\nfirst = \"2s\"").await;
     let mut held = open(&case, "alice", &json!({})).await;
     guess(&case, 4).await;
     eventually(|| counted(&case, "banned") == 1, || case.log_text()).await;
@@ -41,7 +41,7 @@ async fn a_client_that_is_refused_too_often_is_banned_for_a_while_and_all_it_has
         "{told}"
     );
     // By itself it is over.
-    tokio::time::sleep(std::time::Duration::from_millis(450)).await;
+    tokio::time::sleep(std::time::Duration::from_millis(2100)).await;
     let mut back = open(&case, "alice", &json!({})).await;
     back.send_frame(0x81, b"hello").await;
     assert_eq!(back.read_frame().await.payload, b"hello");

@@ -98,7 +98,7 @@ async fn r14_one_hot_connection_is_slowed_loses_nothing_and_others_keep_their_sh
         let asked = Instant::now();
         other.send_frame(0x81, b"mine").await;
         assert_eq!(other.read_frame().await.payload, b"mine");
-        assert!(asked.elapsed() < Duration::from_millis(250), "{:?}", asked.elapsed());
+        assert!(asked.elapsed() < Duration::from_millis(450), "{:?}", asked.elapsed());
     }
     for _ in 0..75 {
         assert_eq!(hot.read_frame().await, Frame::whole(0x82, &[7; 3]));
