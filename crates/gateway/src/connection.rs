@@ -54,6 +54,7 @@ use crate::session::Sessions;
 use crate::ticket::Tickets;
 use crate::timers::Timers;
 use crate::tls::Tls;
+use crate::trace::Trace;
 use crate::upgrade::{Entrances, Refused};
 
 use admit::admit;
@@ -247,6 +248,8 @@ struct Record {
     accepted_at: Instant,
     route: Option<Arc<Route>>,
     identity: Option<Box<Identity>>,
+    /// The trace that it belongs to, where it has one; in a box, for the same reason.
+    trace: Option<Box<Trace>>,
     phase: Phase,
     is_concluded: bool,
 }
@@ -262,6 +265,7 @@ impl Record {
             accepted_at,
             route: None,
             identity: None,
+            trace: None,
             phase: Phase::Handshake,
             is_concluded: false,
         }
@@ -421,6 +425,7 @@ fn conclude(gate: &Gate, record: &Record, ending: &Ending) {
         route: record.route.as_ref().map(|route| &*route.name),
         subject: record.principal().map(|principal| &*principal.subject),
         session: record.session().map(|session| session.id()),
+        trace: record.trace.as_deref().map(|trace| trace.id),
         phase: record.phase,
         reason: ending.reason,
         ended_by: ending.by,

@@ -74,6 +74,7 @@ pub mod state;
 pub mod ticket;
 mod timers;
 pub mod tls;
+pub mod trace;
 mod upgrade;
 pub mod url;
 

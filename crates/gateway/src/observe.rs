@@ -48,6 +48,7 @@ use crate::clock::Clock;
 use crate::principal::{ClientAddr, ConnectionId};
 use crate::reason::{Fault, Reason};
 use crate::session::SessionId;
+use crate::trace::TraceId;
 use audit::{Audit, Members};
 use events::Events;
 use log::Record;
@@ -338,6 +339,8 @@ pub struct Opened<'a> {
     pub subject: Option<&'a str>,
     /// The session that has begun, where the request had a credential.
     pub session: Option<SessionId>,
+    /// The trace that it belongs to, where it has one.
+    pub trace: Option<TraceId>,
     /// From the accept to the `101`.
     pub handshake_duration: Duration,
 }
@@ -357,6 +360,8 @@ pub struct Ended<'a> {
     pub subject: Option<&'a str>,
     /// The session, where one had begun.
     pub session: Option<SessionId>,
+    /// The trace that it belonged to, where it had one.
+    pub trace: Option<TraceId>,
     /// How far it had come.
     pub phase: Phase,
     /// Why it ended.

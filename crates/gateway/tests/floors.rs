@@ -9,10 +9,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The modules from the ground up, a floor a line; each may use what stands before it in this list.
-const MODULES: [&str; 35] = [
+const MODULES: [&str; 36] = [
     // Words that all others use.
     "clock",
     "chance",
+    "trace",
     "secret",
     "network",
     "principal",

@@ -23,6 +23,7 @@ mod bans;
 mod each_key;
 mod inspect;
 mod keys;
+mod passing;
 mod refusals;
 mod state;
 mod tls;

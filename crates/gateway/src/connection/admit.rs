@@ -28,7 +28,7 @@ use crate::auth::{Authenticator, CredentialSource};
 use crate::backend::Backend;
 use crate::backend::echo::Echoing;
 use crate::backend::handler::{Handling, Session};
-use crate::backend::upstream::{Connected, SET_COOKIE};
+use crate::backend::upstream::{Connected, TRACEPARENT};
 use crate::clock::Instant;
 use crate::compression::{Compression, Declined};
 use crate::observe::{Opened, Side};
@@ -38,6 +38,7 @@ use crate::reason::{self, Reason};
 use crate::route::{Notice, RefuseBy};
 use crate::ticket::TICKET_PREFIX;
 use crate::tls::{Peer, Wire};
+use crate::trace::Trace;
 use crate::upgrade::{Entrance, Head, HeadError, Refused, check_host, send_refusal, switching_protocols};
 
 /// Takes the client in, as far as a relay, or refuses it.
@@ -70,6 +71,9 @@ where
         };
     let route = &entrance.route;
     let asked = Asked { request: &request, entrance, peer: &peer };
+    if matches!(route.backend, Backend::Upstream(_)) {
+        record.trace.get_or_insert_with(|| Box::new(Trace::begin(&gate.chance)));
+    }
     let mut early = head.rest().to_vec();
     let connected = match (&standing, &route.backend) {
         (Standing::Known, Backend::Upstream(upstream)) => {
@@ -210,8 +214,8 @@ fn answer(
         (None, Backend::Upstream(_), Standing::Unknown(_)) => asked.promised(),
         (None, _, _) => None,
     };
-    let cookies = connected.map_or(&[][..], |connected| &connected.cookies).iter();
-    let headers: Vec<_> = cookies.map(|value| Header { name: SET_COOKIE, value }).collect();
+    let passed = connected.map_or(&[][..], |connected| &connected.headers).iter();
+    let headers: Vec<_> = passed.map(|(name, value)| Header { name, value }).collect();
     switching_protocols(asked.request, extensions, protocol, &headers)
 }
 
@@ -238,6 +242,8 @@ fn introduce(
         record.is_from(named.client);
         peer.is_encrypted = named.is_encrypted.unwrap_or(peer.is_encrypted);
     }
+    // Only whoever is believed about the client is about the trace.
+    record.trace = Trace::keep(&values(TRACEPARENT), &gate.chance).map(Box::new);
     record
         .admit(gate, pulse)
         .map_err(|NoRoom { reason, limit }| Refused { limit, ..Refused::because(reason) })
@@ -543,6 +549,7 @@ fn opened(gate: &Gate, record: &Record, route: &Route, origin: Option<&str>) {
         origin,
         subject: record.principal().map(|principal| &*principal.subject),
         session: record.session().map(|session| session.id()),
+        trace: record.trace.as_deref().map(|trace| trace.id),
         handshake_duration: gate.facilities.clock.now().saturating_duration_since(record.accepted_at),
     });
 }
