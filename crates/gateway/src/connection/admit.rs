@@ -72,7 +72,7 @@ where
     let route = &entrance.route;
     let asked = Asked { request: &request, entrance, peer: &peer };
     if matches!(route.backend, Backend::Upstream(_)) {
-        record.trace.get_or_insert_with(|| Box::new(Trace::begin(&gate.chance)));
+        record.has_trace(&gate.chance);
     }
     let mut early = head.rest().to_vec();
     let connected = match (&standing, &route.backend) {
@@ -243,7 +243,9 @@ fn introduce(
         peer.is_encrypted = named.is_encrypted.unwrap_or(peer.is_encrypted);
     }
     // Only whoever is believed about the client is about the trace.
-    record.trace = Trace::keep(&values(TRACEPARENT), &gate.chance).map(Box::new);
+    if let Some(trace) = Trace::keep(&values(TRACEPARENT), &gate.chance) {
+        record.belongs_to(trace);
+    }
     record
         .admit(gate, pulse)
         .map_err(|NoRoom { reason, limit }| Refused { limit, ..Refused::because(reason) })
@@ -544,12 +546,12 @@ fn opened(gate: &Gate, record: &Record, route: &Route, origin: Option<&str>) {
     gate.observer.connection_opened(&Opened {
         connection: record.connection,
         client: record.client,
-        via: record.via.as_deref().copied(),
+        via: record.via(),
         route: &route.name,
         origin,
         subject: record.principal().map(|principal| &*principal.subject),
         session: record.session().map(|session| session.id()),
-        trace: record.trace.as_deref().map(|trace| trace.id),
+        trace: record.trace().map(|trace| trace.id),
         handshake_duration: gate.facilities.clock.now().saturating_duration_since(record.accepted_at),
     });
 }

@@ -60,7 +60,7 @@ impl Asked<'_> {
                 session: record.session().map(|session| session.id()),
                 claims: &principal.claims,
             }),
-            trace: record.trace.as_deref(),
+            trace: record.trace(),
             protocols,
         };
         upstream
