@@ -51,10 +51,12 @@ pub(crate) fn audit(args: &Args) -> Result<Outcome, Failure> {
 
 fn create(file: &Path) -> Result<Outcome, Failure> {
     let Config { path, key_file, .. } = configured(file)?;
-    if fs::metadata(&path).is_ok_and(|metadata| metadata.len() > 0) {
+    // The full files of a log whose last one was taken away are one, too: two chains would be told apart by nothing.
+    let is_there = |path: &&PathBuf| fs::metadata(path).is_ok_and(|metadata| metadata.len() > 0);
+    if let Some(there) = files_of(&path)?.iter().find(is_there) {
         return Err(Failure(format!(
-            "{}: there is a log already, and no new key would verify it; move it away first",
-            path.display()
+            "{}: there is a log already, and no new key would verify it; move its files and its key away first",
+            there.display()
         )));
     }
     let chance =

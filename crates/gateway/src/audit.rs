@@ -31,7 +31,7 @@ pub struct Config {
 pub enum WhenFull {
     /// Traffic goes on; lines that find no room are counted as lost.
     Open,
-    /// Nobody is let in and no operator changes anything until they can be.
+    /// Nobody is let in until they can be. Who is connected stays, and operators still revoke and ban.
     Closed,
 }
 

@@ -30,8 +30,9 @@ fn a_kill_at_any_moment_leaves_a_log_that_is_verified_and_goes_on() {
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     fs::write(folder.path().join("first.key"), &output.stdout).unwrap();
+    let create = ["audit", "create", "--config", "drawgate.toml"];
     // There is a key now, and no other takes its place.
-    let (code, told) = asked(folder.path(), &["audit", "create", "--config", "drawgate.toml"]);
+    let (code, told) = asked(folder.path(), &create);
     assert!(code == Some(1) && told.contains("cannot be made"), "{told}");
     let verify = ["audit", "verify", "--key", "first.key", "--config", "drawgate.toml"];
     for round in 0..12 {
@@ -66,6 +67,16 @@ fn a_kill_at_any_moment_leaves_a_log_that_is_verified_and_goes_on() {
         files.filter(|name| name.starts_with("audit.log.")).count() > 1,
         "the log has gone on into other files"
     );
+    // No new chain begins beside the old one, not even where only its full files are left.
+    for (gone, left) in [("audit.key", "audit.log.000000000001"), ("audit.log", "audit.log.000000000001")] {
+        fs::rename(folder.path().join(gone), folder.path().join(format!("{gone}.away"))).unwrap();
+        let (code, told) = asked(folder.path(), &create);
+        let expected = format!("{left}: there is a log already");
+        assert!(code == Some(1) && told.contains(&expected), "without {gone}: {told}");
+    }
+    for gone in ["audit.key", "audit.log"] {
+        fs::rename(folder.path().join(format!("{gone}.away")), folder.path().join(gone)).unwrap();
+    }
     // What is cut off is missed.
     let log = folder.path().join("audit.log");
     let text = fs::read_to_string(&log).unwrap();

@@ -24,6 +24,7 @@ use super::log::TARGET;
 use super::metrics::register;
 use crate::audit::{Config, Link, WhenFull};
 use crate::clock::UnixTime;
+use crate::disk::{self, Unclaimed};
 
 /// The way to the thread. Dropping it writes what is queued.
 #[derive(Debug)]
@@ -200,6 +201,8 @@ impl Worker {
 /// The files, and where the chain stands.
 struct Book {
     config: Config,
+    /// No other process writes this chain while this is held.
+    _claim: File,
     link: Link,
     file: Option<File>,
     bytes: u64,
@@ -212,6 +215,16 @@ struct Book {
 impl Book {
     fn open(config: &Config) -> io::Result<Self> {
         let path = &config.key_file;
+        let claim = disk::claim(&beside(path, ".lock")).map_err(|error| match error {
+            Unclaimed::InUse(holder) => {
+                let text = format!(
+                    "{}: is in use by {holder}; give each gateway an [audit] of its own",
+                    path.display()
+                );
+                io::Error::new(io::ErrorKind::ResourceBusy, text)
+            }
+            Unclaimed::Unusable(error) => told(&error, path, "cannot be locked"),
+        })?;
         let text = fs::read_to_string(path)
             .map_err(|error| told(&error, path, "cannot be read; `drawgate audit create` makes one"))?;
         let link = Link::from_text(&text).ok_or_else(|| {
@@ -219,7 +232,8 @@ impl Book {
                 format!("{}: is no key of an audit log; `drawgate audit create` makes one", path.display());
             io::Error::new(io::ErrorKind::InvalidData, text)
         })?;
-        let mut book = Self { config: config.clone(), link, file: None, bytes: 0, first: 1, is_torn: false };
+        let (file, config) = (None, config.clone());
+        let mut book = Self { config, _claim: claim, link, file, bytes: 0, first: 1, is_torn: false };
         book.go_on()?;
         Ok(book)
     }
@@ -322,12 +336,15 @@ impl Book {
         Ok(())
     }
 
-    /// The file is full: it gets the number of its first line behind its name, and another begins.
+    /// The file is full: it gets the number of its first line behind its name, and another begins. No file of another chain is written over.
     fn turn(&mut self) -> io::Result<()> {
         self.file = None;
-        let mut full = self.config.path.clone().into_os_string();
-        full.push(format!(".{:012}", self.first));
-        match fs::rename(&self.config.path, PathBuf::from(full)) {
+        let full = beside(&self.config.path, &format!(".{:012}", self.first));
+        if full.try_exists()? {
+            let text = format!("{}: is there already; move it away", full.display());
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, text));
+        }
+        match fs::rename(&self.config.path, full) {
             // Somebody has taken it away already.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             renamed => renamed?,
@@ -344,17 +361,26 @@ impl Book {
 
 /// Replaces the key file at `path` whole.
 pub(super) fn keep(path: &Path, link: &Link) -> io::Result<()> {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".new");
-    let beside = PathBuf::from(beside);
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+    let draft = beside(path, ".new");
+    let mut file = disk::private(OpenOptions::new().create(true).truncate(true)).open(&draft)?;
     file.write_all(link.to_text().as_bytes())?;
     file.sync_data()?;
-    fs::rename(&beside, path)
+    fs::rename(&draft, path)
 }
 
+/// Opens the log, and makes it where it is missing; then its name is on disk before its first line.
 fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).append(true).create(true).mode(0o640).open(path)
+    let file = OpenOptions::new().read(true).append(true).create(true).mode(0o640).open(path)?;
+    if file.metadata()?.len() == 0 {
+        disk::sync_around(path)?;
+    }
+    Ok(file)
+}
+
+fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    PathBuf::from(name)
 }
 
 fn told(error: &io::Error, path: &Path, what: &str) -> io::Error {
