@@ -86,6 +86,57 @@ fn a_kill_at_any_moment_leaves_a_log_that_is_verified_and_goes_on() {
     assert!(code == Some(1) && told.contains("NOT VERIFIED"), "{told}");
 }
 
+/// The program for a moment, so that the log gets lines.
+fn run_once(folder: &Arc<tempfile::TempDir>, config: &str) {
+    let mut program = Program::start_in(Arc::clone(folder), config);
+    let mut client = Client::connect(program.listening("main"));
+    client.upgrade();
+    client.close();
+    program.signal(Signal::TERM);
+    assert!(program.wait().success());
+}
+
+#[test]
+fn o06_an_older_log_put_back_with_its_key_is_known_by_the_state() {
+    let folder = Arc::new(tempfile::tempdir().unwrap());
+    let config = format!("{}\n{AUDIT}[state]\nstore = \"embedded\"\ndirectory = \"state\"\n", echo("", ""));
+    let path = |name: &str| folder.path().join(name);
+    fs::write(path("drawgate.toml"), &config).unwrap();
+    let create = ["audit", "create", "--config", "drawgate.toml"];
+    let run = ["run", "--config", "drawgate.toml"];
+    assert_eq!(asked(folder.path(), &create).0, Some(0));
+    run_once(&folder, &config);
+    let text = fs::read_to_string(path("audit.log")).unwrap();
+    assert!(text.lines().last().unwrap().contains(r#""kind":"stopped""#), "{text}");
+    let older = ["audit.log", "audit.key"].map(|name| (name, fs::read(path(name)).unwrap()));
+    run_once(&folder, &config);
+    let newer = ["audit.log", "audit.key"].map(|name| (name, fs::read(path(name)).unwrap()));
+    let put = |files: &[(&str, Vec<u8>)]| {
+        files.iter().for_each(|(name, text)| fs::write(path(name), text).unwrap());
+    };
+    put(&older);
+    let (code, told) = asked(folder.path(), &run);
+    assert!(
+        code == Some(1) && told.contains("and the state knows 8: an older log was put in its place"),
+        "{told}"
+    );
+    put(&newer);
+    run_once(&folder, &config);
+    // Another chain is begun on purpose; not while a gateway writes the old one.
+    let program = Program::start_in(Arc::clone(&folder), &config);
+    for name in ["audit.log", "audit.key"] {
+        fs::remove_file(path(name)).unwrap();
+    }
+    let (code, told) = asked(folder.path(), &create);
+    assert!(code == Some(1) && told.contains("is in use by process"), "{told}");
+    drop(program);
+    for name in ["audit.log", "audit.key"] {
+        let _ = fs::remove_file(path(name));
+    }
+    assert_eq!(asked(folder.path(), &create).0, Some(0));
+    run_once(&folder, &config);
+}
+
 #[test]
 fn without_a_key_the_program_does_not_start_and_says_how_to_make_one() {
     let folder = tempfile::tempdir().unwrap();

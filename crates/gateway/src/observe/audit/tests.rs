@@ -168,7 +168,7 @@ fn the_thread_writes_in_order_counts_and_is_through_when_it_is_dropped() {
     let folder = tempfile::tempdir().unwrap();
     let (config, first) = begin(&folder);
     let metrics = AuditMetrics::register(&mut Registry::default());
-    let audit = Audit::start(&config, metrics.clone()).unwrap();
+    let audit = Audit::start(&config, metrics.clone(), None, None).unwrap();
     for entry in entries(500) {
         audit.write(entry.time, entry.members);
     }
