@@ -171,6 +171,7 @@ impl Receiver {
         self.stage == Stage::Closed
     }
 
+    #[inline]
     fn receive_frame<'b>(&mut self, input: &mut &'b mut [u8]) -> Result<Option<Event<'b>>, Violation> {
         let Some((header, header_bytes)) = frame::decode(input, &self.expectation())? else {
             return Ok(None);
@@ -230,6 +231,7 @@ impl Receiver {
     }
 
     /// Hands out what has arrived of the open frame; nothing only where nothing has and something must.
+    #[inline]
     fn receive_payload<'b>(&mut self, input: &mut &'b mut [u8]) -> Result<Option<Event<'b>>, Violation> {
         let available =
             usize::try_from(self.frame_bytes_left).map_or(input.len(), |left| input.len().min(left));
@@ -275,17 +277,20 @@ impl Receiver {
     }
 
     /// How much of `payload` can be part of valid text.
+    #[inline]
     fn valid_text(&mut self, payload: &[u8]) -> usize {
         let valid = self.utf8.accept(payload);
         // RFC 6455 §8.1: a character that the rest of the last frame cannot finish is wrong from its first byte on,
         // whether or not a later byte that is wrong as well has come.
         let after_valid = (payload.len() - valid) as u64 + self.frame_bytes_left;
-        if self.frame_is_last && u64::from(self.utf8.lacking()) > after_valid {
+        let lacking = u64::from(self.utf8.lacking());
+        if lacking > after_valid && self.frame_is_last {
             return valid.saturating_sub(self.utf8.partial_bytes());
         }
         valid
     }
 
+    #[inline]
     fn expectation(&self) -> Expectation {
         Expectation {
             role: self.role,
@@ -293,7 +298,11 @@ impl Receiver {
             message_compressed: self.message_is_compressed,
             message_open: self.message.is_some(),
             message_bytes_left: self.limits.message_bytes_max.saturating_sub(self.message_bytes),
-            compressed_bytes_left: self.limits.compressed_bytes_max().saturating_sub(self.message_bytes),
+            compressed_bytes_left: match self.compression {
+                true => self.limits.compressed_bytes_max().saturating_sub(self.message_bytes),
+                // Nobody asks.
+                false => 0,
+            },
             fragments_left: self.limits.message_fragments_max.saturating_sub(self.fragments),
             character_bytes_lacking: self.utf8.lacking(),
         }
@@ -301,6 +310,7 @@ impl Receiver {
 }
 
 /// Splits `count` bytes off the front of `input`.
+#[inline]
 fn take<'b>(input: &mut &'b mut [u8], count: usize) -> &'b mut [u8] {
     let (taken, rest) = mem::take(input).split_at_mut(count);
     *input = rest;

@@ -26,6 +26,7 @@ impl Echoing {
     }
 
     /// Answers one piece; returns how many payload bytes went into `out`.
+    #[inline]
     pub(crate) fn chunk(
         &mut self,
         chunk: &Chunk<'_>,
