@@ -283,7 +283,7 @@ const FIN_BIT: u8 = 0x80;
 pub(crate) const RSV1_BIT: u8 = 0x40;
 const RSV2_BIT: u8 = 0x20;
 const RSV3_BIT: u8 = 0x10;
-const MASK_BIT: u8 = 0x80;
+pub(crate) const MASK_BIT: u8 = 0x80;
 const LENGTH_IN_2_BYTES: u8 = 126;
 const LENGTH_IN_8_BYTES: u8 = 127;
 

@@ -7,6 +7,12 @@ pub(crate) struct Utf8 {
     partial_bytes: u8,
 }
 
+/// Whether `text` is valid, and whole.
+#[inline]
+pub(crate) fn is_valid(text: &[u8]) -> bool {
+    (text.len() < PLAIN_BYTES_MAX && text.is_ascii()) || simdutf8::basic::from_utf8(text).is_ok()
+}
+
 impl Utf8 {
     /// Takes `bytes` as what follows; returns how many of them can be part of valid text.
     ///
