@@ -522,12 +522,10 @@ mod tests {
         assert_eq!(receiver.receive(&mut input), Err(Violation::FragmentsTooMany));
     }
 
+    type Judged = (Vec<(MessageKind, Vec<u8>, bool)>, Option<Violation>);
+
     /// What comes of `bytes`, of which the first `cut` come before the rest: text and kinds, joined, and the verdict.
-    fn judged(
-        limits: Limits,
-        bytes: &[u8],
-        cut: usize,
-    ) -> (Vec<(MessageKind, Vec<u8>, bool)>, Option<Violation>) {
+    fn judged(limits: Limits, bytes: &[u8], cut: usize) -> Judged {
         let (mut receiver, mut buffer, mut seen) =
             (Receiver::new(Role::Server, limits), Vec::new(), Vec::new());
         for part in [&bytes[..cut], &bytes[cut..]] {
