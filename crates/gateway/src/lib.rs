@@ -55,6 +55,7 @@ mod compression;
 pub mod config;
 mod connection;
 pub mod control;
+mod disk;
 pub mod firewall;
 pub mod inspect;
 pub mod json;

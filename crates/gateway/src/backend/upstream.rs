@@ -56,7 +56,7 @@ pub struct Config {
     /// How long all of it may take: waiting for its turn, and every application that is tried.
     pub total_timeout: Duration,
     /// What goes on beside the messages.
-    pub passing: Passing,
+    pub passing: Box<Passing>,
 }
 
 /// One application of a route.
@@ -91,7 +91,7 @@ impl Config {
             connect_timeout: CONNECT_TIMEOUT,
             answer_timeout: ANSWER_TIMEOUT,
             total_timeout: TOTAL_TIMEOUT,
-            passing: Passing::default(),
+            passing: Box::default(),
         }
     }
 }

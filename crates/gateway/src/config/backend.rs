@@ -91,7 +91,7 @@ fn application(
         connect_timeout,
         answer_timeout,
         total_timeout,
-        passing: passing?,
+        passing: Box::new(passing?),
     })
 }
 

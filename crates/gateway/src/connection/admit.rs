@@ -265,8 +265,9 @@ async fn identify(
         Ok(None) => recognize(gate, entrance, None, request, peer, record, pulse).await,
         found => {
             let client = record.client;
+            let shown = found.as_ref().ok().and_then(|found| found.as_ref()).map(|found| found.shown);
             let recognized = async { recognize(gate, entrance, found?, request, peer, record, pulse).await };
-            attempt(gate, &entrance.route, client, recognized).await
+            attempt(gate, &entrance.route, client, |auth| claimed(auth, shown?), recognized).await
         }
     }
 }
@@ -340,6 +341,14 @@ fn leeway_of(shown: &Shown<'_>, authenticator: &Authenticator) -> Duration {
     match shown {
         Shown::Token(_) => authenticator.config().leeway,
         Shown::Ticket(_) => Duration::ZERO,
+    }
+}
+
+/// Whom the token that is shown names, if it is one.
+fn claimed(authenticator: &Authenticator, shown: Shown<'_>) -> Option<String> {
+    match shown {
+        Shown::Token(token) => authenticator.claimed_subject(token.as_bytes()),
+        Shown::Ticket(_) => None,
     }
 }
 
@@ -447,7 +456,7 @@ where
     let shown = shown_by_message(text, &authenticator.config().credentials);
     let leeway = leeway_of(&shown, authenticator);
     let verified = verify(gate, authenticator, route, shown);
-    let begun = attempt(gate, route, record.client, verified)
+    let begun = attempt(gate, route, record.client, |auth| claimed(auth, shown), verified)
         .await
         .and_then(|principal| record.begin_session(gate, route, principal, leeway, pulse));
     if begun.is_ok() {

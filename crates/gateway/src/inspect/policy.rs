@@ -132,18 +132,15 @@ impl Policy {
         let names = language.names(&facts);
         let context = language.context(&names);
         for (rule, condition) in &self.0.rules {
-            let (refusal, effect) = match (holds(condition, &context), rule.then) {
+            let effect = match (holds(condition, &context), rule.then) {
                 (Ok(false), _) => continue,
-                (Ok(true), Action::Log) if !rule.is_shadow => (None, Effect::Logged),
-                (Ok(true), _) if rule.is_shadow => (None, Effect::Shadowed),
-                (Ok(true), action) => (Some(rule.refusal(action)), Effect::Refused),
-                (Err(_), _) if rule.is_shadow => (None, Effect::ShadowFailed),
-                (Err(failure), _) => (Some(rule.failure(failure)), Effect::Failed),
+                (Ok(true), _) if rule.is_shadow => Effect::Shadowed,
+                (Err(_), _) if rule.is_shadow => Effect::ShadowFailed,
+                (Ok(true), Action::Log) => Effect::Logged,
+                (Ok(true), action) => return Err(rule.refusal(action)),
+                (Err(failure), _) => return Err(rule.failure(failure)),
             };
-            match refusal {
-                None => notes.push(Note { rule: Arc::clone(&rule.name), effect }),
-                Some(refusal) => return Err(refusal),
-            }
+            notes.push(Note { rule: Arc::clone(&rule.name), effect });
         }
         Ok(())
     }

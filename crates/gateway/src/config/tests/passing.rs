@@ -11,7 +11,7 @@ fn before(settings: &str) -> Result<Config, Problems> {
 fn passing(settings: &str) -> Passing {
     let config = before(settings).unwrap();
     let BackendConfig::Upstream(upstream) = &config.routes[0].backend else { panic!("{config:?}") };
-    upstream.passing.clone()
+    *upstream.passing.clone()
 }
 
 #[test]

@@ -31,7 +31,7 @@ pub(super) type Flaw = (String, &'static str);
 impl Language {
     pub(super) fn new() -> Self {
         let mut env = Env::stdlib();
-        // None of these names is one of the standard library's, whose patterns are compiled anew for each message.
+        // cel's own matches() is not built in: it would compile its pattern for each message.
         let extended = cel::add_member_overload!(env, fn matches: (CelString, Pattern) -> CelBool)
             .and_then(|()| {
                 cel::add_member_overload!(env, fn in_network: (CelString, CelString) -> Result<CelBool>, name = "inNetwork")
@@ -51,55 +51,59 @@ impl Language {
             let wrong = format!("is {} bytes long, and {TEXT_BYTES_MAX} are allowed", text.len());
             return Err(vec![(wrong, "split it into several rules")]);
         }
-        let parser = || self.env.parser().max_recursion_depth(DEPTH_MAX).parse(text);
+        let parser = || self.env.parser().max_recursion_depth(RECURSION_MAX).parse(text);
         // The parser is written for expressions that are meant to be some; it must not take a configuration's reader with it.
         let parsed = catch_unwind(AssertUnwindSafe(parser))
             .unwrap_or_else(|_| Err(cel::ParseErrors { errors: Vec::new() }));
         let mut expression = parsed.map_err(|errors| {
-            let first = errors
-                .errors
-                .first()
-                .map_or_else(|| "it cannot be parsed".to_owned(), |error| error.msg.clone());
-            vec![(format!("is no CEL expression: {}", one_line(&first)), SEE)]
+            let first = errors.errors.first().map_or("it cannot be parsed", |error| &error.msg);
+            if first.contains("Recursion limit") {
+                let wrong = format!("has more than {RECURSION_MAX} pairs of brackets within each other");
+                return vec![(wrong, "split it into several rules")];
+            }
+            vec![(format!("is no CEL expression: {}", one_line(first)), SEE)]
         })?;
         scope::check(&expression, &mut self.reads)?;
         let mut flaws = Vec::new();
-        self.take_patterns(&mut expression, &mut flaws);
+        self.take_literals(&mut expression, &mut flaws);
         if flaws.is_empty() { Ok(Condition(expression)) } else { Err(flaws) }
     }
 
-    /// Compiles the pattern of each `matches`, and leaves the name of what came of it in its place.
-    fn take_patterns(&mut self, node: &mut IdedExpr, flaws: &mut Vec<Flaw>) {
+    /// Compiles the pattern of each `matches()`, and leaves the name of what came of it in its place; and sees whether what `inNetwork()` is
+    /// asked of is a network.
+    fn take_literals(&mut self, node: &mut IdedExpr, flaws: &mut Vec<Flaw>) {
         if let Expr::Call(call) = &mut node.expr
-            && call.func_name == "matches"
-            && let (Some(_), [argument]) = (&call.target, &mut call.args[..])
+            && let [argument] = &mut call.args[..]
         {
-            match &argument.expr {
-                Expr::Literal(LiteralValue::String(pattern)) => {
+            match (call.func_name.as_str(), &argument.expr) {
+                ("matches", Expr::Literal(LiteralValue::String(pattern))) => {
                     match RegexBuilder::new(pattern.inner()).size_limit(PATTERN_BYTES_MAX).build() {
                         Ok(regex) => {
                             argument.expr = Expr::Ident(format!("{PATTERN}{}", self.patterns.len()));
                             self.patterns.push(Pattern(regex));
                         }
-                        Err(error) => {
-                            let wrong = format!(
-                                "has a pattern that cannot be used: {}",
-                                one_line(&error.to_string())
-                            );
-                            flaws.push((
-                                wrong,
-                                "write a regular expression as RE2 has them, without back references",
-                            ));
-                        }
+                        Err(error) => flaws.push((
+                            format!("has a pattern that cannot be used: {}", one_line(&error.to_string())),
+                            "write a regular expression as RE2 has them, without back references",
+                        )),
                     }
                 }
-                _ => flaws.push((
+                ("matches", _) => flaws.push((
                     "matches against what is no string in quotes".to_owned(),
                     "write the pattern itself: one that comes with a message would be compiled for each",
                 )),
+                ("inNetwork", Expr::Literal(LiteralValue::String(text)))
+                    if text.inner().parse::<Network>().is_err() =>
+                {
+                    flaws.push((
+                        format!("looks for an address in {:?}, which is no network", text.inner()),
+                        "write it as 10.0.0.0/8 or 2001:db8::/32",
+                    ));
+                }
+                _ => {}
             }
         }
-        scope::children_mut(node, &mut |child| self.take_patterns(child, flaws));
+        scope::children_mut(node, &mut |child| self.take_literals(child, flaws));
     }
 
     /// What the names in conditions stand for, with `facts`.
@@ -107,7 +111,7 @@ impl Language {
         Names { facts, patterns: &self.patterns }
     }
 
-    /// What conditions are worked out in: once for all rules of a message, since making it costs more than most of them.
+    /// What the conditions of one message are worked out in.
     pub(super) fn context<'v>(&self, names: &'v Names<'_, '_>) -> Context<'v, 'v> {
         let mut context = Context::with_env(Arc::clone(&self.env));
         context.set_variable_resolver(names);
@@ -205,8 +209,9 @@ fn one_line(text: &str) -> String {
 
 /// The longest condition, in bytes.
 const TEXT_BYTES_MAX: usize = 4096;
-/// How deep expressions may lie in each other; they are worked out by recursion.
-const DEPTH_MAX: u16 = 32;
+/// How often the parser may come back to its beginning, as it does for each pair of brackets. How deep expressions lie in each other is for
+/// `scope.rs` to bound.
+const RECURSION_MAX: u16 = 32;
 /// The largest compiled pattern, in bytes.
 const PATTERN_BYTES_MAX: usize = 256 * 1024;
 /// What the name of a compiled pattern begins with: no name in CEL can.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::mem;
 
-use cel::common::ast::{ComprehensionExpr, EntryExpr, Expr, IdedExpr};
+use cel::common::ast::{CallExpr, ComprehensionExpr, EntryExpr, Expr, IdedExpr};
 
 use super::condition::{Flaw, SEE};
 use super::convert::{Members, Reads};
@@ -55,7 +55,7 @@ impl Walk<'_> {
                 self.is_test = was_test;
             }
             Expr::Call(call) => {
-                self.call(&call.func_name, &call.args);
+                self.call(call);
                 let was_test = mem::take(&mut self.is_test);
                 if let Some(target) = &call.target {
                     self.visit(target);
@@ -89,6 +89,14 @@ impl Walk<'_> {
                 self.reads.message.add(member);
             }
             "claims" => self.reads.claims.add(member),
+            "client" if member.is_some_and(|member| member != "address") => {
+                let wrong = format!("names client.{}, which there is not", member.unwrap_or_default());
+                self.flaws.insert((wrong, "there is client.address"));
+            }
+            "session" if member.is_some_and(|member| !matches!(member, "id" | "subject")) => {
+                let wrong = format!("names session.{}, which there is not", member.unwrap_or_default());
+                self.flaws.insert((wrong, "there are session.id and session.subject"));
+            }
             "session" | "client" | "direction" => {}
             // The types, as in type(message.id) == string.
             "bool" | "int" | "uint" | "double" | "string" | "bytes" | "list" | "map" | "null_type" => {}
@@ -99,8 +107,23 @@ impl Walk<'_> {
         }
     }
 
-    fn call(&mut self, function: &str, arguments: &[IdedExpr]) {
-        if !FUNCTIONS.contains(&function) {
+    fn call(&mut self, call: &CallExpr) {
+        let (function, arguments) = (call.func_name.as_str(), &call.args[..]);
+        if METHODS.contains(&function) {
+            if call.target.is_none() || arguments.len() != 1 {
+                let wrong = format!("calls {function}() other than as text.{function}(\"…\")");
+                self.flaws.insert((wrong, SEE));
+            }
+        } else if FUNCTIONS.contains(&function) {
+            let is_of_one = match &call.target {
+                None => arguments.len() == 1,
+                Some(_) => function == "size" && arguments.is_empty(),
+            };
+            if !is_of_one {
+                let wrong = format!("calls {function}() other than as {function}(value)");
+                self.flaws.insert((wrong, SEE));
+            }
+        } else if !OPERATORS.contains(&function) {
             let wrong = format!("calls {function}(), which there is not");
             self.flaws.insert((wrong, SEE));
         }
@@ -215,8 +238,8 @@ pub(super) fn children_mut(node: &mut IdedExpr, each: &mut dyn FnMut(&mut IdedEx
     }
 }
 
-/// The functions and operators that conditions have.
-const FUNCTIONS: [&str; 33] = [
+/// The operators that conditions have, by the names that the parser gives them.
+const OPERATORS: [&str; 19] = [
     "_&&_",
     "_||_",
     "!_",
@@ -236,21 +259,13 @@ const FUNCTIONS: [&str; 33] = [
     "_[_]",
     "@in",
     "@not_strictly_false",
-    "size",
-    "contains",
-    "startsWith",
-    "endsWith",
-    "matches",
-    "inNetwork",
-    "type",
-    "int",
-    "uint",
-    "double",
-    "string",
-    "bool",
-    "bytes",
-    "dyn",
 ];
+
+/// The functions of a text, with one argument.
+const METHODS: [&str; 5] = ["contains", "startsWith", "endsWith", "matches", "inNetwork"];
+
+/// The functions of one value.
+const FUNCTIONS: [&str; 9] = ["size", "type", "int", "uint", "double", "string", "bool", "bytes", "dyn"];
 
 /// How deep expressions may lie in each other once loops are written out; they are worked out by recursion.
 const DEPTH_MAX: usize = 64;
