@@ -67,10 +67,11 @@ program:
 tools:
 	conformance/install.sh conformance
 
-# The Autobahn suite and testssl.sh against the program, some minutes. WRITE=1 brings docs/autobahn.md up to date; SAMPLE=1 takes a few cases
+# The Autobahn suite against the program and through it, and testssl.sh, some minutes. WRITE=1 brings docs/autobahn.md up to date; SAMPLE=1 takes a few cases
 # of each part of the compression groups and leaves testssl.sh out, some seconds.
 conformance: program tools
 	$(PYTHON) conformance/autobahn.py --binary $(BINARY) $(if $(SAMPLE),--sample) $(if $(WRITE),--write)
+	$(PYTHON) conformance/relayed.py --binary $(BINARY) $(if $(SAMPLE),,--whole) $(if $(WRITE),--write)
 	$(if $(SAMPLE),,conformance/install.sh conformance testssl)
 	$(if $(SAMPLE),,$(PYTHON) conformance/tls.py --binary $(BINARY))
 
