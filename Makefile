@@ -118,7 +118,7 @@ clean:
 BENCH := --manifest-path bench/Cargo.toml --locked
 
 # What the data path costs beside its peers; writes docs/performance.md. WHAT is one or more of messages, handshake, many,
-# idle, tls, identity and instructions; without it, all of them: some twenty minutes, on a machine that does nothing else.
+# idle, tls, identity, relay, validation and instructions; without it, all of them: some twenty minutes, on a machine that does nothing else.
 bench:
 	conformance/install.sh bench valgrind nginx haproxy caddy
 	cargo build --release --package drawgate-cli --locked
