@@ -75,9 +75,10 @@ conformance: program tools
 	$(if $(SAMPLE),,conformance/install.sh conformance testssl)
 	$(if $(SAMPLE),,$(PYTHON) conformance/tls.py --binary $(BINARY))
 
-# Real clients against `drawgate demo`.
+# Real clients against `drawgate demo`, and real applications behind `drawgate run`.
 clients: program tools
 	$(PYTHON) conformance/clients.py --binary $(BINARY)
+	$(PYTHON) conformance/upstreams.py --binary $(BINARY)
 
 # The examples in docs/, word for word, against the program.
 pages: program tools
