@@ -82,6 +82,7 @@ clients: program tools
 
 # The examples in docs/, word for word, against the program.
 pages: program tools
+	conformance/install.sh conformance go
 	$(PYTHON) conformance/docs.py --binary $(BINARY)
 
 # A page in headless Chromium against the program.
