@@ -1,7 +1,8 @@
-//! Reads `[routes.NAME.inspect]` and `[routes.NAME.inspect_replies]`: what messages must be, and what becomes of those that are not.
+//! Reads `[routes.NAME.inspect]`, `[routes.NAME.inspect_replies]` and `[routes.NAME.seal]`: what messages must be, and what becomes of those that are not.
 
 mod rules;
 mod schemas;
+mod seal;
 
 use super::defaults;
 use super::problem::ProblemKind;
@@ -9,12 +10,13 @@ use super::read::{Context, Table, Value};
 use crate::inspect::{Consequence, Format, Inspection, Inspections};
 use crate::json::{self, Unseen};
 
-/// Takes both tables out of a route's.
+/// Takes the tables out of a route's.
 pub(super) fn inspections(context: &mut Context<'_>, route: &mut Table<'_>) -> Option<Inspections> {
     let limits_value = route.take("json");
     let limits = json_limits(context, limits_value.as_ref());
     let messages = route.take("inspect").map(|value| messages(context, &value, &limits));
     let replies = route.take("inspect_replies").map(|value| replies(context, &value, &limits));
+    let seal = route.take("seal").map_or(Some(None), |value| seal::seal(context, &value).map(Some));
     let is_json = |inspection: &Option<Option<Inspection>>| match inspection {
         None => false,
         // One that could not be read may be.
@@ -30,7 +32,7 @@ pub(super) fn inspections(context: &mut Context<'_>, route: &mut Table<'_>) -> O
         context.report_unseen(&value.place, ProblemKind::NotAllowed, wrong, advice);
     }
     // One that could not be read is none at all: a route without it would let everything through.
-    Some(Inspections { messages: whole(messages)?, replies: whole(replies)? })
+    Some(Inspections { messages: whole(messages)?, replies: whole(replies)?, seal: seal? })
 }
 
 fn whole(inspection: Option<Option<Inspection>>) -> Option<Option<Inspection>> {

@@ -34,6 +34,7 @@ mod reasons;
 mod relayed;
 mod resources;
 mod routing;
+mod sealed;
 mod sessions;
 mod state;
 mod support;
