@@ -102,6 +102,14 @@ impl Sealing {
         }
     }
 
+    /// As if so many messages had gone each way.
+    #[must_use]
+    pub const fn after(mut self, count: u32) -> Self {
+        self.to_gate.last_seq = count;
+        self.to_client.last_seq = count;
+        self
+    }
+
     /// What the client is told first: which key, and the salt.
     #[must_use]
     pub fn announcement(config: &Config, salt: &[u8; SALT_BYTES]) -> String {
@@ -138,15 +146,24 @@ impl Sealing {
     /// # Errors
     /// When the key has sealed as many as it may.
     pub fn seal(&mut self, toward: Toward, plain: &str) -> Result<String, Spent> {
+        // NIST SP 800-38D §8.2.1: a counter is a nonce that cannot repeat under a key, and each key has one session and direction.
+        let seq = self.direction(toward).last_seq.wrapping_add(1);
+        let mut iv = [0; NONCE_LEN];
+        iv[NONCE_LEN - 4..].copy_from_slice(&seq.to_be_bytes());
+        self.seal_with(toward, plain, iv)
+    }
+
+    /// The same with this nonce: for who cannot know whether another message has had this number, and draws one.
+    ///
+    /// # Errors
+    /// As [`Self::seal`].
+    pub fn seal_with(&mut self, toward: Toward, plain: &str, iv: [u8; IV_BYTES]) -> Result<String, Spent> {
         if self.is_spent(toward) {
             return Err(Spent);
         }
         let seq = self.direction(toward).last_seq + 1;
         let header = json!({ "alg": "dir", "enc": "A256GCM", "kid": self.key_id.as_str(), "seq": seq, "to": to(toward) });
         let protected = URL_SAFE_NO_PAD.encode(header.to_string());
-        // NIST SP 800-38D §8.2.1: a counter is a nonce that cannot repeat under a key, and each key has one session and direction.
-        let mut iv = [0; NONCE_LEN];
-        iv[NONCE_LEN - 4..].copy_from_slice(&seq.to_be_bytes());
         let direction = self.direction(toward);
         let mut body = plain.as_bytes().to_vec();
         let nonce = Nonce::assume_unique_for_key(iv);
@@ -171,7 +188,7 @@ impl Sealing {
             Toward::Backend => &self.to_gate,
             Toward::Client => &self.to_client,
         };
-        direction.last_seq + 1 >= self.messages_max
+        direction.last_seq.saturating_add(1) >= self.messages_max
     }
 
     const fn direction(&mut self, toward: Toward) -> &mut Direction {
@@ -225,6 +242,12 @@ impl<'s> Parts<'s> {
     }
 }
 
+/// The salt that this text says, as [`Sealing::announcement`] has it.
+#[must_use]
+pub fn salt_from(text: &str) -> Option<[u8; SALT_BYTES]> {
+    URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()
+}
+
 /// The word for a direction, in headers and in what keys are derived from.
 const fn to(toward: Toward) -> &'static str {
     match toward {
@@ -241,6 +264,9 @@ fn derive(secret: &Secret, salt: &[u8; SALT_BYTES], key_id: &KeyId, toward: Towa
     let material = derived.expand(&info, &AES_256_GCM).expect("32 bytes are less than HKDF has to give");
     LessSafeKey::new(UnboundKey::from(material))
 }
+
+/// How long nonces are (RFC 7518 §5.3).
+pub const IV_BYTES: usize = NONCE_LEN;
 
 /// How long salts are.
 pub const SALT_BYTES: usize = 32;

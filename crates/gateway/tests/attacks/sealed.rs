@@ -120,12 +120,13 @@ async fn what_is_not_sealed_as_it_has_to_be_closes_with_one_reason() {
             })
         }),
     ];
-    let mut case = start(config()).await;
     for (what, tamper) in tampers {
+        let mut case = start(config()).await;
         let (mut raw, mut client) = open(&case, "/sealed", &config()).await;
         let (first, payload) = tamper(&mut client);
         raw.send_frame(first, payload.as_bytes()).await;
-        raw.expect_close(Reason::PayloadUnsealed).await;
+        expect_close(&mut raw, Reason::PayloadUnsealed).await;
+        drop(raw);
         case.refused(Reason::PayloadUnsealed, b"hunter2").await;
         assert!(!case.log_text().contains("hunter2"), "{what}");
     }
@@ -139,7 +140,7 @@ async fn a_message_that_comes_again_closes() {
     raw.send_frame(0x81, sealed.as_bytes()).await;
     raw.read_frame().await;
     raw.send_frame(0x81, sealed.as_bytes()).await;
-    raw.expect_close(Reason::PayloadUnsealed).await;
+    expect_close(&mut raw, Reason::PayloadUnsealed).await;
 }
 
 #[tokio::test]
@@ -149,7 +150,7 @@ async fn a_session_ends_before_its_key_has_sealed_too_much() {
     let (mut raw, mut client) = open(&case, "/sealed", &config()).await;
     assert_eq!(says(&mut raw, &mut client, "one").await, "one");
     raw.send_frame(0x81, client.seal(Toward::Backend, "two").unwrap().as_bytes()).await;
-    raw.expect_close(Reason::SealSpent).await;
+    expect_close(&mut raw, Reason::SealSpent).await;
 }
 
 #[tokio::test]
@@ -157,9 +158,15 @@ async fn a_reply_that_is_not_text_is_not_sealed_and_does_not_go_out() {
     let case = start(config()).await;
     let (mut raw, mut client) = open(&case, "/sealed", &config()).await;
     raw.send_frame(0x81, client.seal(Toward::Backend, "binary").unwrap().as_bytes()).await;
-    raw.expect_close(Reason::ReplyRefused).await;
+    expect_close(&mut raw, Reason::ReplyRefused).await;
 }
 
 fn sealed(client: &mut Sealing) -> String {
     client.seal(Toward::Backend, "hunter2").unwrap()
+}
+
+/// A Close is answered by one.
+async fn expect_close(raw: &mut Raw, reason: Reason) {
+    raw.send_frame(0x88, b"\x03\xe8").await;
+    raw.expect_close(reason).await;
 }

@@ -137,3 +137,21 @@ fn rules_are_read_in_their_order_and_what_is_wrong_with_one_is_told_in_its_place
         assert!(problems.contains(part), "{written}: {problems}");
     }
 }
+
+#[test]
+fn a_route_seals_under_the_key_that_it_names() {
+    let config = read_inspecting("seal = { key_id = \"2026-11\", secret_file = \"token.secret\" }").unwrap();
+    let route = &config.routes[0];
+    let seal = route.inspections.seal.as_ref().unwrap();
+    assert_eq!((seal.key_id.as_str(), seal.secret.expose()), ("2026-11", SECRET.as_bytes()));
+    assert_eq!(route.limits.message_bytes_max, Some(64 * 1024));
+    for (key_id, file, key) in [
+        ("a b", "token.secret", "routes.chat.seal.key_id"),
+        ("", "token.secret", "routes.chat.seal.key_id"),
+        ("k1", "none.secret", "routes.chat.seal.secret_file"),
+    ] {
+        let seal = format!("seal = {{ key_id = \"{key_id}\", secret_file = \"{file}\" }}");
+        let problems = read_inspecting(&seal).unwrap_err();
+        assert!(problems.iter().any(|problem| problem.key == key), "{problems}");
+    }
+}
