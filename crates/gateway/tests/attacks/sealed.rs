@@ -170,3 +170,9 @@ async fn expect_close(raw: &mut Raw, reason: Reason) {
     raw.send_frame(0x88, b"\x03\xe8").await;
     raw.expect_close(reason).await;
 }
+
+#[test]
+fn the_page_has_the_example_as_it_stands() {
+    let page = include_str!("../../../../docs/payload-encryption.md");
+    assert!(page.contains(include_str!("../../../../examples/sealed.py")));
+}
