@@ -37,6 +37,7 @@ TARGETS = {
     "schema": (512, 2),
     "sender": (512, 1),
     "ticket": (512, 1),
+    "token": (1024, 1),
 }
 
 # libFuzzer's own names for what it found: the hash of the content.

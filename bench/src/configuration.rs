@@ -23,6 +23,7 @@ pub fn of(kind: Kind, ports: Ports) -> Option<String> {
         Kind::BareEcho
         | Kind::BareTokio
         | Kind::BareHandshake
+        | Kind::BareVerifying
         | Kind::BareTls
         | Kind::BareRelay
         | Kind::Nginx

@@ -25,6 +25,8 @@ pub enum Kind {
     BareTokio,
     /// A handshake that checks nothing.
     BareHandshake,
+    /// The same, with the verification of a token's signature.
+    BareVerifying,
     /// The product.
     Drawgate,
     /// The product with a log level that leaves out the records of ordinary connections.
@@ -71,6 +73,7 @@ impl Kind {
             Self::BareEcho => "bare echo",
             Self::BareTokio => "bare echo on tokio",
             Self::BareHandshake => "bare handshake",
+            Self::BareVerifying => "bare handshake with a verification",
             Self::Drawgate => "drawgate",
             Self::DrawgateQuiet => "drawgate, level = \"error\"",
             Self::BareTls => "bare rustls on tokio",
@@ -121,6 +124,7 @@ impl Kind {
                 | Self::BareEcho
                 | Self::BareTokio
                 | Self::BareHandshake
+                | Self::BareVerifying
                 | Self::BareTls
         )
     }
@@ -196,6 +200,11 @@ impl Places {
                 let mut command = binary("bare");
                 command.arg(if kind == Kind::BareEcho { "echo" } else { "handshake" });
                 command
+            }
+            Kind::BareVerifying => {
+                let mut command = binary("bare");
+                command.args(["handshake", &port]).arg(self.run.join(configuration::PUBLIC_KEY_FILE));
+                return Ok(command);
             }
             Kind::BareRelay => {
                 let mut command = binary("bare_relay");

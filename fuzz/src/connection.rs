@@ -316,7 +316,7 @@ const PROGRAMS: &[(&str, &[&[u8]])] = &[
     ("message-that-never-ends", &[&[0], ECHO, &[op::FRAME, 1, 9, op::WAIT, 11, op::WAIT, 11]]),
     ("frame-cut-and-reset", &[&[0], ECHO, &[op::HOLD_BACK, 50, op::TEXT, 0, 100, op::RESET]]),
     ("frame-cut-and-finished", &[&[0], ECHO, &[op::HOLD_BACK, 50, op::TEXT, 0, 100, op::FINISH]]),
-    ("reader-stalls", &[&[2], ECHO, &[op::WINDOW, 30, op::TEXT, 0, 250, op::PING, 9, 250, op::WAIT, 10]]),
+    ("reader-stalls", &[&[2], ECHO, &[op::WINDOW, 30, op::TEXT, 0, 254, op::PING, 9, 250, op::WAIT, 10]]),
     (
         "reader-stalls-in-mid-message",
         &[&[2], ECHO, &[op::WINDOW, 0x16, op::FRAME, 1, 20, op::FRAME, 0x80, 30, op::WAIT, 10, op::UNBLOCK]],
@@ -339,7 +339,7 @@ const PROGRAMS: &[(&str, &[&[u8]])] = &[
     ),
     (
         "load-is-shed",
-        &[&[8], ECHO, &[op::WINDOW, 30, op::BINARY, 0, 250, op::TEXT, 0, 99, op::WAIT, 2, op::UNBLOCK]],
+        &[&[8], ECHO, &[op::WINDOW, 30, op::BINARY, 0, 254, op::TEXT, 0, 99, op::WAIT, 2, op::UNBLOCK]],
     ),
     (
         "drain-after-all-is-answered",

@@ -63,6 +63,7 @@ fn check(set: KeySet, data: &[u8]) {
         token_lifetime_max: None,
         leeway: Duration::ZERO,
         failures_per_client_per_minute: None,
+        failures_per_subject_per_minute: None,
         sessions: session::Config::default(),
     };
     let authenticator = Authenticator::new(config).expect("a set with a key is enough");

@@ -29,6 +29,7 @@ mod reference;
 pub mod schema;
 pub mod sender;
 pub mod ticket;
+pub mod token;
 
 /// A function to fuzz.
 #[derive(Clone, Copy, Debug)]
@@ -77,4 +78,5 @@ pub const TARGETS: &[Target] = &[
     Target { name: "schema", run: schema::run, seeds: schema::seeds, damages: 2_000 },
     Target { name: "sender", run: sender::run, seeds: sender::seeds, damages: 180_000 },
     Target { name: "ticket", run: ticket::run, seeds: ticket::seeds, damages: 80_000 },
+    Target { name: "token", run: token::run, seeds: token::seeds, damages: 20_000 },
 ];

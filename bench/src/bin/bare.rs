@@ -2,31 +2,43 @@
 //!
 //! `bare echo PORT` sends back whatever comes. `bare handshake PORT` reads a request head, answers it with the right
 //! `101`, and answers a Close with a Close. It checks nothing that it need not: it is what servers are measured against.
+//! `bare handshake PORT KEY` verifies as well, by aws-lc-rs and the P-256 key in this PEM file, the signature of the token that
+//! comes in the head, and nothing else of it.
 
 use std::collections::HashMap;
 use std::io::{self, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsRawFd as _;
 
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ParsedPublicKey};
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use rustix::event::epoll;
 
 fn main() -> io::Result<()> {
     let mut arguments = std::env::args().skip(1);
-    let mode = match arguments.next().as_deref() {
+    let mode = arguments.next();
+    let port: u16 = arguments.next().and_then(|port| port.parse().ok()).ok_or_else(usage)?;
+    let key = arguments.next().map(|file| public_key(&file)).transpose()?;
+    let mode = match mode.as_deref() {
         Some("echo") => Mode::Echo,
-        Some("handshake") => Mode::Handshake,
+        Some("handshake") => Mode::Handshake(key),
         _ => return Err(usage()),
     };
-    let port: u16 = arguments.next().and_then(|port| port.parse().ok()).ok_or_else(usage)?;
-    serve(mode, &TcpListener::bind(("127.0.0.1", port))?)
+    serve(&mode, &TcpListener::bind(("127.0.0.1", port))?)
 }
 
-#[derive(Clone, Copy)]
 enum Mode {
     Echo,
-    Handshake,
+    /// With the key that tokens are verified with, if they are.
+    Handshake(Option<ParsedPublicKey>),
+}
+
+fn public_key(file: &str) -> io::Result<ParsedPublicKey> {
+    let text = std::fs::read_to_string(file)?;
+    let body: String = text.lines().filter(|line| !line.starts_with("-----")).collect();
+    let der = STANDARD.decode(body).map_err(io::Error::other)?;
+    ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, der).map_err(io::Error::other)
 }
 
 struct Connection {
@@ -36,7 +48,7 @@ struct Connection {
     is_upgraded: bool,
 }
 
-fn serve(mode: Mode, listener: &TcpListener) -> io::Result<()> {
+fn serve(mode: &Mode, listener: &TcpListener) -> io::Result<()> {
     let poll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
     let readable = epoll::EventFlags::IN;
     listener.set_nonblocking(true)?;
@@ -62,7 +74,7 @@ fn serve(mode: Mode, listener: &TcpListener) -> io::Result<()> {
             let Some(connection) = connections.get_mut(&key) else { continue };
             let went_on = match mode {
                 Mode::Echo => echo(connection, &mut buffer),
-                Mode::Handshake => shake_hands(connection, &mut buffer),
+                Mode::Handshake(key) => shake_hands(connection, &mut buffer, key.as_ref()),
             };
             if went_on.is_err() {
                 connections.remove(&key);
@@ -96,7 +108,11 @@ fn echo(connection: &mut Connection, buffer: &mut [u8]) -> io::Result<()> {
 }
 
 /// A head is answered with `101`, a Close with a Close, and anything else with nothing.
-fn shake_hands(connection: &mut Connection, buffer: &mut [u8]) -> io::Result<()> {
+fn shake_hands(
+    connection: &mut Connection,
+    buffer: &mut [u8],
+    key: Option<&ParsedPublicKey>,
+) -> io::Result<()> {
     let count = connection.socket.read(buffer)?;
     if count == 0 {
         return Err(io::ErrorKind::UnexpectedEof.into());
@@ -109,10 +125,23 @@ fn shake_hands(connection: &mut Connection, buffer: &mut [u8]) -> io::Result<()>
     if !connection.kept.ends_with(b"\r\n\r\n") {
         return Ok(());
     }
+    if let Some(key) = key {
+        verify(&connection.kept, key).ok_or(io::ErrorKind::PermissionDenied)?;
+    }
     let answer = answer(&connection.kept).ok_or(io::ErrorKind::InvalidData)?;
     connection.kept = Vec::new();
     connection.is_upgraded = true;
     connection.socket.write_all(answer.as_bytes())
+}
+
+/// Whether the key has made the token in `head`.
+fn verify(head: &[u8], key: &ParsedPublicKey) -> Option<()> {
+    let head = std::str::from_utf8(head).ok()?;
+    let (_, after) = head.split_once("Authorization: Bearer ")?;
+    let (token, _) = after.split_once("\r\n")?;
+    let (signed, signature) = token.rsplit_once('.')?;
+    let signature = URL_SAFE_NO_PAD.decode(signature).ok()?;
+    key.verify_sig(signed.as_bytes(), &signature).ok()
 }
 
 /// RFC 6455 §4.2.2: the answer to the key in `head`.
@@ -137,7 +166,7 @@ fn written(result: io::Result<usize>) -> io::Result<usize> {
 }
 
 fn usage() -> io::Error {
-    io::Error::other("usage: bare echo|handshake PORT")
+    io::Error::other("usage: bare echo PORT, bare handshake PORT [KEY]")
 }
 
 const LISTENER: u64 = u64::MAX;

@@ -1,10 +1,13 @@
 //! Instructions that the server itself executes for one message, counted under callgrind: the same on any machine.
 //!
 //! A server is run twice, for few messages and for many; what the second executes more is the messages'. The kernel's
-//! instructions are not among them.
+//! instructions are not among them. The product's own are kept in `bench/instructions.csv`, a line a release, so that whoever makes
+//! one sees what has become dearer.
 
 use std::fs;
 use std::io;
+use std::path::Path;
+use std::process::Command;
 
 use super::messages::{Case, cases};
 use super::{Plan, Section, handshake};
@@ -41,13 +44,53 @@ pub fn measure(plan: &Plan) -> io::Result<Section> {
         table.push(row);
         eprintln!("instructions: {}", kind.label());
     }
+    let labels: Vec<&str> = cases.iter().map(|case| case.label).chain(["handshake"]).collect();
+    let releases = releases(plan, &labels, &figures)?;
     let body = format!(
         "Instructions in the server's own code and libraries for one message, or one connection's life, by callgrind: one \
          connection, one write at a time; without the kernel's. The bare echo's last column is the bare \
-         handshake.\n\n{}",
+         handshake.\n\n{}\nDrawgate's own, release by release; the last is as it is now:\n\n{releases}",
         table.markdown()
     );
     Ok(Section { title: "Instructions", body, figures })
+}
+
+/// The table of all releases, after the line of this one has been written.
+fn releases(plan: &Plan, labels: &[&str], figures: &[(String, f64)]) -> io::Result<String> {
+    let path = plan.places.bench.join("instructions.csv");
+    let version = version(&plan.places.drawgate)?;
+    let own = labels.iter().map(|label| {
+        let name = format!("{}, {label}", Kind::Drawgate.label());
+        let figure = figures.iter().find(|(figure, _)| *figure == name);
+        figure.map(|(_, instructions)| format!("{instructions:.0}"))
+    });
+    let own: Vec<String> = own.map(Option::unwrap_or_default).collect();
+    let text = with_release(&fs::read_to_string(&path).unwrap_or_default(), labels, &version, &own);
+    fs::write(&path, &text)?;
+    let mut table = Table::new(&["release"].iter().chain(labels).copied().collect::<Vec<_>>());
+    for line in text.lines().skip(1) {
+        let cell = |cell: &str| cell.parse().map_or_else(|_| cell.to_owned(), |number| rounded(number, 0));
+        table.push(line.split(';').map(cell).collect());
+    }
+    Ok(table.markdown())
+}
+
+/// The lines, oldest first, with that of `version` new or replaced.
+fn with_release(text: &str, labels: &[&str], version: &str, own: &[String]) -> String {
+    let prefix = format!("{version};");
+    let head = format!("release;{}", labels.join(";"));
+    let others = text.lines().skip(1).filter(|line| !line.starts_with(&prefix)).map(str::to_owned);
+    let lines: Vec<String> =
+        [head].into_iter().chain(others).chain([format!("{prefix}{}", own.join(";"))]).collect();
+    lines.join("\n") + "\n"
+}
+
+/// What the program says that it is.
+fn version(drawgate: &Path) -> io::Result<String> {
+    let output = Command::new(drawgate).arg("--version").output()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let version = text.split_whitespace().nth(1).map(str::to_owned);
+    version.ok_or_else(|| io::Error::other(format!("no version: {text}")))
 }
 
 /// Who stands for `kind` where hands are shaken.
@@ -110,3 +153,19 @@ const KINDS: [Kind; 6] = [
     Kind::TokioWebSockets,
     Kind::Tungstenite,
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_release_has_one_line_and_the_others_stay() {
+        let figures = |number: u32| vec![number.to_string()];
+        let text = with_release("", &["20 B"], "0.1.0", &figures(5));
+        let text = with_release(&text, &["20 B"], "0.2.0", &figures(7));
+        assert_eq!(
+            with_release(&text, &["20 B"], "0.2.0", &figures(6)),
+            "release;20 B\n0.1.0;5\n0.2.0;6\n"
+        );
+    }
+}

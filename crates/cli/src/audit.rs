@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use drawgate::audit::{Config, Key, Link};
 use drawgate::chance::Chance;
+use drawgate::clock::Clock;
+use drawgate::state::{Change, Store};
 
 use crate::logging::say;
 use crate::{ConfigFile, Failure, Outcome, configuration, print};
@@ -50,21 +52,37 @@ pub(crate) fn audit(args: &Args) -> Result<Outcome, Failure> {
 }
 
 fn create(file: &Path) -> Result<Outcome, Failure> {
-    let Config { path, key_file, .. } = configured(file)?;
-    if fs::metadata(&path).is_ok_and(|metadata| metadata.len() > 0) {
+    let config = configuration::read(file)?;
+    let Config { path, key_file, .. } = audit_of(&config, file)?;
+    // The full files of a log whose last one was taken away are one, too: two chains would be told apart by nothing.
+    let is_there = |path: &&PathBuf| fs::metadata(path).is_ok_and(|metadata| metadata.len() > 0);
+    if let Some(there) = files_of(&path)?.iter().find(is_there) {
         return Err(Failure(format!(
-            "{}: there is a log already, and no new key would verify it; move it away first",
-            path.display()
+            "{}: there is a log already, and no new key would verify it; move its files and its key away first",
+            there.display()
         )));
     }
     let chance =
         Chance::system().map_err(|error| Failure(format!("the system gives no randomness: {error}")))?;
+    // Not while a gateway has it, which may be writing a log.
+    let store = match config.state {
+        Some(state) if state.directory.exists() => {
+            let opened = Store::open(&state.directory, Clock::system().unix_now());
+            Some(opened.map_err(|error| Failure(error.to_string()))?.0)
+        }
+        Some(_) | None => None,
+    };
     let first = Key::new(chance.bytes());
     let link = Link::first(first.clone());
     // Never over a key that there is: lines may have been written under it.
     let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&key_file);
     made.and_then(|mut file| file.write_all(link.to_text().as_bytes()).and_then(|()| file.sync_all()))
         .map_err(|error| Failure(format!("{}: cannot be made: {error}", key_file.display())))?;
+    if let Some(store) = store {
+        store.keep_now(Change::Audit(None)).map_err(|error| {
+            Failure(format!("{error}; then remove {} and run this again", key_file.display()))
+        })?;
+    }
     say(
         "The first key verifies the whole log, and is not kept. Keep it where nobody who can write the log can read it:",
     );
@@ -76,7 +94,8 @@ fn verify(args: &VerifyArgs) -> Result<Outcome, Failure> {
     let first = Key::from_hex(text.trim()).ok_or_else(|| {
         Failure(format!("{}: is no first key of 64 hexadecimal digits", args.key.display()))
     })?;
-    let config = args.config.as_deref().map(configured).transpose()?;
+    let config = args.config.as_deref().map(|file| audit_of(&configuration::read(file)?, file));
+    let config = config.transpose()?;
     let files = match &config {
         Some(config) => files_of(&config.path)?,
         None => args.files.clone(),
@@ -155,8 +174,8 @@ fn files_of(path: &Path) -> Result<Vec<PathBuf>, Failure> {
     Ok(files)
 }
 
-fn configured(file: &Path) -> Result<Config, Failure> {
-    configuration::read(file)?.audit.ok_or_else(|| {
+fn audit_of(config: &drawgate::config::Config, file: &Path) -> Result<Config, Failure> {
+    config.audit.clone().ok_or_else(|| {
         Failure(format!("{}: has no [audit]; see docs/audit.md for what it says", file.display()))
     })
 }

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::hmac;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
@@ -31,7 +32,7 @@ pub struct Config {
 pub enum WhenFull {
     /// Traffic goes on; lines that find no room are counted as lost.
     Open,
-    /// Nobody is let in and no operator changes anything until they can be.
+    /// Nobody is let in until they can be. Who is connected stays, and operators still revoke and ban.
     Closed,
 }
 
@@ -48,6 +49,15 @@ pub struct Link {
     pub key: Key,
     /// The code of the last line; zeros before the first.
     pub head: [u8; CODE_BYTES],
+}
+
+/// How far a chain has come, for whoever keeps it elsewhere: the log ends there or further on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    /// How many lines there are.
+    pub lines: u64,
+    /// The code of the last line, in hexadecimal digits.
+    pub head: String,
 }
 
 /// What is wrong with a line.
@@ -146,6 +156,18 @@ impl Link {
     #[must_use]
     pub const fn count(&self) -> u64 {
         self.next.saturating_sub(1)
+    }
+
+    /// How far it has come.
+    #[must_use]
+    pub fn mark(&self) -> Mark {
+        Mark { lines: self.count(), head: self.head_hex() }
+    }
+
+    /// Whether it has come as far as `mark` says, and there by the same line. What it came by is not looked at where it is further on.
+    #[must_use]
+    pub fn has(&self, mark: &Mark) -> bool {
+        self.count() > mark.lines || self.mark() == *mark
     }
 
     /// The text of the key file: where the chain stands, and the key of the next line.

@@ -99,6 +99,13 @@ impl Authenticator {
         claims::principal(claims, key, &self.config, now)
     }
 
+    /// Whom `token` says that it is for, whoever made it: for counting what is not good, never for deciding.
+    pub(crate) fn claimed_subject(&self, token: &[u8]) -> Option<String> {
+        let claims = token::read_unverified(token).ok()?.claims;
+        let names = &self.config.subject_claims;
+        names.iter().find_map(|name| claims.get(name))?.as_str().map(str::to_owned)
+    }
+
     /// What it was told.
     #[must_use]
     pub fn config(&self) -> &Config {
@@ -131,6 +138,9 @@ pub struct Config {
     pub leeway: Duration,
     /// How often one client may show a credential that is not good, in a minute; then it has to wait. `None` is unlimited.
     pub failures_per_client_per_minute: Option<u32>,
+    /// How many tokens that are not good may name one subject, in a minute; the next ones hear of that, and good ones are let in. `None`
+    /// is unlimited.
+    pub failures_per_subject_per_minute: Option<u32>,
     /// The rules for the sessions that its credentials begin.
     pub sessions: session::Config,
 }

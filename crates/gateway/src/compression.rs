@@ -161,6 +161,7 @@ impl Outlet<'_> {
     }
 
     /// Appends one data frame, as [`Sender::data`] does.
+    #[inline]
     pub(crate) fn data(
         &mut self,
         out: &mut Vec<u8>,

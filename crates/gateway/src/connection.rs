@@ -54,6 +54,7 @@ use crate::session::Sessions;
 use crate::ticket::Tickets;
 use crate::timers::Timers;
 use crate::tls::Tls;
+use crate::trace::Trace;
 use crate::upgrade::{Entrances, Refused};
 
 use admit::admit;
@@ -234,12 +235,21 @@ struct WayIn<S> {
     no_room: Option<NoRoom>,
 }
 
+/// The way of a connection beyond its own two ends.
+#[derive(Default)]
+struct Path {
+    /// The proxy that speaks for the client, if one does.
+    via: Option<ClientAddr>,
+    /// The trace that it belongs to, where it has one.
+    trace: Option<Trace>,
+}
+
 /// What is known of a connection while it lives.
 struct Record {
     connection: ConnectionId,
     client: ClientAddr,
-    /// The proxy that speaks for the client, if one does; in a box, so that others do not pay for it.
-    via: Option<Box<ClientAddr>>,
+    /// What only connections by proxies and to applications have; in a box, so that others do not pay for it.
+    path: Option<Box<Path>>,
     /// Whether it has one of the gate's places.
     has_place: bool,
     /// The client's share of the firewall's limits.
@@ -256,7 +266,7 @@ impl Record {
         Self {
             connection: ConnectionId::new(gate.chance.bits()),
             client,
-            via: None,
+            path: None,
             has_place: false,
             admission: None,
             accepted_at,
@@ -270,8 +280,27 @@ impl Record {
     /// Who was taken for the client speaks for this one.
     fn is_from(&mut self, client: ClientAddr) {
         // The proxy that connected is the one that operators look for; those before it are in its log.
-        self.via.get_or_insert(Box::new(self.client));
+        let proxy = self.client;
+        self.path.get_or_insert_default().via.get_or_insert(proxy);
         self.client = client;
+    }
+
+    fn via(&self) -> Option<ClientAddr> {
+        self.path.as_ref()?.via
+    }
+
+    fn trace(&self) -> Option<&Trace> {
+        self.path.as_ref()?.trace.as_ref()
+    }
+
+    /// It belongs to a trace that somebody trusted has begun.
+    fn belongs_to(&mut self, trace: Trace) {
+        self.path.get_or_insert_default().trace = Some(trace);
+    }
+
+    /// It belongs to one from here on.
+    fn has_trace(&mut self, chance: &Chance) {
+        self.path.get_or_insert_default().trace.get_or_insert_with(|| Trace::begin(chance));
     }
 
     /// Asks the firewall, now that the client is known. Where it was asked at the accept, that was about the client.
@@ -350,7 +379,7 @@ impl Life {
         let message = OfMessage {
             connection: record.connection,
             client: record.client,
-            via: record.via.as_deref().copied(),
+            via: record.via(),
             route: record.route.as_ref().map_or("", |route| &*route.name),
             subject: record.principal().map(|principal| &*principal.subject),
             session: record.session().map(|session| session.id()),
@@ -417,10 +446,11 @@ fn conclude(gate: &Gate, record: &Record, ending: &Ending) {
     gate.observer.connection_ended(&Ended {
         connection: record.connection,
         client: record.client,
-        via: record.via.as_deref().copied(),
+        via: record.via(),
         route: record.route.as_ref().map(|route| &*route.name),
         subject: record.principal().map(|principal| &*principal.subject),
         session: record.session().map(|session| session.id()),
+        trace: record.trace().map(|trace| trace.id),
         phase: record.phase,
         reason: ending.reason,
         ended_by: ending.by,

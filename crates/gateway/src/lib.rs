@@ -55,6 +55,7 @@ mod compression;
 pub mod config;
 mod connection;
 pub mod control;
+mod disk;
 pub mod firewall;
 pub mod inspect;
 pub mod json;
@@ -74,6 +75,7 @@ pub mod state;
 pub mod ticket;
 mod timers;
 pub mod tls;
+pub mod trace;
 mod upgrade;
 pub mod url;
 

@@ -44,10 +44,13 @@ use std::time::Duration;
 use drawgate_protocol::Violation;
 use prometheus_client::metrics::gauge::Gauge;
 
+use crate::audit::Mark;
 use crate::clock::Clock;
 use crate::principal::{ClientAddr, ConnectionId};
 use crate::reason::{Fault, Reason};
 use crate::session::SessionId;
+use crate::state::Store;
+use crate::trace::TraceId;
 use audit::{Audit, Members};
 use events::Events;
 use log::Record;
@@ -94,15 +97,29 @@ impl Observer {
         })))
     }
 
-    /// Keeps an audit log from now on: to be called once, before anything happens that belongs in it.
+    /// Keeps an audit log from now on: to be called once, before anything happens that belongs in it. How far it has come is noted in
+    /// `store`, where there is one, which has said `mark` of it.
     ///
     /// # Errors
-    /// There is no key for it, or what is there does not go on from the key.
-    pub fn keep_audit(&self, config: &crate::audit::Config) -> io::Result<()> {
-        let audit = Audit::start(config, self.0.metrics.audit.clone())?;
+    /// There is no key for it, or what is there does not go on from the key, or does not come as far as the mark.
+    pub(crate) fn keep_audit(
+        &self,
+        config: &crate::audit::Config,
+        store: Option<Store>,
+        mark: Option<Mark>,
+    ) -> io::Result<()> {
+        let audit = Audit::start(config, self.0.metrics.audit.clone(), store, mark)?;
         let _ = self.0.audit.set(audit);
         self.audit(|| Members::of("started").with("version", env!("CARGO_PKG_VERSION")));
         Ok(())
+    }
+
+    /// The last line of this server's audit log; the state is given back when this is ready.
+    pub(crate) async fn end_audit(&self) {
+        self.audit(|| Members::of("stopped"));
+        if let Some(audit) = self.0.audit.get() {
+            audit.end().await;
+        }
     }
 
     /// Whether nobody may be let in, since the audit log cannot be written and is to be complete.
@@ -338,6 +355,8 @@ pub struct Opened<'a> {
     pub subject: Option<&'a str>,
     /// The session that has begun, where the request had a credential.
     pub session: Option<SessionId>,
+    /// The trace that it belongs to, where it has one.
+    pub trace: Option<TraceId>,
     /// From the accept to the `101`.
     pub handshake_duration: Duration,
 }
@@ -357,6 +376,8 @@ pub struct Ended<'a> {
     pub subject: Option<&'a str>,
     /// The session, where one had begun.
     pub session: Option<SessionId>,
+    /// The trace that it belonged to, where it had one.
+    pub trace: Option<TraceId>,
     /// How far it had come.
     pub phase: Phase,
     /// Why it ended.

@@ -232,10 +232,11 @@ row::reasons! {
         http[401] close[UNAUTHORIZED] level Warn fault Client retry WithNewCredential;
 
     /// The client's address showed credentials that are not good more often than `failures_per_client_per_minute` of the route's auth
-    /// allows. Nothing that it shows is looked at until it has waited. Find out who guesses, or which program goes on with a token
-    /// that was refused; if many users share one address, raise it.
+    /// allows: nothing that it shows is looked at until it has waited. Or tokens that are not good named one subject more often than
+    /// `failures_per_subject_per_minute` allows, from whichever addresses; those that are good are let in. The record's detail says which.
+    /// Find out who guesses, or which program goes on with a token that was refused; if many users share one address, raise it.
     AuthenticationRateExceeded "authentication_rate_exceeded" "Authentication Rate Exceeded"
-        "too many failed attempts to authenticate from this address"
+        "too many failed attempts to authenticate"
         http[429] close[POLICY_VIOLATION] level Warn fault Client retry AfterSeconds(30);
 
     /// The token was good and its `exp` has passed, leeway included. Get a new one and connect again.

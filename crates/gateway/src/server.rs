@@ -228,6 +228,7 @@ impl Server {
         stop_admin.send_replace(true);
         let _ = tokio::time::timeout(ADMIN_STOP_TIME_MAX, admin_tasks.join_next()).await;
         force.stop().await;
+        let _ = tokio::time::timeout(STATE_CLOSE_TIME_MAX, gate.observer.end_audit()).await;
         // Whoever starts the next server finds the directory of the state given back.
         let _ = tokio::time::timeout(STATE_CLOSE_TIME_MAX, tasks.shutdown()).await;
         drained

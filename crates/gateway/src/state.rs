@@ -1,4 +1,4 @@
-//! What outlives the process: revocations and bans, on disk before anybody is told that they are kept.
+//! What outlives the process: revocations and bans, on disk before anybody is told that they are kept; and how far the audit log has come.
 //!
 //! A [`Store`] is one directory of one process. It has a thread of its own, since waiting for a disk would hold up
 //! connections; changes that wait for it while it writes are written together. It never decides what is in force, and
@@ -23,6 +23,7 @@ use tokio::sync::oneshot;
 
 use self::embedded::Embedded;
 use self::folder::Folder;
+use crate::audit::Mark;
 use crate::clock::UnixTime;
 use crate::session::revocation::{Revocation, SubjectBan};
 
@@ -52,6 +53,8 @@ pub enum Change {
         /// Which ones, as the ban has them.
         network: String,
     },
+    /// How far the audit log has come; `None` where another is to begin.
+    Audit(Option<Mark>),
 }
 
 /// Addresses that are kept out, as it is stored and sent on.
@@ -74,6 +77,8 @@ pub struct Loaded {
     pub bans: Vec<SubjectBan>,
     /// The bans of addresses.
     pub address_bans: Vec<AddressBan>,
+    /// How far the audit log had come, when it was last noted.
+    pub audit: Option<Mark>,
 }
 
 /// Keeps changes on disk. Cheap to clone; dropping the last clone waits for what is still queued, and gives the directory
@@ -87,6 +92,9 @@ struct Inner {
     queue: Option<SyncSender<Work>>,
     thread: Option<JoinHandle<()>>,
 }
+
+/// What becomes of a change.
+pub(crate) type Outcome = oneshot::Receiver<Result<(), StateError>>;
 
 /// What the thread has to do, and who waits for it.
 #[derive(Debug)]
@@ -139,6 +147,22 @@ impl Store {
         self.ask(Task::Keep(change)).await
     }
 
+    /// Keeps `change`, and blocks the thread until it is on disk.
+    ///
+    /// # Errors
+    /// As for [`Self::keep`].
+    ///
+    /// # Panics
+    /// On a thread that drives asynchronous tasks.
+    pub fn keep_now(&self, change: Change) -> Result<(), StateError> {
+        self.queue(Task::Keep(change))?.blocking_recv().unwrap_or(Err(StateError::Stopped))
+    }
+
+    /// Has `change` kept at some time; whoever wants to know when hears it from what is returned.
+    pub(crate) fn note(&self, change: Change) -> Result<Outcome, StateError> {
+        self.queue(Task::Keep(change))
+    }
+
     /// Deletes what has been over for long. The others have to wait meanwhile, so do it seldom.
     ///
     /// # Errors
@@ -148,13 +172,17 @@ impl Store {
     }
 
     async fn ask(&self, task: Task) -> Result<(), StateError> {
+        self.queue(task)?.await.unwrap_or(Err(StateError::Stopped))
+    }
+
+    fn queue(&self, task: Task) -> Result<Outcome, StateError> {
         let (done, outcome) = oneshot::channel();
         let queue = self.0.queue.as_ref().ok_or(StateError::Stopped)?;
         queue.try_send(Work { task, done }).map_err(|error| match error {
             TrySendError::Full(_) => StateError::Busy,
             TrySendError::Disconnected(_) => StateError::Stopped,
         })?;
-        outcome.await.unwrap_or(Err(StateError::Stopped))
+        Ok(outcome)
     }
 }
 

@@ -141,6 +141,7 @@ fn a_handler_behind_a_token_sees_who_speaks_and_nobody_before() {
         token_lifetime_max: None,
         leeway: Duration::ZERO,
         failures_per_client_per_minute: None,
+        failures_per_subject_per_minute: None,
         sessions: drawgate::session::Config::default(),
     };
     let (application, events) = Application::new();

@@ -87,11 +87,28 @@ pub struct Header {
 }
 
 impl Header {
+    /// Writes the header in its shortest form behind what is in `out`, as [`Self::encode`] does.
+    #[inline]
+    pub(crate) fn append(&self, out: &mut Vec<u8>) {
+        // The commonest one is two bytes.
+        if let (None, Ok(length @ 0..=125)) = (self.mask, u8::try_from(self.payload_bytes)) {
+            return out.extend_from_slice(&[self.first(), length]);
+        }
+        let (header, used) = self.encode();
+        out.extend_from_slice(&header[..used]);
+    }
+
+    /// The header's first byte.
+    const fn first(&self) -> u8 {
+        (self.fin as u8) << 7 | (self.compressed as u8) << 6 | self.opcode.bits()
+    }
+
     /// Writes the header in its shortest form; returns the buffer and how much of it is used.
     #[must_use]
+    #[inline]
     pub fn encode(&self) -> ([u8; HEADER_BYTES_MAX], usize) {
         let mut bytes = [0; HEADER_BYTES_MAX];
-        bytes[0] = u8::from(self.fin) << 7 | u8::from(self.compressed) << 6 | self.opcode.bits();
+        bytes[0] = self.first();
         let mask_bit = u8::from(self.mask.is_some()) << 7;
         let mut used = 2;
         if let Ok(length @ 0..=125) = u8::try_from(self.payload_bytes) {
@@ -152,6 +169,7 @@ pub(crate) struct Expectation {
 ///
 /// Rules are checked in the order of the bytes that can break them, so that a header gives the same verdict however it
 /// is cut.
+#[inline]
 pub(crate) fn decode(bytes: &[u8], expect: &Expectation) -> Result<Option<(Header, usize)>, Violation> {
     let Some((&first, rest)) = bytes.split_first() else { return Ok(None) };
     let (fin, compressed, opcode) = decode_first(first, expect)?;
@@ -191,6 +209,7 @@ pub(crate) fn decode(bytes: &[u8], expect: &Expectation) -> Result<Option<(Heade
     Ok(Some((Header { fin, compressed, opcode, mask, payload_bytes }, bytes.len() - rest.len())))
 }
 
+#[inline]
 fn decode_first(first: u8, expect: &Expectation) -> Result<(bool, bool, OpCode), Violation> {
     let (fin, compressed) = (first & FIN_BIT != 0, first & RSV1_BIT != 0);
     if first & (RSV2_BIT | RSV3_BIT) != 0 || (compressed && !expect.compression) {
@@ -215,6 +234,7 @@ fn decode_first(first: u8, expect: &Expectation) -> Result<(bool, bool, OpCode),
 }
 
 /// The payload length and what follows it; `None` if it is incomplete and not provably wrong.
+#[inline]
 fn decode_length(short: u8, rest: &[u8], bytes_left: u64) -> Result<Option<(u64, &[u8])>, Violation> {
     let width = length_width(short);
     let (length_bytes, rest) = rest.split_at(rest.len().min(width));
@@ -263,7 +283,7 @@ const FIN_BIT: u8 = 0x80;
 pub(crate) const RSV1_BIT: u8 = 0x40;
 const RSV2_BIT: u8 = 0x20;
 const RSV3_BIT: u8 = 0x10;
-const MASK_BIT: u8 = 0x80;
+pub(crate) const MASK_BIT: u8 = 0x80;
 const LENGTH_IN_2_BYTES: u8 = 126;
 const LENGTH_IN_8_BYTES: u8 = 127;
 

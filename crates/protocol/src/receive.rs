@@ -11,9 +11,9 @@ use core::mem;
 
 use crate::close::CloseFrame;
 use crate::frame::{self, Expectation, Header, OpCode, Role};
-use crate::limits::Limits;
+use crate::limits::{CONTROL_BYTES_MAX, Limits};
 use crate::mask::{self, MaskKey};
-use crate::utf8::Utf8;
+use crate::utf8::{self, Utf8};
 use crate::violation::Violation;
 
 /// Whether a message is text or binary; it keeps its kind through all its frames.
@@ -130,6 +130,9 @@ impl Receiver {
     /// # Errors
     /// The rule that the peer broke. The receiver stays broken: every later call gives the same.
     pub fn receive<'b>(&mut self, input: &mut &'b mut [u8]) -> Result<Option<Event<'b>>, Violation> {
+        if let Some(kind) = self.small_message(input) {
+            return Ok(Some(Event::Data(take_small_message(kind, input))));
+        }
         let result = match self.stage {
             Stage::Header => self.receive_frame(input),
             Stage::Payload => self.receive_payload(input),
@@ -171,6 +174,35 @@ impl Receiver {
         self.stage == Stage::Closed
     }
 
+    /// Whether `input` begins with a whole message in one frame of the shortest kind, as most messages come: nothing need be kept of
+    /// it. It is unmasked then. Whatever breaks a rule, or might, is left as it came, for [`Self::receive_frame`] to find.
+    #[inline]
+    fn small_message(&self, input: &mut [u8]) -> Option<MessageKind> {
+        let (&mut [first, second, a, b, c, d], rest) = input.split_first_chunk_mut()?;
+        let kind = match first {
+            TEXT_WHOLE => MessageKind::Text,
+            BINARY_WHOLE => MessageKind::Binary,
+            _ => return None,
+        };
+        // RFC 6455 §5.1: masked. Without the bit this is more than the shortest kind of length can be.
+        let bytes = second ^ frame::MASK_BIT;
+        let is_expected = self.stage == Stage::Header
+            && self.message.is_none()
+            && self.role == Role::Server
+            && usize::from(bytes) <= CONTROL_BYTES_MAX
+            && u64::from(bytes) <= self.limits.message_bytes_max
+            && self.limits.message_fragments_max > 0;
+        let payload = rest.get_mut(..usize::from(bytes)).filter(|_| is_expected)?;
+        let key = [a, b, c, d];
+        mask::apply(key, payload);
+        if kind == MessageKind::Text && !utf8::is_valid(payload) {
+            mask::apply(key, payload);
+            return None;
+        }
+        Some(kind)
+    }
+
+    #[inline]
     fn receive_frame<'b>(&mut self, input: &mut &'b mut [u8]) -> Result<Option<Event<'b>>, Violation> {
         let Some((header, header_bytes)) = frame::decode(input, &self.expectation())? else {
             return Ok(None);
@@ -230,6 +262,7 @@ impl Receiver {
     }
 
     /// Hands out what has arrived of the open frame; nothing only where nothing has and something must.
+    #[inline]
     fn receive_payload<'b>(&mut self, input: &mut &'b mut [u8]) -> Result<Option<Event<'b>>, Violation> {
         let available =
             usize::try_from(self.frame_bytes_left).map_or(input.len(), |left| input.len().min(left));
@@ -275,17 +308,20 @@ impl Receiver {
     }
 
     /// How much of `payload` can be part of valid text.
+    #[inline]
     fn valid_text(&mut self, payload: &[u8]) -> usize {
         let valid = self.utf8.accept(payload);
         // RFC 6455 §8.1: a character that the rest of the last frame cannot finish is wrong from its first byte on,
         // whether or not a later byte that is wrong as well has come.
         let after_valid = (payload.len() - valid) as u64 + self.frame_bytes_left;
-        if self.frame_is_last && u64::from(self.utf8.lacking()) > after_valid {
+        let lacking = u64::from(self.utf8.lacking());
+        if lacking > after_valid && self.frame_is_last {
             return valid.saturating_sub(self.utf8.partial_bytes());
         }
         valid
     }
 
+    #[inline]
     fn expectation(&self) -> Expectation {
         Expectation {
             role: self.role,
@@ -293,14 +329,35 @@ impl Receiver {
             message_compressed: self.message_is_compressed,
             message_open: self.message.is_some(),
             message_bytes_left: self.limits.message_bytes_max.saturating_sub(self.message_bytes),
-            compressed_bytes_left: self.limits.compressed_bytes_max().saturating_sub(self.message_bytes),
+            compressed_bytes_left: match self.compression {
+                true => self.limits.compressed_bytes_max().saturating_sub(self.message_bytes),
+                // Nobody asks.
+                false => 0,
+            },
             fragments_left: self.limits.message_fragments_max.saturating_sub(self.fragments),
             character_bytes_lacking: self.utf8.lacking(),
         }
     }
 }
 
+/// The message that [`Receiver::small_message`] has found.
+#[inline]
+fn take_small_message<'b>(kind: MessageKind, input: &mut &'b mut [u8]) -> Chunk<'b> {
+    let bytes = usize::from(input[1] ^ frame::MASK_BIT);
+    take(input, SMALL_HEADER_BYTES);
+    Chunk {
+        kind,
+        payload: take(input, bytes),
+        compressed: false,
+        frame_start: true,
+        frame_end: true,
+        message_start: true,
+        message_end: true,
+    }
+}
+
 /// Splits `count` bytes off the front of `input`.
+#[inline]
 fn take<'b>(input: &mut &'b mut [u8], count: usize) -> &'b mut [u8] {
     let (taken, rest) = mem::take(input).split_at_mut(count);
     *input = rest;
@@ -309,12 +366,19 @@ fn take<'b>(input: &mut &'b mut [u8], count: usize) -> &'b mut [u8] {
 
 /// Looks at an incomplete Close payload without touching it: it will come again.
 fn check_close_prefix(key: MaskKey, masked: &[u8], bytes_lacking: usize) -> Result<(), Violation> {
-    let mut copy = [0; crate::limits::CONTROL_BYTES_MAX];
+    let mut copy = [0; CONTROL_BYTES_MAX];
     let prefix = &mut copy[..masked.len()];
     prefix.copy_from_slice(masked);
     mask::apply(key, prefix);
     CloseFrame::check_prefix(prefix, bytes_lacking)
 }
+
+/// The first byte of a text message in one frame: FIN and the opcode (§5.2).
+const TEXT_WHOLE: u8 = 0x81;
+/// That of a binary one.
+const BINARY_WHOLE: u8 = 0x82;
+/// The shortest header of a client's frame: two bytes and the key.
+const SMALL_HEADER_BYTES: usize = 6;
 
 #[cfg(test)]
 mod tests {
@@ -456,6 +520,62 @@ mod tests {
         assert!(matches!(receiver.receive(&mut input), Ok(Some(_))));
         assert!(matches!(receiver.receive(&mut input), Ok(Some(_))));
         assert_eq!(receiver.receive(&mut input), Err(Violation::FragmentsTooMany));
+    }
+
+    type Judged = (Vec<(MessageKind, Vec<u8>, bool)>, Option<Violation>);
+
+    /// What comes of `bytes`, of which the first `cut` come before the rest: text and kinds, joined, and the verdict.
+    fn judged(limits: Limits, bytes: &[u8], cut: usize) -> Judged {
+        let (mut receiver, mut buffer, mut seen) =
+            (Receiver::new(Role::Server, limits), Vec::new(), Vec::new());
+        for part in [&bytes[..cut], &bytes[cut..]] {
+            buffer.extend_from_slice(part);
+            let mut input = &mut buffer[..];
+            loop {
+                match receiver.receive(&mut input) {
+                    Ok(Some(Event::Data(chunk))) if !chunk.frame_start => {
+                        let (_, payload, is_end): &mut (_, Vec<u8>, _) = seen.last_mut().unwrap();
+                        payload.extend_from_slice(chunk.payload);
+                        *is_end = chunk.message_end;
+                    }
+                    Ok(Some(Event::Data(chunk))) => {
+                        seen.push((chunk.kind, chunk.payload.to_vec(), chunk.message_end));
+                    }
+                    Ok(Some(_)) => {}
+                    Ok(None) => break,
+                    Err(violation) => return (seen, Some(violation)),
+                }
+            }
+            buffer = input.to_vec();
+        }
+        (seen, None)
+    }
+
+    #[test]
+    fn a_small_message_is_judged_whole_as_it_is_in_pieces() {
+        let texts: [&[u8]; 5] = [b"", b"plain", "grün €".as_bytes(), b"cut \xe2\x82", b"wrong \xff byte"];
+        let limits = [Limits::default(), Limits { message_bytes_max: 5, message_fragments_max: 1 }]
+            .into_iter()
+            .chain([Limits { message_bytes_max: 100, message_fragments_max: 0 }]);
+        for limits in limits {
+            for first in 0..=u8::MAX {
+                for text in texts {
+                    for mask_bit in [0x80, 0] {
+                        let mut key = [1, 2, 3, 4];
+                        let mut bytes = vec![first, mask_bit | u8::try_from(text.len()).unwrap()];
+                        bytes.extend(key);
+                        bytes.extend(text.iter().map(|byte| {
+                            let masked = byte ^ key[0];
+                            key.rotate_left(1);
+                            masked
+                        }));
+                        // Behind the header it is no longer seen as one.
+                        let (whole, pieces) = (judged(limits, &bytes, 0), judged(limits, &bytes, 6));
+                        assert_eq!(whole, pieces, "{bytes:02x?}");
+                    }
+                }
+            }
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use core::fmt;
 
 use crate::close::{CloseFrame, REASON_BYTES_MAX};
 use crate::frame::{Header, OpCode, RSV1_BIT, Role};
-use crate::limits::CONTROL_BYTES_MAX;
+use crate::limits::{CONTROL_BYTES_MAX, HEADER_BYTES_MAX};
 use crate::mask::{self, MaskKey};
 use crate::receive::MessageKind;
 
@@ -156,6 +156,7 @@ impl Sender {
         self.frame(out, opcode, true, parts, key)
     }
 
+    #[inline]
     fn frame(
         &mut self,
         out: &mut Vec<u8>,
@@ -170,11 +171,11 @@ impl Sender {
             (Role::Server, Some(_)) => return Err(SendError::KeyForbidden),
             (Role::Client, Some(_)) | (Role::Server, None) => {}
         }
-        let payload_bytes = parts.iter().map(|part| part.len() as u64).sum();
-        let (header, used) = Header { fin, compressed: false, opcode, mask, payload_bytes }.encode();
-        out.extend_from_slice(&header[..used]);
+        let bytes: usize = parts.iter().map(|part| part.len()).sum();
+        out.reserve(HEADER_BYTES_MAX + bytes);
+        Header { fin, compressed: false, opcode, mask, payload_bytes: bytes as u64 }.append(out);
         let start = out.len();
-        for part in parts {
+        for part in parts.iter().filter(|part| !part.is_empty()) {
             out.extend_from_slice(part);
         }
         if let Some(key) = mask {

@@ -7,10 +7,17 @@ pub(crate) struct Utf8 {
     partial_bytes: u8,
 }
 
+/// Whether `text` is valid, and whole.
+#[inline]
+pub(crate) fn is_valid(text: &[u8]) -> bool {
+    (text.len() < PLAIN_BYTES_MAX && text.is_ascii()) || simdutf8::basic::from_utf8(text).is_ok()
+}
+
 impl Utf8 {
     /// Takes `bytes` as what follows; returns how many of them can be part of valid text.
     ///
     /// Fewer than `bytes.len()` means that the byte at that place is wrong, and the message with it.
+    #[inline]
     pub(crate) fn accept(&mut self, bytes: &[u8]) -> usize {
         let mut taken = 0;
         while self.partial_bytes > 0 {
@@ -21,6 +28,10 @@ impl Utf8 {
             taken += 1;
         }
         let rest = &bytes[taken..];
+        // What is short is mostly plain, and seen to be so in less time than the vector units need to begin.
+        if rest.len() < PLAIN_BYTES_MAX && rest.is_ascii() {
+            return bytes.len();
+        }
         let Err(error) = simdutf8::compat::from_utf8(rest) else { return bytes.len() };
         // What follows the last complete character: either it only ends early, or one of its bytes is wrong.
         let (valid, rest) = rest.split_at(error.valid_up_to());
@@ -35,13 +46,17 @@ impl Utf8 {
     }
 
     /// How many bytes the character at the end still lacks.
+    #[inline]
     pub(crate) fn lacking(&self) -> u8 {
-        let length = match self.partial.first() {
-            Some(0xF0..) => 4,
-            Some(0xE0..) => 3,
+        if self.partial_bytes == 0 {
+            return 0;
+        }
+        let length = match self.partial[0] {
+            0xF0.. => 4,
+            0xE0.. => 3,
             _ => 2,
         };
-        if self.partial_bytes == 0 { 0 } else { length - self.partial_bytes }
+        length - self.partial_bytes
     }
 
     /// How many bytes of the character at the end have come, if it is not complete.
@@ -61,6 +76,9 @@ impl Utf8 {
         true
     }
 }
+
+/// Up to where text is looked at for being plain first.
+const PLAIN_BYTES_MAX: usize = 128;
 
 #[cfg(test)]
 mod tests {

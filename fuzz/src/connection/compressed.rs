@@ -11,7 +11,7 @@ pub(crate) fn is_agreed(head: &[u8]) -> bool {
 /// The client's frames, with each compressed message in one plain frame; at the first that is wrong they break off, within
 /// the message where it is one.
 pub(crate) fn plain_of_client(frames: &[u8]) -> Vec<u8> {
-    plain(frames, frame).0
+    plain(frames, true, frame).0
 }
 
 /// The gateway's, all of which must be right; one that is cut off is left out.
@@ -26,17 +26,18 @@ pub(crate) fn plain_of_gateway(frames: &[u8]) -> Vec<u8> {
         // What is not whole is not judged.
         if first & 0x80 == 0 { Vec::new() } else { [header, payload].concat() }
     };
-    let (plain, is_sound) = plain(frames, unmasked);
+    let (plain, is_sound) = plain(frames, false, unmasked);
     assert!(is_sound, "the gateway compresses wrongly: {:02x?}", &frames[..frames.len().min(300)]);
     plain
 }
 
-/// The plain frames, and whether all that is compressed was right.
-fn plain(frames: &[u8], build: impl Fn(u8, &[u8]) -> Vec<u8>) -> (Vec<u8>, bool) {
+/// The plain frames, and whether all that is compressed was right. A frame whose header breaks a rule stays as it is, for the verdict
+/// to find, and is the last.
+fn plain(frames: &[u8], is_masked: bool, build: impl Fn(u8, &[u8]) -> Vec<u8>) -> (Vec<u8>, bool) {
     let (mut plain, mut left) = (Vec::new(), frames);
     // First byte and compressed payload of the message that has begun.
     let mut message: Option<(u8, Vec<u8>)> = None;
-    while let Some(Frame { first, payload, bytes, is_whole }) = Frame::read(left) {
+    while let Some(Frame { first, payload, bytes, is_whole, header }) = Frame::read(left) {
         let (raw, rest) = left.split_at(bytes);
         let is_control = first & 0x08 != 0;
         let begins = is_beginning(first) && message.is_none();
@@ -48,6 +49,15 @@ fn plain(frames: &[u8], build: impl Fn(u8, &[u8]) -> Vec<u8>) -> (Vec<u8>, bool)
             plain.extend_from_slice(raw);
             left = rest;
             continue;
+        }
+        if header != Some(is_masked) {
+            if let Some((opcode, compressed)) = message {
+                let (Ok(inflated) | Err(inflated)) = inflate::message(&compressed, &[]);
+                plain.extend(build(opcode, &inflated.bytes));
+            }
+            plain.push(first & !0x40);
+            plain.extend_from_slice(&left[1..]);
+            return (plain, true);
         }
         left = rest;
         let (opcode, mut compressed) = message.take().unwrap_or((first & 0x0F, Vec::new()));
@@ -84,6 +94,8 @@ struct Frame {
     payload: Vec<u8>,
     bytes: usize,
     is_whole: bool,
+    /// Whether it is masked; `None` if its length is not in its shortest form.
+    header: Option<bool>,
 }
 
 impl Frame {
@@ -96,6 +108,12 @@ impl Frame {
             127 => rest.split_first_chunk().map(|(length, rest)| (u64::from_be_bytes(*length), rest))?,
             short => (u64::from(short), rest),
         };
+        let shortest = match length {
+            0..=125 => 2,
+            126..=65_535 => 4,
+            65_536.. => 10,
+        };
+        let is_minimal = left.len() - rest.len() == shortest;
         let (mask, rest) = match second & 0x80 {
             0 => ([0; 4], rest),
             _ => rest.split_first_chunk().map(|(mask, rest)| (*mask, rest))?,
@@ -103,6 +121,7 @@ impl Frame {
         let length = usize::try_from(length).unwrap_or(usize::MAX);
         let came = length.min(rest.len());
         let payload = rest[..came].iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask).collect();
-        Some(Self { first, payload, bytes: left.len() - rest.len() + came, is_whole: came == length })
+        let header = is_minimal.then_some(second & 0x80 != 0);
+        Some(Self { first, payload, bytes: left.len() - rest.len() + came, is_whole: came == length, header })
     }
 }

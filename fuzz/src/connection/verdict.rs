@@ -287,8 +287,8 @@ impl Asked {
         };
         let closed = got.decoded.closed.then(|| got.close.as_ref().map(|(code, _)| *code));
         if !got.decoded.closed {
-            // Its side ended well, so it is sent what it asked for before.
-            return if state.is_finished { whole } else { 0 };
+            // Its side ended well, so it is sent what it asked for before; an application that is slow has `close_timeout` for it all.
+            return if state.is_finished && !self.is_slow { whole } else { 0 };
         }
         if asked_to_close == closed && got.close.as_ref().is_none_or(|(_, reason)| reason.is_empty()) {
             return whole;

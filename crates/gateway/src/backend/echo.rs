@@ -26,6 +26,7 @@ impl Echoing {
     }
 
     /// Answers one piece; returns how many payload bytes went into `out`.
+    #[inline]
     pub(crate) fn chunk(
         &mut self,
         chunk: &Chunk<'_>,
@@ -33,6 +34,10 @@ impl Echoing {
         out: &mut Vec<u8>,
     ) -> Result<usize, SendError> {
         let Some(held) = self.held.release(chunk) else { return Ok(0) };
+        if self.echo.prefix.is_empty() && held.is_empty() {
+            outlet.data(out, chunk.kind, chunk.message_end, &[chunk.payload])?;
+            return Ok(chunk.payload.len());
+        }
         // The prefix opens the message, so it goes out with the first frame that does.
         let prefix = if outlet.is_within_message() { "" } else { self.echo.prefix.as_str() };
         let parts: [&[u8]; 3] = [prefix.as_bytes(), &held, chunk.payload];

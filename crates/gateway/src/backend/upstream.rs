@@ -6,6 +6,7 @@
 
 mod answer;
 mod dial;
+mod passing;
 mod pool;
 mod request;
 
@@ -29,8 +30,10 @@ use crate::reason::Reason;
 use crate::tls::{Trust, TrustError, Wire};
 use crate::url::UpstreamUrl;
 
-pub(crate) use answer::SET_COOKIE;
+pub use passing::{Cookies, HeaderName, HeaderNameError, HostSent, Identity, OriginSent, Passing};
+
 pub(crate) use pool::Lease;
+pub(crate) use request::TRACEPARENT;
 pub(crate) use request::{Opening, Speaker};
 
 /// Where the messages of a route go: a WebSocket application, unchanged.
@@ -52,6 +55,8 @@ pub struct Config {
     pub answer_timeout: Duration,
     /// How long all of it may take: waiting for its turn, and every application that is tried.
     pub total_timeout: Duration,
+    /// What goes on beside the messages.
+    pub passing: Box<Passing>,
 }
 
 /// One application of a route.
@@ -86,6 +91,7 @@ impl Config {
             connect_timeout: CONNECT_TIMEOUT,
             answer_timeout: ANSWER_TIMEOUT,
             total_timeout: TOTAL_TIMEOUT,
+            passing: Box::default(),
         }
     }
 }
@@ -107,8 +113,8 @@ pub(crate) struct Connected {
     pub(crate) lease: Option<Lease>,
     /// The subprotocol that it chose.
     pub(crate) protocol: Option<String>,
-    /// The values of the headers of its answer that the client may see.
-    pub(crate) cookies: Vec<Vec<u8>>,
+    /// The headers of its answer that the client may see.
+    pub(crate) headers: Vec<(String, Vec<u8>)>,
     /// What came behind its answer.
     pub(crate) rest: Vec<u8>,
 }
@@ -176,7 +182,7 @@ impl Upstream {
         let answered = async {
             let socket = dial::encrypt(url, socket, self.tls.as_ref()).await?;
             is_asked = true;
-            request::ask(socket, url, opening, chance).await
+            request::ask(socket, url, opening, &self.config.passing, chance).await
         };
         let answer = timeout(answer_timeout, answered).await;
         answer.unwrap_or(Err(DialError::AnswerTooSlow(answer_timeout))).map_err(|error| (error, is_asked))

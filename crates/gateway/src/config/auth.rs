@@ -70,6 +70,7 @@ fn authenticator(context: &mut Context<'_>, value: &Value<'_>) -> Option<Config>
     let token_lifetime_max = table.patience(context, &defaults::TOKEN_LIFETIME_MAX);
     let leeway = table.deadline(context, &defaults::LEEWAY);
     let failures_per_client_per_minute = table.count(context, &defaults::FAILURES_PER_CLIENT_PER_MINUTE);
+    let failures_per_subject_per_minute = table.count(context, &defaults::FAILURES_PER_SUBJECT_PER_MINUTE);
     let sessions = sessions(context, &mut table);
     table.finish(context);
     Some(Config {
@@ -84,6 +85,7 @@ fn authenticator(context: &mut Context<'_>, value: &Value<'_>) -> Option<Config>
         token_lifetime_max,
         leeway,
         failures_per_client_per_minute,
+        failures_per_subject_per_minute,
         sessions,
     })
 }
@@ -128,6 +130,7 @@ fn certificates_alone(
         leeway,
         // Nobody guesses a certificate, and whoever shows one has been verified.
         failures_per_client_per_minute: None,
+        failures_per_subject_per_minute: None,
         sessions,
     }
 }

@@ -1,5 +1,7 @@
 //! Reads `backend` of a route: the built-in echo, or the addresses of an application.
 
+mod passing;
+
 use toml::de::DeValue;
 
 use super::defaults;
@@ -71,6 +73,7 @@ fn application(
     let connect_timeout = table.deadline(context, &defaults::CONNECT_TIMEOUT);
     let answer_timeout = table.deadline(context, &defaults::ANSWER_TIMEOUT);
     let total_timeout = table.deadline(context, &defaults::TOTAL_TIMEOUT);
+    let passing = passing::passing(context, table);
     let members: Vec<_> = members.filter(|_| !is_empty)?.into_iter().map(|(member, _)| member).collect();
     let mut urls: Vec<String> = members.iter().map(|member| member.url.to_string()).collect();
     urls.sort();
@@ -88,6 +91,7 @@ fn application(
         connect_timeout,
         answer_timeout,
         total_timeout,
+        passing: Box::new(passing?),
     })
 }
 

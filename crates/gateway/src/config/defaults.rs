@@ -405,6 +405,15 @@ pub(super) static FAILURES_PER_CLIENT_PER_MINUTE: Amount = Amount::new(
     "A client with a bad token that tries again every two seconds is a fault; one that does so faster guesses.",
 )
 .or_unlimited();
+pub(super) static FAILURES_PER_SUBJECT_PER_MINUTE: Amount = Amount::new(
+    "auth.*.failures_per_subject_per_minute",
+    Unit::Count,
+    100,
+    [1, 1 << 30],
+    "Some programs of one user that go on with a bad token are a fault; more, from however many addresses, are somebody's guesses. Good \
+     tokens of that subject are let in all the same, since anybody can name any.",
+)
+.or_unlimited();
 pub(super) static KEYS_REFRESH_INTERVAL: Amount = Amount::new(
     "auth.*.keys.refresh_interval",
     Unit::Milliseconds,
@@ -526,7 +535,7 @@ pub(super) static JSON_MEMBERS_MAX: Amount = Amount::new(
 );
 
 /// Every [`Amount`], in the order of docs/defaults.md.
-pub(super) static AMOUNTS: [&Amount; 56] = [
+pub(super) static AMOUNTS: [&Amount; 57] = [
     &WORKERS,
     &DRAIN_TIMEOUT,
     &CONNECTIONS_MAX,
@@ -573,6 +582,7 @@ pub(super) static AMOUNTS: [&Amount; 56] = [
     &TOKEN_LIFETIME_MAX,
     &LEEWAY,
     &FAILURES_PER_CLIENT_PER_MINUTE,
+    &FAILURES_PER_SUBJECT_PER_MINUTE,
     &KEYS_REFRESH_INTERVAL,
     &KEYS_STALE_MAX,
     &SESSIONS_PER_SUBJECT_MAX,

@@ -23,6 +23,7 @@ mod bans;
 mod each_key;
 mod inspect;
 mod keys;
+mod passing;
 mod refusals;
 mod state;
 mod tls;
@@ -145,6 +146,7 @@ fn what_is_left_out_has_its_default() {
     assert_eq!(auth.token_lifetime_max, Some(Duration::from_secs(86_400)));
     assert_eq!(auth.leeway, Duration::from_secs(30));
     assert_eq!(auth.failures_per_client_per_minute, Some(30));
+    assert_eq!(auth.failures_per_subject_per_minute, Some(100));
     assert_eq!(config.firewall, firewall::Config::default(), "the library's defaults are the table's");
     assert_eq!(config.firewall.connections_per_client_max, Some(1000));
     assert_eq!(config.firewall.handshakes_per_client_per_minute, Some(3000));
@@ -218,6 +220,7 @@ fn everything() -> String {
         token_lifetime_max = "unlimited"
         leeway = "0s"
         failures_per_client_per_minute = 7
+        failures_per_subject_per_minute = 9
         sessions_per_subject_max = 5
         sessions_at_limit = "end_oldest"
         refresh = "on"
@@ -323,6 +326,7 @@ fn everything_that_is_supported_is_read() {
     assert_eq!(config.firewall.addresses.allow, Some(networks(["0.0.0.0/0", "2001:db8::/32"])));
     assert_eq!(config.firewall.addresses.deny, networks(["192.0.2.7", "198.51.100.0/24"]));
     assert_eq!(auth.failures_per_client_per_minute, Some(7));
+    assert_eq!(auth.failures_per_subject_per_minute, Some(9));
     assert_eq!(config.firewall.connections_per_client_max, None);
     assert_eq!(config.firewall.connections_per_v6_48_max, Some(9000));
     assert_eq!(config.firewall.handshakes_per_client_per_minute, Some(60));

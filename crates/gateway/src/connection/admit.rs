@@ -28,7 +28,7 @@ use crate::auth::{Authenticator, CredentialSource};
 use crate::backend::Backend;
 use crate::backend::echo::Echoing;
 use crate::backend::handler::{Handling, Session};
-use crate::backend::upstream::{Connected, SET_COOKIE};
+use crate::backend::upstream::{Connected, TRACEPARENT};
 use crate::clock::Instant;
 use crate::compression::{Compression, Declined};
 use crate::observe::{Opened, Side};
@@ -38,6 +38,7 @@ use crate::reason::{self, Reason};
 use crate::route::{Notice, RefuseBy};
 use crate::ticket::TICKET_PREFIX;
 use crate::tls::{Peer, Wire};
+use crate::trace::Trace;
 use crate::upgrade::{Entrance, Head, HeadError, Refused, check_host, send_refusal, switching_protocols};
 
 /// Takes the client in, as far as a relay, or refuses it.
@@ -70,6 +71,9 @@ where
         };
     let route = &entrance.route;
     let asked = Asked { request: &request, entrance, peer: &peer };
+    if matches!(route.backend, Backend::Upstream(_)) {
+        record.has_trace(&gate.chance);
+    }
     let mut early = head.rest().to_vec();
     let connected = match (&standing, &route.backend) {
         (Standing::Known, Backend::Upstream(upstream)) => {
@@ -210,8 +214,8 @@ fn answer(
         (None, Backend::Upstream(_), Standing::Unknown(_)) => asked.promised(),
         (None, _, _) => None,
     };
-    let cookies = connected.map_or(&[][..], |connected| &connected.cookies).iter();
-    let headers: Vec<_> = cookies.map(|value| Header { name: SET_COOKIE, value }).collect();
+    let passed = connected.map_or(&[][..], |connected| &connected.headers).iter();
+    let headers: Vec<_> = passed.map(|(name, value)| Header { name, value }).collect();
     switching_protocols(asked.request, extensions, protocol, &headers)
 }
 
@@ -238,6 +242,10 @@ fn introduce(
         record.is_from(named.client);
         peer.is_encrypted = named.is_encrypted.unwrap_or(peer.is_encrypted);
     }
+    // Only whoever is believed about the client is about the trace.
+    if let Some(trace) = Trace::keep(&values(TRACEPARENT), &gate.chance) {
+        record.belongs_to(trace);
+    }
     record
         .admit(gate, pulse)
         .map_err(|NoRoom { reason, limit }| Refused { limit, ..Refused::because(reason) })
@@ -257,8 +265,9 @@ async fn identify(
         Ok(None) => recognize(gate, entrance, None, request, peer, record, pulse).await,
         found => {
             let client = record.client;
+            let shown = found.as_ref().ok().and_then(|found| found.as_ref()).map(|found| found.shown);
             let recognized = async { recognize(gate, entrance, found?, request, peer, record, pulse).await };
-            attempt(gate, &entrance.route, client, recognized).await
+            attempt(gate, &entrance.route, client, |auth| claimed(auth, shown?), recognized).await
         }
     }
 }
@@ -332,6 +341,14 @@ fn leeway_of(shown: &Shown<'_>, authenticator: &Authenticator) -> Duration {
     match shown {
         Shown::Token(_) => authenticator.config().leeway,
         Shown::Ticket(_) => Duration::ZERO,
+    }
+}
+
+/// Whom the token that is shown names, if it is one.
+fn claimed(authenticator: &Authenticator, shown: Shown<'_>) -> Option<String> {
+    match shown {
+        Shown::Token(token) => authenticator.claimed_subject(token.as_bytes()),
+        Shown::Ticket(_) => None,
     }
 }
 
@@ -439,7 +456,7 @@ where
     let shown = shown_by_message(text, &authenticator.config().credentials);
     let leeway = leeway_of(&shown, authenticator);
     let verified = verify(gate, authenticator, route, shown);
-    let begun = attempt(gate, route, record.client, verified)
+    let begun = attempt(gate, route, record.client, |auth| claimed(auth, shown), verified)
         .await
         .and_then(|principal| record.begin_session(gate, route, principal, leeway, pulse));
     if begun.is_ok() {
@@ -538,11 +555,12 @@ fn opened(gate: &Gate, record: &Record, route: &Route, origin: Option<&str>) {
     gate.observer.connection_opened(&Opened {
         connection: record.connection,
         client: record.client,
-        via: record.via.as_deref().copied(),
+        via: record.via(),
         route: &route.name,
         origin,
         subject: record.principal().map(|principal| &*principal.subject),
         session: record.session().map(|session| session.id()),
+        trace: record.trace().map(|trace| trace.id),
         handshake_duration: gate.facilities.clock.now().saturating_duration_since(record.accepted_at),
     });
 }

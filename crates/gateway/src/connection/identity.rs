@@ -14,6 +14,7 @@ use super::ending::Ending;
 use super::relay::Relay;
 use super::verify::{is_withdrawn, verify};
 use super::{Facilities, Gate, Record, Route};
+use crate::auth::Authenticator;
 use crate::clock::Moment;
 use crate::principal::Principal;
 use crate::pulse::Pulse;
@@ -137,7 +138,8 @@ async fn try_refresh(
             .await
             .map_err(|error| Refused::detailed(error.reason(), &error))
     };
-    let verified = attempt(gate, route, record.client, verified).await;
+    let claimed = |auth: &Authenticator| auth.claimed_subject(token);
+    let verified = attempt(gate, route, record.client, claimed, verified).await;
     let principal = verified.map_err(|refused| {
         let reason = match refused.reason {
             Reason::AuthenticationRateExceeded | Reason::KeysUnavailable => refused.reason,

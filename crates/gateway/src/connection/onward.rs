@@ -58,7 +58,9 @@ impl Asked<'_> {
             speaker: record.principal().map(|principal| Speaker {
                 subject: &principal.subject,
                 session: record.session().map(|session| session.id()),
+                claims: &principal.claims,
             }),
+            trace: record.trace(),
             protocols,
         };
         upstream

@@ -103,6 +103,7 @@ impl Output {
     /// `message_bytes` is how much of the message that is still being sent is out or waits. A message that has begun may
     /// come to its end, though it is larger than the bound: a peer that sends it whole before it reads would otherwise
     /// wait for us, and we for it.
+    #[inline]
     pub(super) fn is_full(&self, more: usize, message_bytes: usize) -> bool {
         self.len() + more >= FULL_BYTES.max(message_bytes.saturating_add(super::worker::READ_BYTES))
             || (self.blocked_since().is_some() && self.budget.excess() > 0)

@@ -498,6 +498,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
     }
 
     /// Whether input must wait, with `fresh` bytes of output beside what is pending, and `onward` bytes for an application.
+    #[inline]
     fn is_paused(&self, fresh: usize, onward: usize) -> bool {
         let is_full = || self.output.is_full(fresh, self.sending_bytes);
         let is_busy = match &self.application {

@@ -19,16 +19,20 @@ use std::time::Duration;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
+use tokio::sync::oneshot;
+use tokio::sync::oneshot::error::TryRecvError;
 
 use super::log::TARGET;
 use super::metrics::register;
-use crate::audit::{Config, Link, WhenFull};
+use crate::audit::{Config, Link, Mark, WhenFull};
 use crate::clock::UnixTime;
+use crate::disk::{self, Unclaimed};
+use crate::state::{Change, Outcome, Store};
 
 /// The way to the thread. Dropping it writes what is queued.
 #[derive(Debug)]
 pub(super) struct Audit {
-    queue: Option<SyncSender<Entry>>,
+    queue: Option<SyncSender<Job>>,
     /// Hears when the thread has ended.
     done: Mutex<Receiver<()>>,
     when_full: WhenFull,
@@ -43,6 +47,14 @@ pub(super) struct AuditMetrics {
     head: Gauge,
     lost: Counter,
     is_stuck: Gauge,
+}
+
+/// What the thread is asked for.
+#[derive(Debug)]
+enum Job {
+    Write(Entry),
+    /// Nothing comes any more that has to be noted elsewhere. Who asks hears when it has been.
+    End(oneshot::Sender<()>),
 }
 
 /// What has happened, and when.
@@ -90,18 +102,27 @@ impl AuditMetrics {
 }
 
 impl Audit {
-    /// Opens the log, and brings the key to where it ends.
+    /// Opens the log, and brings the key to where it ends. How far it has come is noted in `store`, which knows of `mark`.
     ///
     /// # Errors
-    /// There is no key, or the log does not go on from it.
-    pub(super) fn start(config: &Config, metrics: AuditMetrics) -> io::Result<Self> {
+    /// There is no key, or the log does not go on from it, or does not come as far as the mark.
+    pub(super) fn start(
+        config: &Config,
+        metrics: AuditMetrics,
+        store: Option<Store>,
+        mark: Option<Mark>,
+    ) -> io::Result<Self> {
         let book = Book::open(config)?;
+        if let Some(mark) = mark.filter(|mark| !book.link.has(mark)) {
+            return Err(put_back(config, &book.link, &mark));
+        }
         metrics.stands_at(&book.link);
         let (queue, entries) = sync_channel(QUEUE_LENGTH_MAX);
         let is_stuck = Arc::new(AtomicBool::new(false));
         let worker = Worker {
             book,
             waiting: VecDeque::new(),
+            notes: store.map(|store| Notes { store, noted: None, under_way: None }),
             is_stuck: Arc::clone(&is_stuck),
             metrics: metrics.clone(),
             has_told: false,
@@ -119,10 +140,18 @@ impl Audit {
     pub(super) fn write(&self, time: UnixTime, members: String) {
         let Some(queue) = &self.queue else { return };
         if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) =
-            queue.try_send(Entry { time, members })
+            queue.try_send(Job::Write(Entry { time, members }))
         {
             self.metrics.lost.inc();
             self.is_stuck.store(true, Ordering::Release);
+        }
+    }
+
+    /// Has all that is queued written and noted, and the store given back.
+    pub(super) async fn end(&self) {
+        let (done, outcome) = oneshot::channel();
+        if self.queue.as_ref().is_some_and(|queue| queue.try_send(Job::End(done)).is_ok()) {
+            let _ = outcome.await;
         }
     }
 
@@ -146,6 +175,8 @@ struct Worker {
     book: Book,
     /// What has yet to be written.
     waiting: VecDeque<Entry>,
+    /// `None` where nothing is noted elsewhere.
+    notes: Option<Notes>,
     is_stuck: Arc<AtomicBool>,
     metrics: AuditMetrics,
     /// The operator knows that nothing can be written.
@@ -153,24 +184,44 @@ struct Worker {
 }
 
 impl Worker {
-    fn run(mut self, entries: &Receiver<Entry>) {
+    fn run(mut self, jobs: &Receiver<Job>) {
         loop {
-            let first = match entries.recv_timeout(RETRY_TIME) {
-                Ok(entry) => Some(entry),
+            let mut job = match jobs.recv_timeout(RETRY_TIME) {
+                Ok(job) => Some(job),
                 Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => break,
             };
-            self.waiting.extend(first);
+            let is_quiet = job.is_none();
+            let mut ends = None;
             // What comes together is written together, and costs one wait for the disk.
-            while self.waiting.len() < QUEUE_LENGTH_MAX
-                && let Ok(entry) = entries.try_recv()
-            {
-                self.waiting.push_back(entry);
+            while let Some(next) = job.take() {
+                match next {
+                    Job::Write(entry) => self.waiting.push_back(entry),
+                    Job::End(done) => ends = Some(done),
+                }
+                job = (self.waiting.len() < QUEUE_LENGTH_MAX).then(|| jobs.try_recv().ok()).flatten();
             }
             self.write();
+            if let Some(notes) = &mut self.notes {
+                notes.note(&self.book.link, is_quiet);
+            }
+            if let Some(done) = ends {
+                self.end_notes();
+                let _ = done.send(());
+            }
         }
         self.write();
+        self.end_notes();
         self.metrics.lost.inc_by(self.waiting.len() as u64);
+    }
+
+    /// Notes where the log stands, and gives the store back.
+    fn end_notes(&mut self) {
+        if let Some(mut notes) = self.notes.take() {
+            notes.wait();
+            notes.note(&self.book.link, true);
+            notes.wait();
+        }
     }
 
     fn write(&mut self) {
@@ -197,9 +248,43 @@ impl Worker {
     }
 }
 
+/// Where how far the log has come is kept as well, so that whoever puts back an older log together with its key is found out.
+struct Notes {
+    store: Store,
+    /// What was noted last.
+    noted: Option<Mark>,
+    under_way: Option<Outcome>,
+}
+
+impl Notes {
+    /// Notes where `link` stands, when that is worth waiting for the disk: never two notes at a time, and not for each line of many.
+    fn note(&mut self, link: &Link, is_quiet: bool) {
+        let behind = link.count() - self.noted.as_ref().map_or(0, |mark| mark.lines);
+        if behind == 0 || !is_quiet && behind < NOTE_LINES {
+            return;
+        }
+        if self.under_way.as_mut().is_some_and(|note| matches!(note.try_recv(), Err(TryRecvError::Empty))) {
+            return;
+        }
+        let mark = link.mark();
+        // What fails is made up for by the next one, and is told by whoever revokes or bans.
+        self.under_way = self.store.note(Change::Audit(Some(mark.clone()))).ok();
+        self.noted = self.under_way.is_some().then_some(mark);
+    }
+
+    /// For the disk.
+    fn wait(&mut self) {
+        if let Some(note) = self.under_way.take() {
+            let _ = note.blocking_recv();
+        }
+    }
+}
+
 /// The files, and where the chain stands.
 struct Book {
     config: Config,
+    /// No other process writes this chain while this is held.
+    _claim: File,
     link: Link,
     file: Option<File>,
     bytes: u64,
@@ -212,6 +297,16 @@ struct Book {
 impl Book {
     fn open(config: &Config) -> io::Result<Self> {
         let path = &config.key_file;
+        let claim = disk::claim(&beside(path, ".lock")).map_err(|error| match error {
+            Unclaimed::InUse(holder) => {
+                let text = format!(
+                    "{}: is in use by {holder}; give each gateway an [audit] of its own",
+                    path.display()
+                );
+                io::Error::new(io::ErrorKind::ResourceBusy, text)
+            }
+            Unclaimed::Unusable(error) => told(&error, path, "cannot be locked"),
+        })?;
         let text = fs::read_to_string(path)
             .map_err(|error| told(&error, path, "cannot be read; `drawgate audit create` makes one"))?;
         let link = Link::from_text(&text).ok_or_else(|| {
@@ -219,7 +314,8 @@ impl Book {
                 format!("{}: is no key of an audit log; `drawgate audit create` makes one", path.display());
             io::Error::new(io::ErrorKind::InvalidData, text)
         })?;
-        let mut book = Self { config: config.clone(), link, file: None, bytes: 0, first: 1, is_torn: false };
+        let (file, config) = (None, config.clone());
+        let mut book = Self { config, _claim: claim, link, file, bytes: 0, first: 1, is_torn: false };
         book.go_on()?;
         Ok(book)
     }
@@ -322,12 +418,15 @@ impl Book {
         Ok(())
     }
 
-    /// The file is full: it gets the number of its first line behind its name, and another begins.
+    /// The file is full: it gets the number of its first line behind its name, and another begins. No file of another chain is written over.
     fn turn(&mut self) -> io::Result<()> {
         self.file = None;
-        let mut full = self.config.path.clone().into_os_string();
-        full.push(format!(".{:012}", self.first));
-        match fs::rename(&self.config.path, PathBuf::from(full)) {
+        let full = beside(&self.config.path, &format!(".{:012}", self.first));
+        if full.try_exists()? {
+            let text = format!("{}: is there already; move it away", full.display());
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, text));
+        }
+        match fs::rename(&self.config.path, full) {
             // Somebody has taken it away already.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             renamed => renamed?,
@@ -344,17 +443,38 @@ impl Book {
 
 /// Replaces the key file at `path` whole.
 pub(super) fn keep(path: &Path, link: &Link) -> io::Result<()> {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".new");
-    let beside = PathBuf::from(beside);
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+    let draft = beside(path, ".new");
+    let mut file = disk::private(OpenOptions::new().create(true).truncate(true)).open(&draft)?;
     file.write_all(link.to_text().as_bytes())?;
     file.sync_data()?;
-    fs::rename(&beside, path)
+    fs::rename(&draft, path)
 }
 
+/// Opens the log, and makes it where it is missing; then its name is on disk before its first line.
 fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).append(true).create(true).mode(0o640).open(path)
+    let file = OpenOptions::new().read(true).append(true).create(true).mode(0o640).open(path)?;
+    if file.metadata()?.len() == 0 {
+        disk::sync_around(path)?;
+    }
+    Ok(file)
+}
+
+fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    PathBuf::from(name)
+}
+
+/// The log and its key are older than what the state knows of them.
+fn put_back(config: &Config, link: &Link, mark: &Mark) -> io::Error {
+    let text = format!(
+        "{}: has {} lines by its key, and the state knows {}: an older log was put in its place, or its end was cut off. To begin another \
+         on purpose, move it, its full files and its key away and run `drawgate audit create`",
+        config.path.display(),
+        link.count(),
+        mark.lines
+    );
+    io::Error::new(io::ErrorKind::InvalidData, text)
 }
 
 fn told(error: &io::Error, path: &Path, what: &str) -> io::Error {
@@ -392,6 +512,8 @@ impl Members {
 
 /// How much may wait for the disk, at some 300 bytes each.
 const QUEUE_LENGTH_MAX: usize = 8192;
+/// How many lines may come before it is noted that they did; it is noted earlier where nothing has come for [`RETRY_TIME`].
+const NOTE_LINES: u64 = 1000;
 /// How often what waits is tried again.
 const RETRY_TIME: Duration = Duration::from_millis(500);
 /// How long dropping waits for a slow disk.

@@ -14,6 +14,7 @@ use crate::clock::UnixTime;
 use crate::principal::{ClientAddr, ConnectionId};
 use crate::reason::{Level, Reason};
 use crate::session::SessionId;
+use crate::trace::TraceId;
 
 /// What is known of a connection at its end. Absent fields are left out.
 #[derive(Debug, Serialize)]
@@ -33,6 +34,8 @@ pub(super) struct Record<'a> {
     subject: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "displayed_if_there")]
     session: Option<SessionId>,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "displayed_if_there")]
+    trace: Option<TraceId>,
     phase: &'static str,
     reason: &'static str,
     ended_by: &'static str,
@@ -78,6 +81,7 @@ impl<'a> Record<'a> {
             origin: ended.origin,
             subject: ended.subject,
             session: ended.session,
+            trace: ended.trace,
             phase: ended.phase.label(),
             reason: row.label,
             ended_by: ended.ended_by.label(),
@@ -115,6 +119,7 @@ impl<'a> Record<'a> {
                     origin = self.origin.as_ref().map(|origin| display(Encoded(origin))),
                     subject = self.subject.as_ref().map(|subject| display(Encoded(subject))),
                     session = self.session.map(display),
+                    trace = self.trace.map(display),
                     phase = self.phase,
                     reason = self.reason,
                     ended_by = self.ended_by,
@@ -160,6 +165,7 @@ pub(super) fn emit_opened(opened: &Opened<'_>, suppressed: u64) {
         origin = opened.origin.as_ref().map(|origin| display(Encoded(origin))),
         subject = opened.subject.as_ref().map(|subject| display(Encoded(subject))),
         session = opened.session.map(display),
+        trace = opened.trace.map(display),
         handshake_ms = millis(opened.handshake_duration),
         suppressed = Some(suppressed).filter(|count| *count > 0),
         "connection opened"

@@ -30,6 +30,7 @@ fn opened(route: &str) -> Opened<'_> {
         origin: None,
         subject: None,
         session: None,
+        trace: None,
         handshake_duration: Duration::from_millis(3),
     }
 }
@@ -42,6 +43,7 @@ fn refused(reason: Reason) -> Ended<'static> {
         route: None,
         subject: None,
         session: None,
+        trace: None,
         phase: Phase::Handshake,
         reason,
         ended_by: Side::Gateway,

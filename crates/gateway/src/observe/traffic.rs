@@ -92,10 +92,8 @@ impl TrafficDelta {
 
     /// Counts a piece of payload that may be the last of its message.
     pub fn chunk(&mut self, direction: Direction, kind: FrameKind, bytes: usize, is_last: bool) {
-        self.payload(direction, kind, bytes);
-        if is_last {
-            self.message(direction, kind);
-        }
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        self.0[direction as usize][kind as usize].add(Count { messages: u64::from(is_last), bytes });
     }
 
     /// One whole message or control frame.

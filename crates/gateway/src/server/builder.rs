@@ -17,7 +17,7 @@ use super::start::StartError;
 use crate::address;
 use crate::address_bans;
 use crate::admin;
-use crate::audit;
+use crate::audit::{self, Mark};
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::compression;
@@ -280,15 +280,15 @@ impl Builder {
             None => Chance::system().map_err(|error| StartError::Randomness(error.to_string()))?,
         };
         let observer = self.observer()?;
-        if let Some(audit) = &self.audit {
-            observer.keep_audit(audit).map_err(StartError::Audit)?;
-        }
         let token_time_max = route::token_time_max(&mut self.routes.iter());
         let sessions = Arc::new(Sessions::new(chance.clone(), token_time_max));
         // Before the first accept: whoever was kept out is kept out from the beginning.
         let facilities = self.facilities(&observer, chance.clone());
         let firewall = Firewall::new(&self.firewall, facilities.started_at);
-        let store = self.load(&sessions, &firewall)?;
+        let (store, mark) = self.load(&sessions, &firewall)?;
+        if let Some(audit) = &self.audit {
+            observer.keep_audit(audit, store.clone(), mark).map_err(StartError::Audit)?;
+        }
         let control = Control::new(Arc::clone(&sessions), store, self.clock.clone(), observer.clone());
         let (draining, drain_begun) = watch::channel(false);
         let places = |count: usize| Semaphore::new(count.min(Semaphore::MAX_PERMITS));
@@ -349,11 +349,15 @@ impl Builder {
     }
 
     /// Opens the state, if there is one, and puts what is in it in force.
-    fn load(&self, sessions: &Sessions, firewall: &Firewall) -> Result<Option<Store>, StartError> {
-        let Some(config) = &self.state else { return Ok(None) };
+    fn load(
+        &self,
+        sessions: &Sessions,
+        firewall: &Firewall,
+    ) -> Result<(Option<Store>, Option<Mark>), StartError> {
+        let Some(config) = &self.state else { return Ok((None, None)) };
         let now = self.clock.unix_now();
         let (store, loaded) = Store::open(&config.directory, now).map_err(StartError::State)?;
-        let Loaded { revocations, bans, address_bans } = loaded;
+        let Loaded { revocations, bans, address_bans, audit } = loaded;
         sessions.load(&revocations, &bans, now).map_err(StartError::Kept)?;
         address_bans::load(firewall, &address_bans, self.clock.now(), now).map_err(|detail| {
             StartError::State(state::StateError::Damaged {
@@ -361,7 +365,7 @@ impl Builder {
                 detail,
             })
         })?;
-        Ok(Some(store))
+        Ok((Some(store), audit))
     }
 
     fn observer(&self) -> Result<Observer, StartError> {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::draft::Plan;
 use super::keys::KeyPlaces;
 use super::start::StartError;
-use crate::auth::failures::Failures;
+use crate::auth::failures::{FailureLimits, Failures};
 use crate::auth::{self, Authenticator, CredentialSource, KeySet};
 use crate::backend::Backend;
 use crate::backend::handler::{AnyHandler, Erased, Handler};
@@ -219,15 +219,22 @@ impl Route {
         before: Option<&SharedFailures>,
         now: Instant,
     ) -> Option<Arc<Failures>> {
-        let limit = self.auth()?.failures_per_client_per_minute?;
+        let auth = self.auth()?;
+        let limits = FailureLimits {
+            per_client: auth.failures_per_client_per_minute,
+            per_subject: auth.failures_per_subject_per_minute,
+        };
+        if (limits.per_client, limits.per_subject) == (None, None) {
+            return None;
+        }
         let key = match &self.auth_name {
             Some(auth_name) => FailuresOf::Auth(auth_name.clone()),
             None => FailuresOf::Route(self.name.clone()),
         };
         let new = || match before.and_then(|before| before.get(&key)) {
-            Some(known) if known.limit() == limit => Arc::clone(known),
-            Some(known) => Arc::new(known.at(limit)),
-            None => Arc::new(Failures::new(limit, now)),
+            Some(known) if known.limits() == limits => Arc::clone(known),
+            Some(known) => Arc::new(known.at(limits)),
+            None => Arc::new(Failures::new(limits, now)),
         };
         Some(Arc::clone(shared.entry(key.clone()).or_insert_with(new)))
     }

@@ -9,12 +9,13 @@ use std::path::{Path, PathBuf};
 
 use redb::{
     Database, Durability, ReadableDatabase as _, ReadableTable, ReadableTableMetadata as _, Table,
-    TableDefinition, WriteTransaction,
+    TableDefinition, TableError, WriteTransaction,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{AddressBan, Change, ENTRIES_MAX, Loaded, StateError, Task, VALUE_BYTES_MAX};
+use crate::audit::Mark;
 use crate::clock::UnixTime;
 use crate::session::OVER_TIME;
 use crate::session::revocation::{Revocation, SubjectBan, Target};
@@ -133,6 +134,7 @@ fn transact(
 ) -> Result<Vec<Result<(), StateError>>, redb::Error> {
     let transaction = begin_write(database, durability)?;
     let mut tables = Tables {
+        audit: transaction.open_table(AUDIT)?,
         revocations: transaction.open_table(REVOCATIONS)?,
         subject_bans: transaction.open_table(SUBJECT_BANS)?,
         address_bans: transaction.open_table(ADDRESS_BANS)?,
@@ -146,6 +148,7 @@ fn transact(
 
 /// What a transaction writes to.
 struct Tables<'t> {
+    audit: Table<'t, &'static str, &'static str>,
     revocations: Table<'t, &'static str, &'static str>,
     subject_bans: Table<'t, &'static str, &'static str>,
     address_bans: Table<'t, &'static str, &'static str>,
@@ -177,6 +180,12 @@ impl Tables<'_> {
             }
             Change::UnbanAddress { network } => {
                 self.address_bans.remove(network.as_str())?;
+                Ok(Ok(()))
+            }
+            // One entry, for which there is always room.
+            Change::Audit(Some(mark)) => put(&mut self.audit, MARK_KEY, mark, true),
+            Change::Audit(None) => {
+                self.audit.remove(MARK_KEY)?;
                 Ok(Ok(()))
             }
         }
@@ -235,9 +244,15 @@ fn load(database: &Database, file: &Path, now: UnixTime) -> Result<Loaded, State
         let revocations = values::<Revocation>(&transaction.open_table(REVOCATIONS)?)?;
         let subject_bans = values::<SubjectBan>(&transaction.open_table(SUBJECT_BANS)?)?;
         let address_bans = values::<AddressBan>(&transaction.open_table(ADDRESS_BANS)?)?;
-        Ok((revocations, subject_bans, address_bans))
+        let marks = match transaction.open_table(AUDIT) {
+            Ok(table) => values::<Mark>(&table)?,
+            // Nothing has been written since it could be.
+            Err(TableError::TableDoesNotExist(_)) => Ok(Vec::new()),
+            Err(error) => return Err(error.into()),
+        };
+        Ok((revocations, subject_bans, address_bans, marks))
     };
-    let (revocations, bans, address_bans) = read().map_err(|error| failed_to_read(file, error))?;
+    let (revocations, bans, address_bans, marks) = read().map_err(|error| failed_to_read(file, error))?;
     let unknown =
         |error: serde_json::Error| StateError::damaged(file, &format!("an entry is not one: {error}"));
     let (mut revocations, mut bans) = (revocations.map_err(unknown)?, bans.map_err(unknown)?);
@@ -245,7 +260,8 @@ fn load(database: &Database, file: &Path, now: UnixTime) -> Result<Loaded, State
     revocations.retain(|revocation| !revocation.is_over(now));
     bans.retain(|ban| !ban.is_over(now));
     address_bans.retain(|ban| ban.until.is_none_or(|until| until > now));
-    Ok(Loaded { revocations, bans, address_bans })
+    let audit = marks.map_err(unknown)?.pop();
+    Ok(Loaded { revocations, bans, address_bans, audit })
 }
 
 /// Every value of a table.
@@ -281,6 +297,10 @@ pub(super) const FORMAT: u64 = 1;
 const REVOCATIONS: TableDefinition<'_, &str, &str> = TableDefinition::new("revocations");
 const SUBJECT_BANS: TableDefinition<'_, &str, &str> = TableDefinition::new("subject_bans");
 const ADDRESS_BANS: TableDefinition<'_, &str, &str> = TableDefinition::new("address_bans");
+
+/// One entry: how far the audit log has come.
+const AUDIT: TableDefinition<'_, &str, &str> = TableDefinition::new("audit");
+const MARK_KEY: &str = "mark";
 
 /// What the database may hold in memory; nothing is read from it after the start.
 const CACHE_BYTES_MAX: usize = 16 * 1024 * 1024;

@@ -3,8 +3,8 @@
 //! A database is made under another name and takes its own when it is on disk, so that a file of that name which is empty
 //! or cut short was damaged, never just begun. Comes before `embedded.rs`, which reads and writes what is in the file.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{self, Read as _, Write as _};
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use redb::backends::FileBackend;
@@ -12,6 +12,7 @@ use redb::{Database, DatabaseError};
 
 use super::StateError;
 use super::embedded;
+use crate::disk::{self, Unclaimed};
 
 /// A directory that this process has claimed. Dropping it gives it up.
 #[derive(Debug)]
@@ -27,22 +28,10 @@ impl Folder {
     pub(super) fn claim(directory: &Path) -> Result<Self, StateError> {
         make(directory).map_err(|source| StateError::unusable(directory, source))?;
         let lock = directory.join(LOCK_NAME);
-        let mut claim = private(OpenOptions::new().create(true).truncate(false))
-            .open(&lock)
-            .map_err(|source| StateError::unusable(&lock, source))?;
-        match claim.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(in_use(directory, holder(&mut claim)));
-            }
-            Err(TryLockError::Error(source)) => return Err(StateError::unusable(&lock, source)),
-        }
-        // For whoever comes next; that it is there says nothing, only the lock does.
-        let note = |claim: &mut File| {
-            claim.set_len(0)?;
-            write!(claim, "{}", std::process::id())
-        };
-        note(&mut claim).map_err(|source| StateError::unusable(&lock, source))?;
+        let claim = disk::claim(&lock).map_err(|error| match error {
+            Unclaimed::InUse(holder) => in_use(directory, holder),
+            Unclaimed::Unusable(source) => StateError::unusable(&lock, source),
+        })?;
         Ok(Self { directory: directory.to_owned(), file: directory.join(FILE_NAME), _claim: claim })
     }
 
@@ -64,7 +53,7 @@ impl Folder {
     pub(super) fn open(&self) -> Result<Database, StateError> {
         embedded::builder().open(&self.file).map_err(|error| match error {
             // Not one of ours, which would not have come past the claim.
-            DatabaseError::DatabaseAlreadyOpen => in_use(&self.directory, None),
+            DatabaseError::DatabaseAlreadyOpen => in_use(&self.directory, "another process".to_owned()),
             error => embedded::failed_to_read(&self.file, error),
         })
     }
@@ -76,7 +65,7 @@ impl Folder {
             Err(source) if source.kind() != io::ErrorKind::NotFound => return Err(unusable(source)),
             Ok(()) | Err(_) => {}
         }
-        let file = private(OpenOptions::new().create_new(true)).open(&draft).map_err(unusable)?;
+        let file = disk::private(OpenOptions::new().create_new(true)).open(&draft).map_err(unusable)?;
         let begun = FileBackend::new(file)
             .and_then(|backend| embedded::builder().create_with_backend(backend))
             .map_err(redb::Error::from)
@@ -84,7 +73,7 @@ impl Folder {
         begun.map_err(|error| StateError::not_written(&draft, &error))?;
         let name = || {
             fs::rename(&draft, &self.file)?;
-            sync(&self.directory)
+            disk::sync(&self.directory)
         };
         name().map_err(|source| StateError::unusable(&self.file, source))
     }
@@ -100,33 +89,10 @@ fn make(directory: &Path) -> io::Result<()> {
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(directory)?;
-    match directory.parent() {
-        Some(parent) if parent != Path::new("") => sync(parent),
-        Some(_) | None => sync(Path::new(".")),
-    }
+    disk::sync_around(directory)
 }
 
-/// Reads and writes, and a file that is made is for this user alone.
-fn private(options: &mut OpenOptions) -> &mut OpenOptions {
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
-    options.read(true).write(true)
-}
-
-/// The names in a directory are on disk after this.
-fn sync(directory: &Path) -> io::Result<()> {
-    File::open(directory)?.sync_all()
-}
-
-/// The process that has noted itself in `claim`.
-fn holder(claim: &mut File) -> Option<u32> {
-    let mut text = String::new();
-    claim.take(20).read_to_string(&mut text).ok()?;
-    text.trim().parse().ok()
-}
-
-fn in_use(directory: &Path, holder: Option<u32>) -> StateError {
-    let holder = holder.map_or_else(|| "another process".to_owned(), |id| format!("process {id}"));
+fn in_use(directory: &Path, holder: String) -> StateError {
     StateError::InUse { directory: directory.display().to_string(), holder }
 }
 

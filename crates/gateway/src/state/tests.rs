@@ -27,6 +27,10 @@ fn loaded(directory: &Path, now: u64) -> Loaded {
     Store::open(directory, at(now)).unwrap().1
 }
 
+fn mark(lines: u64) -> Mark {
+    Mark { lines, head: "a".repeat(64) }
+}
+
 async fn keep_all(store: &Store, changes: impl IntoIterator<Item = Change>) {
     for change in changes {
         store.keep(change).await.unwrap();
@@ -61,10 +65,14 @@ async fn o10_what_is_kept_is_there_again_and_what_is_taken_back_is_not() {
         Change::BanAddress(address_ban("203.0.113.0/24", None)),
         Change::BanAddress(address_ban("2001:db8::/64", Some(600))),
         Change::UnbanAddress { network: "203.0.113.0/24".to_owned() },
+        Change::Audit(Some(mark(6))),
+        Change::Audit(None),
+        Change::Audit(Some(mark(7))),
     ];
     keep_all(&store, changes).await;
     drop(store);
     let expected = Loaded {
+        audit: Some(mark(7)),
         revocations: vec![everyone(60), session, subject(50, 400), token("alice", None)],
         bans: vec![ban("alice", Some(500))],
         address_bans: vec![address_ban("2001:db8::/64", Some(600))],

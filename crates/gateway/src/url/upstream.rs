@@ -25,6 +25,12 @@ impl UpstreamUrl {
         self.site.is_secure
     }
 
+    /// The host and, where it is not the scheme's own, the port: what `Host` says of it.
+    #[must_use]
+    pub fn authority(&self) -> &str {
+        &self.site.authority
+    }
+
     /// The host in lower case, an IPv6 address without its brackets.
     #[must_use]
     pub fn host(&self) -> &str {

@@ -1,12 +1,10 @@
 //! The audit log through real sockets: what it has, and O5: what happens while it cannot be written.
 
 use std::path::Path;
-use std::time::Duration;
 
 use drawgate::audit::{Key, Link};
 use drawgate::reason::Reason;
 use serde_json::{Value, json};
-use tokio::time::sleep;
 
 use crate::sessions::{logout, open, revoke, with_sessions};
 use crate::support::{Case, eventually, request};
@@ -78,7 +76,8 @@ async fn who_connects_is_refused_and_ends_is_in_the_audit_log() {
         "{refused}"
     );
     assert_eq!(of_kind(folder.path(), "started").len(), 1);
-    assert!(lines(folder.path()).iter().all(|line| !line.to_string().contains("hunter2")));
+    let lines = lines(folder.path());
+    assert!(lines.len() >= 4 && lines.iter().all(|line| !line.to_string().contains("hunter2")));
     assert!(case.metric("drawgate_audit_lines") >= 4);
     drop(alice);
     case.neighbour_is_unharmed().await;
@@ -111,9 +110,8 @@ async fn o05_while_the_audit_log_cannot_be_written_nobody_is_let_in_where_it_is_
     late.expect_refusal(Reason::AuditUnavailable).await;
     case.neighbour_is_unharmed().await;
     std::fs::rename(folder.path().join("away"), folder.path().join("log")).unwrap();
-    sleep(Duration::from_millis(700)).await;
-    case.open().await;
     eventually(|| case.metric("drawgate_audit_unwritable") == 0, || case.log_text()).await;
+    case.open().await;
     assert_eq!(case.metric("drawgate_audit_lost_total"), 0);
     assert!(of_kind(folder.path(), "refused").iter().any(|line| line["reason"] == "audit_unavailable"));
 }

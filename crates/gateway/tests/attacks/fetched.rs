@@ -203,6 +203,7 @@ fn with_keys(keys: &str, issuer: &str) -> String {
         audience = "any"
         refresh = "on"
         failures_per_client_per_minute = "unlimited"
+        failures_per_subject_per_minute = "unlimited"
         [firewall]
         handshakes_per_client_per_minute = "unlimited"
         "#

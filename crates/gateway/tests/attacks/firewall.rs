@@ -251,6 +251,7 @@ async fn start_with_tokens_and(route: &str, more: &str) -> Case {
             audience = "any"
             refresh = "on"
             failures_per_client_per_minute = 3
+            failures_per_subject_per_minute = 5
             "#,
             file.path()
         )
@@ -347,6 +348,27 @@ async fn a35_first_messages_and_refreshes_are_attempts_like_any_other() {
     assert_eq!(patient.read_frame().await, Frame::whole(0x81, b"hello"));
     patient.send_frame(0x81, format!("drawgate.refresh {good}").as_bytes()).await;
     expect_close_then_answer(&mut patient, Reason::AuthenticationRateExceeded).await;
+    case.neighbour_is_unharmed().await;
+}
+
+#[tokio::test]
+async fn a35_who_guesses_for_one_subject_from_many_addresses_is_told_and_its_owner_comes_in() {
+    let mut case = start_with_tokens("").await;
+    let good = token(60);
+    // Signed by somebody else.
+    let (signed, signature) = good.rsplit_once('.').unwrap();
+    let forged = format!("{signed}.{}", signature.chars().rev().skip(1).collect::<String>() + "A");
+    for (host, status) in [(2, "401"), (3, "401"), (4, "401"), (5, "401"), (6, "401"), (7, "429"), (8, "429")]
+    {
+        expect_status(&case, host, "/token", &forged, status).await;
+    }
+    let records = case.records_of(Reason::AuthenticationRateExceeded);
+    assert_eq!((&records[0]["client"], &records[0]["limit"]), (&json!("127.0.0.7"), &json!(5)));
+    assert!(records[0]["detail"].as_str().unwrap().contains("name one subject"), "{records:?}");
+    expect_status(&case, 9, "/token", &good, "101").await;
+    expect_status(&case, 7, "/token", &good, "101").await;
+    expect_status(&case, 8, "/token", "a.b.c", "401").await;
+    case.keeps_nothing_of(good.as_bytes());
     case.neighbour_is_unharmed().await;
 }
 

@@ -26,6 +26,7 @@ mod handshake;
 mod keys;
 mod messages;
 mod operations;
+mod passing;
 mod pipelined;
 mod policy;
 mod pool;

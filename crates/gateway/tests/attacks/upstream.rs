@@ -236,6 +236,9 @@ async fn h30_a_client_that_leaves_while_it_is_dialled_ends_the_dial() {
     case.refused(Reason::ConnectionLost, b"").await;
 }
 
+/// A trace that a client claims to be part of.
+const CLIENTS_TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+
 #[tokio::test]
 async fn h18_h19_h22_a38_the_request_goes_on_less_what_nobody_else_may_say() {
     let application = Application::start().await;
@@ -243,7 +246,8 @@ async fn h18_h19_h22_a38_the_request_goes_on_less_what_nobody_else_may_say() {
     let more = "Origin: https://app.example\r\nUser-Agent: browser\r\nCookie: a=b\r\nAuthorization: Basic x\r\n\
                 X-Forwarded-For: 6.6.6.6\r\nForwarded: for=6.6.6.6\r\nX_Forwarded_For: 6.6.6.6\r\nX-User-Id: root\r\n\
                 X-Drawgate-Subject: root\r\nRemote-User: root\r\nX-Auth-User: root\r\nProxy-Authorization: x\r\n\
-                X-Hop: 1\r\nKeep-Alive: 1\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\
+                X-Hop: 1\r\nKeep-Alive: 1\r\n\
+                traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\ntracestate: a=1\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\
                 Sec-WebSocket-Protocol: chat, drawgate.token.abc\r\n";
     let mut client = case.connect().await;
     let sent = request("/app/a%20b/c?d=e&access_token=f", more)
@@ -253,6 +257,9 @@ async fn h18_h19_h22_a38_the_request_goes_on_less_what_nobody_else_may_say() {
     let (key, rest): (Vec<&str>, Vec<&str>) =
         head.lines().partition(|line| line.starts_with("Sec-WebSocket-Key: "));
     assert_ne!(key, ["Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="], "the key is a fresh one");
+    let (trace, rest): (Vec<&str>, Vec<&str>) =
+        rest.into_iter().partition(|line| line.starts_with("traceparent: "));
+    assert!(trace.len() == 1 && !trace[0].contains(CLIENTS_TRACE), "{trace:?}");
     assert_eq!(
         rest,
         [
@@ -288,6 +295,11 @@ async fn the_path_of_an_address_takes_the_place_of_what_matched() {
 
 /// A gateway whose route `/token` leads to the application at `address` and looks for credentials in `sources`.
 pub(crate) async fn with_tokens(address: SocketAddr, sources: &str, auth: &str) -> Case {
+    Case::start(&tokens_toml(address, sources, auth)).await
+}
+
+/// The configuration of that.
+pub(crate) fn tokens_toml(address: SocketAddr, sources: &str, auth: &str) -> String {
     let toml = with_sessions(auth, "")
         .replace("\"authorization_header\", \"first_message\"", sources)
         .replace(
@@ -299,7 +311,7 @@ pub(crate) async fn with_tokens(address: SocketAddr, sources: &str, auth: &str) 
             "origins = [\"https://a.example\"]\n        auth = \"users\"",
         );
     assert!(toml.contains(&format!("ws://{address}")), "{toml}");
-    Case::start(&toml).await
+    toml
 }
 
 #[tokio::test]

@@ -34,6 +34,7 @@ pub(crate) fn config() -> Config {
         token_lifetime_max: Some(Duration::from_hours(24)),
         leeway: Duration::from_secs(30),
         failures_per_client_per_minute: None,
+        failures_per_subject_per_minute: None,
         sessions: drawgate::session::Config::default(),
     }
 }

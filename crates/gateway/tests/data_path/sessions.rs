@@ -45,6 +45,7 @@ fn config(first_message_timeout: Duration) -> auth::Config {
         token_lifetime_max: None,
         leeway: LEEWAY,
         failures_per_client_per_minute: None,
+        failures_per_subject_per_minute: None,
         sessions: session::Config { refresh: true, ..session::Config::default() },
     }
 }

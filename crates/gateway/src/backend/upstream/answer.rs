@@ -8,12 +8,13 @@ use std::io;
 use drawgate_protocol::handshake::{ClientRequest, HeadLimits, HeadScanner};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
-use super::DialError;
+use super::{DialError, HeaderName, Passing};
 
 /// What an answer says that matters.
 pub(super) struct Answer {
     pub(super) protocol: Option<String>,
-    pub(super) cookies: Vec<Vec<u8>>,
+    /// What of it the client may see.
+    pub(super) headers: Vec<(String, Vec<u8>)>,
     /// What came behind it.
     pub(super) rest: Vec<u8>,
 }
@@ -22,6 +23,7 @@ pub(super) struct Answer {
 pub(super) async fn read<S: AsyncRead + Unpin>(
     socket: &mut S,
     asked: &ClientRequest<'_>,
+    passing: &Passing,
 ) -> Result<Answer, DialError> {
     let limits = HeadLimits::DEFAULT;
     let mut scanner = HeadScanner::response();
@@ -41,11 +43,17 @@ pub(super) async fn read<S: AsyncRead + Unpin>(
     };
     let accepted = asked.verify(&bytes[..head_bytes], &limits).map_err(DialError::Answer)?;
     let protocol = accepted.protocol.map(str::to_owned);
-    let cookies = accepted.header(SET_COOKIE).map(<[u8]>::to_vec).collect();
-    Ok(Answer { protocol, cookies, rest: bytes.split_off(head_bytes) })
+    let cookies = accepted.header(SET_COOKIE).filter(|cookie| passing.cookies.pass(cookie));
+    let listed = passing.answer_headers.iter().map(HeaderName::as_str);
+    let headers = cookies
+        .map(|value| (SET_COOKIE, value))
+        .chain(listed.flat_map(|name| accepted.header(name).map(move |value| (name, value))))
+        .map(|(name, value)| (name.to_owned(), value.to_vec()))
+        .collect();
+    Ok(Answer { protocol, headers, rest: bytes.split_off(head_bytes) })
 }
 
-/// The one header of an answer that goes on to the client, beside the subprotocol.
-pub(crate) const SET_COOKIE: &str = "Set-Cookie";
+/// The one header of an answer that goes on to the client without being listed, beside the subprotocol.
+const SET_COOKIE: &str = "Set-Cookie";
 
 const HEAD_BYTES_TYPICAL: usize = 512;

@@ -7,16 +7,18 @@
 use std::fmt::Write as _;
 
 use drawgate_protocol::handshake::{ClientRequest, Header, Request};
+use serde_json::{Map, Value};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
-use super::{Connected, DialError, answer};
+use super::{Connected, DialError, HostSent, Identity, OriginSent, Passing, answer};
 use crate::auth::{CredentialSource, credential};
 use crate::chance::Chance;
 use crate::principal::ClientAddr;
 use crate::route::PathPattern;
 use crate::session::SessionId;
 use crate::tls::Wire;
+use crate::trace::Trace;
 use crate::url::UpstreamUrl;
 
 /// What there is to say of a client that is to be let in.
@@ -31,6 +33,8 @@ pub(crate) struct Opening<'r> {
     pub(crate) is_encrypted: bool,
     /// Who it is, where it authenticated.
     pub(crate) speaker: Option<Speaker<'r>>,
+    /// The trace that it belongs to.
+    pub(crate) trace: Option<&'r Trace>,
     /// The subprotocols that the application may choose from.
     pub(crate) protocols: &'r [&'r str],
 }
@@ -40,6 +44,7 @@ pub(crate) struct Opening<'r> {
 pub(crate) struct Speaker<'r> {
     pub(crate) subject: &'r str,
     pub(crate) session: Option<SessionId>,
+    pub(crate) claims: &'r Map<String, Value>,
 }
 
 /// Asks over `socket`, and reads the answer.
@@ -47,21 +52,30 @@ pub(super) async fn ask(
     mut socket: Wire<TcpStream>,
     url: &UpstreamUrl,
     opening: &Opening<'_>,
+    passing: &Passing,
     chance: &Chance,
 ) -> Result<Connected, DialError> {
     let Opening { request, pattern, sources, .. } = *opening;
     let target = url.target_for(pattern, &credential::target_without(request, sources));
-    let passed = passed_on(opening);
-    let ours = ours(opening);
+    let passed = passed_on(opening, passing);
+    let ours = ours(opening, &passing.identity);
     let headers: Vec<Header<'_>> = passed
         .iter()
         .map(|(name, value)| Header { name, value })
         .chain(ours.iter().map(|(name, value)| Header { name, value: value.as_bytes() }))
         .collect();
     let asked = ClientRequest {
-        host: request.host.as_str(),
+        host: match &passing.host {
+            HostSent::Client => request.host.as_str(),
+            HostSent::Address => url.authority(),
+            HostSent::Set(host) => host,
+        },
         target: &target,
-        origin: request.origin,
+        origin: match &passing.origin {
+            OriginSent::Client => request.origin,
+            OriginSent::Nothing => None,
+            OriginSent::Set(origin) => Some(origin),
+        },
         protocols: opening.protocols,
         extensions: None,
         headers: &headers,
@@ -71,23 +85,23 @@ pub(super) async fn ask(
     asked.write(&mut head).map_err(DialError::Request)?;
     socket.write_all(&head).await.map_err(DialError::Cut)?;
     socket.flush().await.map_err(DialError::Cut)?;
-    let answer::Answer { protocol, cookies, rest } = answer::read(&mut socket, &asked).await?;
-    Ok(Connected { socket, lease: None, protocol, cookies, rest })
+    let answer::Answer { protocol, headers, rest } = answer::read(&mut socket, &asked, passing).await?;
+    Ok(Connected { socket, lease: None, protocol, headers, rest })
 }
 
 /// The client's headers that are its own business and the application's.
-fn passed_on<'r>(opening: &Opening<'r>) -> Vec<(&'r str, Vec<u8>)> {
+fn passed_on<'r>(opening: &Opening<'r>, passing: &Passing) -> Vec<(&'r str, Vec<u8>)> {
     let Opening { request, sources, .. } = *opening;
     let takes_authorization = credential::is_authorization(request, sources);
     let headers = request.headers().filter(|header| {
         let is_of_the_hop = request.connection.iter().any(|listed| header.is(listed));
         let is_taken = takes_authorization && header.is("Authorization");
-        !(is_of_the_hop || is_ours(header.name) || is_taken)
+        !(is_of_the_hop || is_ours(header.name) || passing.identity.names(header.name) || is_taken)
     });
     headers
         .filter_map(|header| {
             let value = if header.is("Cookie") {
-                credential::cookies_without(header.value, sources)?
+                cookies_passed(&credential::cookies_without(header.value, sources)?, passing)?
             } else {
                 header.value.to_vec()
             };
@@ -96,8 +110,15 @@ fn passed_on<'r>(opening: &Opening<'r>) -> Vec<(&'r str, Vec<u8>)> {
         .collect()
 }
 
+/// One line of cookies, as far as they go on; `None` where nothing is left of it.
+fn cookies_passed(line: &[u8], passing: &Passing) -> Option<Vec<u8>> {
+    let cookies = line.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
+    let left: Vec<&[u8]> = cookies.filter(|cookie| passing.cookies.pass(cookie)).collect();
+    Some(left.join(&b"; "[..])).filter(|line| !line.is_empty())
+}
+
 /// What we say of the client, and nobody else.
-fn ours(opening: &Opening<'_>) -> Vec<(&'static str, String)> {
+fn ours<'s>(opening: &Opening<'_>, identity: &'s Identity) -> Vec<(&'s str, String)> {
     let client = opening.client.ip();
     let host = opening.request.host.as_str();
     let scheme = if opening.is_encrypted { "https" } else { "http" };
@@ -109,11 +130,43 @@ fn ours(opening: &Opening<'_>) -> Vec<(&'static str, String)> {
         ("X-Forwarded-Host", host.to_owned()),
         ("X-Forwarded-Proto", scheme.to_owned()),
     ];
-    if let Some(Speaker { subject, session }) = opening.speaker {
-        ours.push(("X-Drawgate-Subject", escaped(subject)));
-        ours.extend(session.map(|session| ("X-Drawgate-Session", session.to_string())));
+    if let Some(trace) = opening.trace {
+        ours.push((TRACEPARENT, trace.header()));
+        ours.extend(state_of(trace, opening.request).map(|state| (TRACESTATE, state)));
+    }
+    if let Some(Speaker { subject, session, claims }) = opening.speaker {
+        ours.push((identity.subject.as_str(), escaped(subject)));
+        ours.extend(session.map(|session| (identity.session.as_str(), session.to_string())));
+        for (name, claim) in &identity.claims {
+            ours.extend(claims.get(claim).and_then(said).map(|value| (name.as_str(), value)));
+        }
     }
     ours
+}
+
+/// Trace Context §3.3: the `tracestate` that belongs to a trace which somebody else began, all lines in one.
+fn state_of(trace: &Trace, request: &Request<'_>) -> Option<String> {
+    let lines = request.headers().filter(|header| header.is(TRACESTATE));
+    let lines: Option<Vec<&str>> = lines.map(|header| std::str::from_utf8(header.value).ok()).collect();
+    let state = lines?.join(",");
+    let is_sound = (1..=TRACESTATE_BYTES_MAX).contains(&state.len()) && state.trim().len() == state.len();
+    Some(state).filter(|_| trace.is_kept && is_sound)
+}
+
+/// A claim as a header says it: texts escaped, those of a list with commas between them, all else as JSON, escaped. A comma
+/// within a text of a list is escaped too, so that nobody is given two groups by the name of one.
+fn said(claim: &Value) -> Option<String> {
+    match claim {
+        Value::Null => None,
+        Value::String(text) => Some(escaped(text)),
+        Value::Array(elements) if elements.iter().all(Value::is_string) => {
+            let texts = elements.iter().filter_map(Value::as_str);
+            Some(texts.map(|text| escaped(text).replace(',', "%2C")).collect::<Vec<_>>().join(","))
+        }
+        Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+            Some(escaped(&claim.to_string()))
+        }
+    }
 }
 
 /// `text` in visible ASCII: all else, and the percent sign itself, as `%XX` (RFC 3986 §2.1).
@@ -153,6 +206,9 @@ const DROPPED: &[&str] = &[
     // Said once, and by the request itself.
     "Host",
     "Origin",
+    // The trace, which is a trusted proxy's or ours.
+    TRACEPARENT,
+    TRACESTATE,
     // Where the client is (RFC 7239, and what came before it).
     "Forwarded",
     "X-Real-IP",
@@ -200,6 +256,13 @@ const DROPPED_PREFIXES: &[&str] = &[
     "Remote-",
 ];
 
+/// The trace and our part in it (Trace Context §3.2).
+pub(crate) const TRACEPARENT: &str = "traceparent";
+/// What those who had a part in it keep there.
+const TRACESTATE: &str = "tracestate";
+/// Trace Context §3.3.1.5: this much is to be passed on; more may be left out whole.
+const TRACESTATE_BYTES_MAX: usize = 512;
+
 const HEAD_BYTES_TYPICAL: usize = 1024;
 
 #[cfg(test)]
@@ -208,6 +271,7 @@ mod tests {
 
     use drawgate_protocol::handshake::HeadLimits;
 
+    use super::super::{Cookies, HeaderName};
     use super::*;
 
     fn head(lines: &str) -> String {
@@ -217,7 +281,21 @@ mod tests {
         )
     }
 
-    fn said(lines: &str, sources: &[CredentialSource], client: IpAddr, subject: Option<&str>) -> Vec<String> {
+    fn sent(lines: &str, sources: &[CredentialSource], client: IpAddr, subject: Option<&str>) -> Vec<String> {
+        sent_by(&Passing::default(), lines, sources, client, subject, None)
+    }
+
+    fn sent_by(
+        passing: &Passing,
+        lines: &str,
+        sources: &[CredentialSource],
+        client: IpAddr,
+        subject: Option<&str>,
+        trace: Option<&Trace>,
+    ) -> Vec<String> {
+        let claims = serde_json::json!({
+            "email": "a@b.example", "roles": ["a,b", "c d"], "level": 7, "none": null, "at": { "x": 1 }
+        });
         let head = head(lines);
         let request = Request::parse(head.as_bytes(), &HeadLimits::default()).unwrap();
         let opening = Opening {
@@ -226,12 +304,21 @@ mod tests {
             sources,
             client: ClientAddr::new(client),
             is_encrypted: true,
-            speaker: subject.map(|subject| Speaker { subject, session: None }),
+            speaker: subject.map(|subject| Speaker {
+                subject,
+                session: None,
+                claims: claims.as_object().unwrap(),
+            }),
+            trace,
             protocols: &[],
         };
-        let passed = passed_on(&opening).into_iter();
+        let passed = passed_on(&opening, passing).into_iter();
         let passed = passed.map(|(name, value)| format!("{name}: {}", String::from_utf8(value).unwrap()));
-        passed.chain(ours(&opening).into_iter().map(|(name, value)| format!("{name}: {value}"))).collect()
+        passed
+            .chain(
+                ours(&opening, &passing.identity).into_iter().map(|(name, value)| format!("{name}: {value}")),
+            )
+            .collect()
     }
 
     #[test]
@@ -247,7 +334,7 @@ mod tests {
         let lines = format!("{lines}X-Hop: evil\r\nX_Forwarded_For: evil\r\nUser-Agent: a\r\n");
         let client = IpAddr::V6(Ipv6Addr::LOCALHOST);
         assert_eq!(
-            said(&lines, &[], client, Some("J\u{fc}rgen %\r\n")),
+            sent(&lines, &[], client, Some("J\u{fc}rgen %\r\n")),
             [
                 "User-Agent: a",
                 "Forwarded: for=\"[::1]\";host=\"a:80\";proto=https",
@@ -265,14 +352,82 @@ mod tests {
         let lines = "Authorization: Bearer x\r\nCookie: a=b; session=x\r\n";
         let ours = [CredentialSource::AuthorizationHeader, CredentialSource::Cookie("session".to_owned())];
         assert_eq!(
-            said(lines, &ours, client, None)[..2],
+            sent(lines, &ours, client, None)[..2],
             ["Cookie: a=b", "Forwarded: for=192.0.2.1;host=\"a:80\";proto=https"]
         );
         assert_eq!(
-            said(lines, &[], client, None)[..2],
+            sent(lines, &[], client, None)[..2],
             ["Authorization: Bearer x", "Cookie: a=b; session=x"]
         );
-        let basic = said("Authorization: Basic x\r\n", &ours, client, None);
+        let basic = sent("Authorization: Basic x\r\n", &ours, client, None);
         assert_eq!(basic[0], "Authorization: Basic x");
+    }
+
+    fn named() -> Passing {
+        let name = |name: &str| name.parse::<HeaderName>().unwrap();
+        let claims = [
+            ("X-Mail", "email"),
+            ("Groups", "roles"),
+            ("X-Level", "level"),
+            ("X-None", "none"),
+            ("X-At", "at"),
+            ("X-No", "no"),
+        ];
+        let claims = claims.map(|(header, claim)| (name(header), claim.to_owned())).to_vec();
+        let identity = Identity { subject: name("Remote-User"), session: name("X-Sitting"), claims };
+        Passing { identity, ..Passing::default() }
+    }
+
+    #[test]
+    fn a38_claims_go_on_by_names_that_no_client_can_send() {
+        let lines = "x-mail: evil\r\nGROUPS: evil\r\nX-None: evil\r\nX-No: evil\r\nX-Sitting: evil\r\n\
+                     Remote-User: evil\r\nX-Drawgate-Subject: evil\r\n";
+        let client = IpAddr::from([192, 0, 2, 1]);
+        assert_eq!(
+            sent_by(&named(), lines, &[], client, Some("alice"), None)[4..],
+            [
+                "Remote-User: alice",
+                "X-Mail: a@b.example",
+                "Groups: a%2Cb,c%20d",
+                "X-Level: 7",
+                "X-At: {\"x\":1}"
+            ]
+        );
+        // Nobody in particular has none of them.
+        assert_eq!(sent_by(&named(), lines, &[], client, None, None).len(), 4);
+    }
+
+    #[test]
+    fn cookies_go_on_as_far_as_the_setting_says_and_never_a_credential() {
+        let client = IpAddr::from([192, 0, 2, 1]);
+        let sources = [CredentialSource::Cookie("session".to_owned())];
+        let first = |cookies| {
+            let passing = Passing { cookies, ..Passing::default() };
+            let line = "Cookie: session=x; theme=dark; a=b\r\n";
+            sent_by(&passing, line, &sources, client, None, None).remove(0)
+        };
+        let two = vec!["session".to_owned(), "theme".to_owned()];
+        assert_eq!(first(Cookies::All), "Cookie: theme=dark; a=b");
+        assert_eq!(first(Cookies::Named(two.clone())), "Cookie: theme=dark");
+        assert!(first(Cookies::Named(two[..1].to_vec())).starts_with("Forwarded: "));
+        assert!(first(Cookies::Nothing).starts_with("Forwarded: "));
+    }
+
+    #[test]
+    fn a_state_goes_on_with_the_trace_that_it_belongs_to_alone() {
+        let client = IpAddr::from([192, 0, 2, 1]);
+        let chance = Chance::seeded(1);
+        let sent = |lines: &str, trace: &Trace| {
+            sent_by(&Passing::default(), lines, &[], client, None, Some(trace)).split_off(4)
+        };
+        let lines = "tracestate: a=1\r\nTraceState: b=2\r\ntraceparent: evil\r\n";
+        let line: &[u8] = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        let kept = Trace::keep(&[line], &chance).unwrap();
+        let parent = format!("traceparent: {}", kept.header());
+        assert_eq!(sent(lines, &kept), [parent.as_str(), "tracestate: a=1,b=2"]);
+        let begun = Trace::begin(&chance);
+        assert_eq!(sent(lines, &begun), [format!("traceparent: {}", begun.header())]);
+        let long = format!("tracestate: a={}\r\n", "1".repeat(511));
+        assert_eq!(sent(&long, &kept), [parent]);
     }
 }

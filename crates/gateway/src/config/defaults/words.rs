@@ -165,6 +165,48 @@ pub(in crate::config) static BALANCE: Word = Word {
     allowed: "\"least_connections\", \"round_robin\", { hash = \"subject\" }, { hash = \"client\" }, or { hash = { header = \"X-Room\" } }",
     reason: "Connections last for hours: whoever has the fewest has the most room, however they came about.",
 };
+pub(in crate::config) static UPSTREAM_HOST: Word = Word {
+    key: "routes.*.backend.host",
+    default: "\"client\"",
+    allowed: "\"client\", \"address\", or { set = \"app.internal\" }",
+    reason: "Applications make links of it and compare it with Origin; one that is chosen by its name wants \"address\", which is that of `urls`.",
+};
+pub(in crate::config) static UPSTREAM_ORIGIN: Word = Word {
+    key: "routes.*.backend.origin",
+    default: "\"client\"",
+    allowed: "\"client\", \"none\", or { set = \"https://app.example.com\" }",
+    reason: "An application that checks it goes on doing so; what was checked here may be set where it checks for one page alone.",
+};
+pub(in crate::config) static UPSTREAM_COOKIES: Word = Word {
+    key: "routes.*.backend.cookies",
+    default: "\"all\"",
+    allowed: "\"all\", \"none\", or a list of their names",
+    reason: "Applications find their sessions by them; a credential that is checked here never goes on. The same for what the answer sets.",
+};
+pub(in crate::config) static ANSWER_HEADERS: Word = Word {
+    key: "routes.*.backend.answer_headers",
+    default: "the subprotocol and the cookies alone",
+    allowed: "a list of names of headers",
+    reason: "What an application says of itself to the gate is not meant for clients: its version, addresses within.",
+};
+pub(in crate::config) static IDENTITY_SUBJECT: Word = Word {
+    key: "routes.*.backend.identity.subject",
+    default: "\"X-Drawgate-Subject\"",
+    allowed: "the name of a header",
+    reason: "No other gateway's, so that what it says is ours. An application that reads another name goes on doing so.",
+};
+pub(in crate::config) static IDENTITY_SESSION: Word = Word {
+    key: "routes.*.backend.identity.session",
+    default: "\"X-Drawgate-Session\"",
+    allowed: "the name of a header",
+    reason: "As for the subject.",
+};
+pub(in crate::config) static IDENTITY_CLAIMS: Word = Word {
+    key: "routes.*.backend.identity.claims",
+    default: "no claim goes on",
+    allowed: "{ X-User-Email = \"email\" }: headers, and the claims that they say",
+    reason: "Which claims an application needs is for it to say; others are nobody's business.",
+};
 pub(in crate::config) static OVER_RATE: Word = Word {
     key: "routes.*.limits.over_rate",
     default: "\"close\"",
@@ -251,7 +293,7 @@ pub(in crate::config) static STATE_DIRECTORY: Word = Word {
     reason: "Beside the configuration it is found again. It is made where it is missing, for this user alone.",
 };
 /// Every [`Word`], in the order of docs/defaults.md.
-pub(in crate::config) static WORDS: [&Word; 38] = [
+pub(in crate::config) static WORDS: [&Word; 45] = [
     &RELOAD_ON_CHANGE,
     &LISTENER_REQUIRED,
     &PROXY_PROTOCOL,
@@ -273,6 +315,13 @@ pub(in crate::config) static WORDS: [&Word; 38] = [
     &COMPRESSION,
     &OVER_RATE,
     &BALANCE,
+    &UPSTREAM_HOST,
+    &UPSTREAM_ORIGIN,
+    &UPSTREAM_COOKIES,
+    &ANSWER_HEADERS,
+    &IDENTITY_SUBJECT,
+    &IDENTITY_SESSION,
+    &IDENTITY_CLAIMS,
     &TOKEN_TYPES,
     &SUBJECT_CLAIMS,
     &SESSIONS_AT_LIMIT,

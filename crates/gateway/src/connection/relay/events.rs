@@ -76,6 +76,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
         }
     }
 
+    #[inline]
     pub(super) fn take_chunk(&mut self, chunk: &Chunk<'_>, turn: &mut Turn<'_>) {
         turn.tally.chunk(Direction::In, kind_of(chunk.kind), chunk.payload.len(), chunk.message_end);
         self.note_message(turn.now);
@@ -85,6 +86,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
     }
 
     /// Sees one piece on its way: into the message that is inspected, or on at once.
+    #[inline]
     pub(super) fn deliver(&mut self, chunk: &Chunk<'_>, turn: &mut Turn<'_>) {
         // A credential is for the gate, and no message yet.
         let is_credential = matches!(self.application, Application::Unauthenticated(_));

@@ -65,13 +65,39 @@ fn what_is_written_over_restarts_and_files_is_one_chain() {
 }
 
 #[test]
+fn a_full_file_of_another_chain_is_not_written_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let (config, first) = begin(&folder);
+    let config = Config { bytes_max: 4096, ..config };
+    let other = folder.path().join("audit.log.000000000001");
+    fs::write(&other, "of another chain").unwrap();
+    let mut book = Book::open(&config).unwrap();
+    let mut waiting = entries(50);
+    let error = loop {
+        match book.write(&mut waiting) {
+            Ok(()) => waiting.extend(entries(50)),
+            Err(error) => break error,
+        }
+    };
+    assert!(error.to_string().ends_with("audit.log.000000000001: is there already; move it away"), "{error}");
+    assert_eq!(fs::read_to_string(&other).unwrap(), "of another chain");
+    fs::remove_file(&other).unwrap();
+    book.write(&mut waiting).unwrap();
+    assert!(waiting.is_empty());
+    assert_eq!(verified(&config, first), Ok(book.link.count()));
+}
+
+#[test]
 fn a_crash_between_the_lines_and_the_key_is_made_up_for() {
     let folder = tempfile::tempdir().unwrap();
     let (config, first) = begin(&folder);
     let mut book = Book::open(&config).unwrap();
     book.write(&mut entries(3)).unwrap();
+    let error = Book::open(&config).err().unwrap().to_string();
+    assert!(error.contains(&format!("in use by process {}", std::process::id())), "{error}");
     let key_before = fs::read_to_string(&config.key_file).unwrap();
     book.write(&mut entries(2)).unwrap();
+    drop(book);
     // The key of line 4 is still there, lines 4 and 5 stand, and a piece of line 6 does.
     fs::write(&config.key_file, key_before).unwrap();
     let mut file = OpenOptions::new().append(true).open(&config.path).unwrap();
@@ -142,7 +168,7 @@ fn the_thread_writes_in_order_counts_and_is_through_when_it_is_dropped() {
     let folder = tempfile::tempdir().unwrap();
     let (config, first) = begin(&folder);
     let metrics = AuditMetrics::register(&mut Registry::default());
-    let audit = Audit::start(&config, metrics.clone()).unwrap();
+    let audit = Audit::start(&config, metrics.clone(), None, None).unwrap();
     for entry in entries(500) {
         audit.write(entry.time, entry.members);
     }

@@ -171,6 +171,7 @@ fn script() -> Vec<Vec<Change>> {
         if step % 3 == 2 {
             batch.push(Change::Unban { subject: format!("s{}", (step + 1) % 4) });
             batch.push(Change::UnbanAddress { network: "10.0.1.0/24".to_owned() });
+            batch.push(Change::Audit(Some(mark(step))));
         }
         if step % 5 == 4 {
             batch.extend((0..40).map(|n| Change::Revoke(token(&format!("many {step} {n}"), None))));
@@ -183,6 +184,7 @@ fn script() -> Vec<Vec<Change>> {
 /// What `batches` leave, by another way than the store's.
 fn expected(batches: &[Vec<Change>]) -> Loaded {
     let (mut revocations, mut bans, mut address_bans) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+    let mut audit = None;
     for change in batches.iter().flatten().cloned() {
         match change {
             Change::Revoke(revocation) => drop(revocations.insert(revocation.target.clone(), revocation)),
@@ -190,12 +192,13 @@ fn expected(batches: &[Vec<Change>]) -> Loaded {
             Change::Unban { subject } => drop(bans.remove(&subject)),
             Change::BanAddress(ban) => drop(address_bans.insert(ban.network.clone(), ban)),
             Change::UnbanAddress { network } => drop(address_bans.remove(&network)),
+            Change::Audit(mark) => audit = mark,
         }
     }
     let mut revocations: Vec<_> = revocations.into_values().collect();
     revocations.sort();
     let (bans, address_bans) = (bans.into_values().collect(), address_bans.into_values().collect());
-    Loaded { revocations, bans, address_bans }
+    Loaded { revocations, bans, address_bans, audit }
 }
 
 /// Runs the script until the disk crashes; how many batches were acknowledged.
@@ -311,6 +314,7 @@ fn a_store_that_is_full_refuses_what_is_new_and_takes_what_it_has() {
     for change in new {
         assert!(matches!(keep(change), Err(StateError::Full)));
     }
+    keep(Change::Audit(Some(mark(1)))).unwrap();
     keep(Change::Revoke(token("a", None))).unwrap();
     keep(Change::Ban(ban("a", Some(1000)))).unwrap();
     keep(Change::Unban { subject: "a".to_owned() }).unwrap();
