@@ -7,8 +7,9 @@ use drawgate::inspect::{Format, Inspection, Inspections, Toward};
 use drawgate::reason::Reason;
 use drawgate::secret::Secret;
 use drawgate::{Access, Handler, Message, Origins, Route, Server, Session};
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use crate::sessions::{token, with_sessions};
 use crate::support::{Case, Raw, echo};
 
 /// Says back what it hears; what it hears as `binary`, as binary.
@@ -17,7 +18,7 @@ struct Parrot;
 impl Handler for Parrot {
     async fn message(&self, session: &Session, message: Message) {
         let answer = match message {
-            Message::Text(text) if &*text == "binary" => Message::Binary(b"x".to_vec().into()),
+            Message::Text(text) if &*text == "binary" => Message::Binary(b"x".to_vec()),
             message => message,
         };
         let _ = session.send(answer).await;
@@ -45,12 +46,18 @@ async fn start(config: Config) -> Case {
 async fn open(case: &Case, path: &str, config: &Config) -> (Raw, Sealing) {
     let mut raw = case.connect().await;
     raw.upgrade(path).await;
+    let client = told(&mut raw, config).await;
+    (raw, client)
+}
+
+/// What the gate says first, and the keys that come of it.
+async fn told(raw: &mut Raw, config: &Config) -> Sealing {
     let frame = raw.read_frame().await;
     assert_eq!(frame.first, 0x81);
     let told: Value = serde_json::from_slice(&frame.payload).unwrap();
     assert_eq!((&told["type"], &told["kid"]), (&"session_sealed".into(), &"2026-11".into()));
     let salt = URL_SAFE_NO_PAD.decode(told["salt"].as_str().unwrap()).unwrap();
-    (raw, Sealing::new(config, &<[u8; SALT_BYTES]>::try_from(salt).unwrap()))
+    Sealing::new(config, &<[u8; SALT_BYTES]>::try_from(salt).unwrap())
 }
 
 async fn says(raw: &mut Raw, client: &mut Sealing, text: &str) -> String {
@@ -90,6 +97,27 @@ async fn what_was_opened_is_inspected_and_notices_stay_open() {
     raw.send_frame(0x81, client.seal(Toward::Backend, "hunter2-no-json").unwrap().as_bytes()).await;
     assert_eq!(says(&mut raw, &mut client, "[]").await, "[]");
     assert!(!case.log_text().contains("hunter2"), "{}", case.log_text());
+}
+
+#[tokio::test]
+async fn a_first_message_is_a_token_in_the_open_and_what_follows_it_is_sealed() {
+    let toml = with_sessions("", "");
+    let key_file = toml.lines().find(|line| line.contains("secret_file =")).unwrap();
+    let key_file = key_file.split('"').nth(1).unwrap();
+    let seal = format!("[routes.token.seal]\nkey_id = \"2026-11\"\nsecret_file = {key_file:?}\n[auth.users]");
+    let case = Case::start(&toml.replace("[auth.users]", &seal)).await;
+    let config = Config { secret: Secret::from_file_bytes(&std::fs::read(key_file).unwrap()), ..config() };
+    let mut raw = case.connect().await;
+    raw.upgrade("/token").await;
+    // A token in fragments is taken as it is on other routes.
+    let token = token("alice", &json!({}));
+    let (front, back) = token.split_at(9);
+    raw.send_frame(0x01, front.as_bytes()).await;
+    raw.send_frame(0x80, back.as_bytes()).await;
+    let mut client = told(&mut raw, &config).await;
+    let notice: Value = serde_json::from_slice(&raw.read_frame().await.payload).unwrap();
+    assert!(notice["type"].is_string(), "{notice}");
+    assert_eq!(says(&mut raw, &mut client, "hello").await, "hello");
 }
 
 /// What a client sends instead of what it has sealed.
