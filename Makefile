@@ -67,16 +67,18 @@ program:
 tools:
 	conformance/install.sh conformance
 
-# The Autobahn suite and testssl.sh against the program, some minutes. WRITE=1 brings docs/autobahn.md up to date; SAMPLE=1 takes a few cases
+# The Autobahn suite against the program and through it, and testssl.sh, some minutes. WRITE=1 brings docs/autobahn.md up to date; SAMPLE=1 takes a few cases
 # of each part of the compression groups and leaves testssl.sh out, some seconds.
 conformance: program tools
 	$(PYTHON) conformance/autobahn.py --binary $(BINARY) $(if $(SAMPLE),--sample) $(if $(WRITE),--write)
+	$(PYTHON) conformance/relayed.py --binary $(BINARY) $(if $(SAMPLE),,--whole) $(if $(WRITE),--write)
 	$(if $(SAMPLE),,conformance/install.sh conformance testssl)
 	$(if $(SAMPLE),,$(PYTHON) conformance/tls.py --binary $(BINARY))
 
-# Real clients against `drawgate demo`.
+# Real clients against `drawgate demo`, and real applications behind `drawgate run`.
 clients: program tools
 	$(PYTHON) conformance/clients.py --binary $(BINARY)
+	$(PYTHON) conformance/upstreams.py --binary $(BINARY)
 
 # The examples in docs/, word for word, against the program.
 pages: program tools
@@ -117,7 +119,7 @@ clean:
 BENCH := --manifest-path bench/Cargo.toml --locked
 
 # What the data path costs beside its peers; writes docs/performance.md. WHAT is one or more of messages, handshake, many,
-# idle, tls, identity and instructions; without it, all of them: some twenty minutes, on a machine that does nothing else.
+# idle, tls, identity, relay, validation and instructions; without it, all of them: some twenty minutes, on a machine that does nothing else.
 bench:
 	conformance/install.sh bench valgrind nginx haproxy caddy
 	cargo build --release --package drawgate-cli --locked

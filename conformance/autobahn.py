@@ -11,17 +11,12 @@ The cases come from the kosoku package (conformance/requirements.txt). A run tak
 
 import argparse
 import asyncio
-import collections
 import pathlib
-import re
 import sys
 import tempfile
-import time
-
-from kosoku import FailureError, run_fuzzingclient
-from kosoku.cases import CASES
 
 from program import ROOT, Program, ProgramError, accepts, find_binary, free_port
+from suite import BEGIN, END, GROUP_NAMES, GROUPS, description, report, run_groups, verdict_counts
 
 
 def main():
@@ -81,79 +76,6 @@ def config_with_port(port):
     return text.replace(address, f'"127.0.0.1:{port}"')
 
 
-async def run_groups(url, groups, sample):
-    """Runs each group under its own deadline; returns the result of each case, None for one that has none."""
-    results = {}
-    for group in groups:
-        expected = [case for case in CASES if case.split(".")[0] == group]
-        if group in COMPRESSED:
-            take_plain_answers(expected)
-            if sample:
-                expected = [case for case in expected if case.split(".")[2] in SAMPLE]
-        started = time.monotonic()
-        try:
-            run = run_fuzzingclient(url, expected, None, concurrency=CONCURRENCY)
-            found = await asyncio.wait_for(run, GROUP_SECONDS_MAX)
-        except FailureError as failure:
-            found = failure.results
-        except TimeoutError:
-            print(f"group {group} did not end within {GROUP_SECONDS_MAX} s")
-            found = []
-        results.update(dict.fromkeys(expected))
-        results.update({result.case_id: result for result in found})
-        good = sum(passed(results[case]) for case in expected)
-        print(f"group {group}: {good} of {len(expected)} in {time.monotonic() - started:.1f} s", flush=True)
-    return results
-
-
-def take_plain_answers(cases):
-    """Gives these cases answers as the bytes that they compare.
-
-    A small message is answered without compression, which RFC 7692 §6 leaves to the sender. Of such an answer kosoku makes a
-    str, of a compressed one bytes; the cases of groups 12 and 13 know bytes alone.
-    """
-    for case in cases:
-        CASES[case].onMessage = with_bytes(CASES[case].onMessage)
-
-
-def with_bytes(on_message):
-    def taking_both(self, message, binary):
-        if isinstance(message, str):
-            message = message.encode("latin-1" if binary else "utf-8")
-        on_message(self, message, binary)
-
-    return taking_both
-
-
-def passed(result):
-    """Stricter than kosoku's own `passed`, which takes NON-STRICT for good enough."""
-    return result is not None and {result.behavior.value, result.behavior_close.value} <= VERDICTS_GOOD
-
-
-def report(results):
-    """Prints every case that did not pass, the counts, and the closing line; returns whether any did not pass."""
-    bad = [case for case, result in results.items() if not passed(result)]
-    for case in bad:
-        result = results[case]
-        if result is None:
-            print(f"{case}: no result")
-            continue
-        why = result.result_close if result.behavior.value in VERDICTS_GOOD else result.result
-        print(
-            f"{case}: {result.behavior.value}, close {result.behavior_close.value} "
-            f"(code {result.remote_close_code}): {description(case)} {why}"
-        )
-    for verdict, number in sorted(verdict_counts(results).items()):
-        print(f"{verdict}: {number}")
-    print(f"autobahn: {len(results) - len(bad)} passed, {len(bad)} failed")
-    return bool(bad)
-
-
-def verdict_counts(results):
-    """How many cases got which behaviour."""
-    return collections.Counter("no result" if result is None else result.behavior.value for result in results.values())
-
-
 def table_is_current(results, write):
     """Compares docs/autobahn.md with these results, or writes it."""
     page = ROOT / "docs" / "autobahn.md"
@@ -178,6 +100,14 @@ def rows_are_current(results):
     return not missing
 
 
+def through_the_gateway():
+    """What relayed.py has written into the page."""
+    page = ROOT / "docs" / "autobahn.md"
+    text = page.read_text() if page.exists() else ""
+    begin, _, rest = text.partition(BEGIN)
+    return f"{BEGIN}{rest.partition(END)[0]}{END}" if rest else f"{BEGIN}\n\n{END}"
+
+
 def row_text(case, result):
     """The case's row of the page."""
     code = "none" if result.remote_close_code is None else result.remote_close_code
@@ -187,7 +117,7 @@ def row_text(case, result):
 def page_text(results):
     """The page, without anything that differs from run to run."""
     counts = ", ".join(f"{number} {verdict}" for verdict, number in sorted(verdict_counts(results).items(), reverse=True))
-    lines = [PAGE_HEAD.format(cases=len(results), counts=counts)]
+    lines = [PAGE_HEAD.format(cases=len(results), counts=counts, through=through_the_gateway())]
     for group in GROUPS:
         cases = [case for case in results if case.split(".")[0] == group]
         lines += [f"\n## {group}. {GROUP_NAMES[group]} ({len(cases)} cases)\n", "| case | what it does | result | close | code |"]
@@ -196,43 +126,7 @@ def page_text(results):
     return "\n".join(lines) + "\n"
 
 
-def description(case):
-    """The case's own description as plain text for a table's cell: as many of its sentences as fit."""
-    text = re.sub(r"<[^>]+>", "", re.split(r"<br", CASES[case].DESCRIPTION)[0]).replace("message message", "message")
-    first, *others = re.split(r"(?<=[a-z0-9)])\. ", " ".join(text.split()).rstrip("."))
-    for sentence in others:
-        if len(first) + len(sentence) > DESCRIPTION_SHOWN_MAX:
-            break
-        first += ". " + sentence
-    return first.replace("*", "\\*").replace("|", "\\|") + "."
-
-
-GROUP_NAMES = {
-    "1": "Framing",
-    "2": "Pings and pongs",
-    "3": "Reserved bits",
-    "4": "Opcodes",
-    "5": "Fragmentation",
-    "6": "UTF-8",
-    "7": "Close handling",
-    "9": "Limits and performance",
-    "10": "Auto-fragmentation",
-    "12": "Compression of different payloads",
-    "13": "Compression with different parameters",
-}
-GROUPS = list(GROUP_NAMES)
-# Those that offer permessage-deflate.
-COMPRESSED = {"12", "13"}
-# Of each part of them: messages of 64, 1,024 and 16,384 bytes in one frame, and of 8,192 in frames of 256.
-SAMPLE = {"2", "4", "7", "11"}
-VERDICTS_GOOD = {"OK", "INFORMATIONAL"}
-# Cases of group 6 wait for seconds by design; side by side the whole suite takes as long as the longest few.
-CONCURRENCY = 4
-# Single cases wait for up to 480 s for a server that has gone silent; the slowest group takes two minutes of a debug build
-# on a quiet machine.
-GROUP_SECONDS_MAX = 900
 OUTPUT_SHOWN_MAX = 4000
-DESCRIPTION_SHOWN_MAX = 160
 PAGE_HEAD = """# Autobahn
 
 What the [Autobahn test suite](https://github.com/crossbario/autobahn-testsuite) says of the drawgate program as a server:
@@ -244,7 +138,18 @@ this page is out of date. INFORMATIONAL is the suite's only verdict for the thre
 *Close* judges the closing handshake; *code* is the close code that Drawgate sent. There is no group 8 or 11. `make test` runs
 a sample of groups 12 and 13.
 
-This page is written by `conformance/autobahn.py --write`."""
+## Through the gateway
+
+The suite on one side of `drawgate run` with an application's address as its backend, and something that echoes on the other:
+
+{through}
+
+In 10 cases (3.2-3.4, 4.1.3-4.1.5, 4.2.3-4.2.5, 5.15) a good message is followed, in one segment, by a frame that breaks a rule. The
+connection is failed at once (RFC 6455 §7.1.7), on both sides, and the answer to the message, which no relay can have before it has gone to
+whoever gives it and come back, is too late; the suite's verdict then is NON-STRICT, and OK where it happens to be in time. The groups of compression are those where the suite is the client: the
+gateway speaks plain to the application.
+
+This page is written by `conformance/autobahn.py --write` and `conformance/relayed.py --whole --write`."""
 
 if __name__ == "__main__":
     try:

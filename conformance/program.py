@@ -1,6 +1,6 @@
 """The program under test: found, started, waited for, and ended.
 
-Used by autobahn.py, browser.py, clients.py, dashboard.py, fail2ban.py, docs.py, package.py and tls.py. It starts nothing but the drawgate program, and ends nothing that it did not start.
+Used by all that runs the program. It starts nothing but the drawgate program, and ends nothing that it did not start.
 """
 
 import os

@@ -23,7 +23,15 @@ pub(super) fn rules(context: &mut Context<'_>, table: &mut Table<'_>) -> Option<
         Err(flaws) => {
             for flaw in flaws {
                 let place = elements.get(flaw.index).map_or(&value.place, |element| &element.place);
-                context.report_unseen(place, ProblemKind::NotAllowed, &flaw.wrong, flaw.advice);
+                // What is wrong is said in the condition's own words, which may be the variable's.
+                let (wrong, advice) = match context.has_variable(place) {
+                    true => (
+                        "has a condition that cannot be used, with the variable's value in it",
+                        WITHOUT_VARIABLE,
+                    ),
+                    false => (&*flaw.wrong, flaw.advice),
+                };
+                context.report_unseen(place, ProblemKind::NotAllowed, wrong, advice);
             }
             None
         }
@@ -58,3 +66,5 @@ fn name(context: &mut Context<'_>, value: &Value<'_>) -> Option<String> {
     }
     Some(name)
 }
+
+const WITHOUT_VARIABLE: &str = "write it without, to be told what is wrong";

@@ -77,7 +77,21 @@ fn schema(context: &mut Context<'_>, value: &Value<'_>) -> Option<Schema> {
 /// Compiles the schema that stands in the configuration itself, as JSON in a string.
 fn written(context: &mut Context<'_>, value: &Value<'_>) -> Option<Schema> {
     let text = value.text(context)?;
-    compiled(context, value, &text)
+    if !context.has_variable(&value.place) {
+        return compiled(context, value, &text);
+    }
+    let schema = Schema::compile(&text).ok();
+    if schema.is_none() {
+        // Places in it are made of its names, which may be the variable's.
+        let wrong = "is a schema that cannot be used, with the variable's value in it";
+        context.report_unseen(
+            &value.place,
+            ProblemKind::File,
+            wrong,
+            "write it without, to be told what is wrong",
+        );
+    }
+    schema
 }
 
 fn compiled(context: &mut Context<'_>, value: &Value<'_>, text: &str) -> Option<Schema> {

@@ -155,3 +155,24 @@ fn a_route_seals_under_the_key_that_it_names() {
         assert!(problems.iter().any(|problem| problem.key == key), "{problems}");
     }
 }
+
+#[test]
+fn what_a_variable_brings_into_a_schema_or_a_condition_is_not_told() {
+    let secret = |name: &str| (name == "SECRET").then(|| "hunter2".to_owned());
+    for lines in [
+        r#"inspect = { format = "json", schema = '{"properties":{"${SECRET}":{"type":"no"}}}' }"#,
+        r#"inspect = { format = "json", rules = [{ name = "a", when = "${SECRET}(message.a)", then = "refuse" }] }"#,
+    ] {
+        let folder = secret_folder(SECRET);
+        let told = |variable: &dyn Fn(&str) -> Option<String>, lines: &str| {
+            let text =
+                with_auth(AUTH).replace("backend = \"echo\"", &format!("backend = \"echo\"\n{lines}\n"));
+            Config::from_toml(&text, folder.path(), variable).unwrap_err().to_string()
+        };
+        let shown = told(&secret, lines);
+        assert!(shown.contains("with the variable's value in it") && !shown.contains("hunter2"), "{shown}");
+        // Written out, it is what is told.
+        let shown = told(&no_environment, &lines.replace("${SECRET}", "hunter2"));
+        assert!(shown.contains("hunter2"), "{shown}");
+    }
+}
