@@ -9,8 +9,9 @@ use drawgate::secret::Secret;
 use drawgate::{Access, Handler, Message, Origins, Route, Server, Session};
 use serde_json::{Value, json};
 
+use crate::application::{Application, before};
 use crate::sessions::{token, with_sessions};
-use crate::support::{Case, Raw, echo};
+use crate::support::{Case, Raw, echo, payload};
 
 /// Says back what it hears; what it hears as `binary`, as binary.
 struct Parrot;
@@ -55,7 +56,7 @@ async fn told(raw: &mut Raw, config: &Config) -> Sealing {
     let frame = raw.read_frame().await;
     assert_eq!(frame.first, 0x81);
     let told: Value = serde_json::from_slice(&frame.payload).unwrap();
-    assert_eq!((&told["type"], &told["kid"]), (&"session_sealed".into(), &"2026-11".into()));
+    assert_eq!((&told["type"], &told["kid"]), (&"session_sealed".into(), &config.key_id.as_str().into()));
     let salt = URL_SAFE_NO_PAD.decode(told["salt"].as_str().unwrap()).unwrap();
     Sealing::new(config, &<[u8; SALT_BYTES]>::try_from(salt).unwrap())
 }
@@ -118,6 +119,63 @@ async fn a_first_message_is_a_token_in_the_open_and_what_follows_it_is_sealed() 
     let notice: Value = serde_json::from_slice(&raw.read_frame().await.payload).unwrap();
     assert!(notice["type"].is_string(), "{notice}");
     assert_eq!(says(&mut raw, &mut client, "hello").await, "hello");
+}
+
+#[tokio::test]
+async fn an_application_behind_the_gate_gets_and_says_what_is_open() {
+    let application = Application::start().await;
+    let case = Case::start(&sealed_before(&application, "2026-11", b's').1).await;
+    let (mut raw, mut seen) = application.join(&case, "/app/", "").await;
+    let mut client = told(&mut raw, &config()).await;
+    for text in ["hello", "\u{20ac}"] {
+        raw.send_frame(0x81, client.seal(Toward::Backend, text).unwrap().as_bytes()).await;
+        let frames = seen.read_message().await;
+        assert_eq!((frames[0].first & 0x0F, payload(&frames)), (0x01, text.as_bytes().to_vec()));
+        seen.send_frame(0x81, b"answered").await;
+        let answer = raw.read_message().await;
+        assert_eq!(client.open(Toward::Client, &payload(&answer)).unwrap(), "answered");
+    }
+    raw.send_frame(0x81, b"hunter2").await;
+    expect_close(&mut raw, Reason::PayloadUnsealed).await;
+}
+
+#[tokio::test]
+async fn another_key_by_a_reload_is_for_sessions_that_begin_then() {
+    let application = Application::start().await;
+    let (folder, toml) = sealed_before(&application, "2026-11", b's');
+    let case = Case::start(&toml).await;
+    let (mut old, mut old_seen) = application.join(&case, "/app/", "").await;
+    let mut old_client = told(&mut old, &config()).await;
+    let (other_folder, other_toml) = sealed_before(&application, "2026-12", b't');
+    let other = drawgate::config::Config::from_toml(&other_toml, ".".as_ref(), &|_| None).unwrap();
+    let reloaded = case.reloader.replace(Server::from_config(other)).await.unwrap();
+    assert_eq!(reloaded.routes_changed, ["app"]);
+    // Nobody needs the file of the old key any more.
+    drop((folder, other_folder));
+    let other = Config::new(KeyId::parse("2026-12").unwrap(), Secret::new(&[b't'; 32]));
+    let (mut new, mut new_seen) = application.join(&case, "/app/", "").await;
+    let mut new_client = told(&mut new, &other).await;
+    for (raw, seen, client) in
+        [(&mut old, &mut old_seen, &mut old_client), (&mut new, &mut new_seen, &mut new_client)]
+    {
+        raw.send_frame(0x81, client.seal(Toward::Backend, "hello").unwrap().as_bytes()).await;
+        assert_eq!(payload(&seen.read_message().await), b"hello");
+        seen.send_frame(0x81, b"answered").await;
+        assert_eq!(client.open(Toward::Client, &payload(&raw.read_message().await)).unwrap(), "answered");
+    }
+    // And what the old key seals is nothing to a session of the new one.
+    new.send_frame(0x81, old_client.seal(Toward::Backend, "hunter2").unwrap().as_bytes()).await;
+    expect_close(&mut new, Reason::PayloadUnsealed).await;
+}
+
+/// A sealed route before the application, and the folder of its key.
+fn sealed_before(application: &Application, key_id: &str, key: u8) -> (tempfile::TempDir, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("seal.key");
+    std::fs::write(&file, [key; 32]).unwrap();
+    let seal = format!("[routes.app.seal]\nkey_id = \"{key_id}\"\nsecret_file = {file:?}");
+    let toml = before(application.address, "", &seal);
+    (folder, toml)
 }
 
 /// What a client sends instead of what it has sealed.

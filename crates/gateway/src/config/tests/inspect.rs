@@ -157,6 +157,22 @@ fn a_route_seals_under_the_key_that_it_names() {
 }
 
 #[test]
+fn what_lets_binary_pass_alone_does_not_go_with_a_seal() {
+    let seal = "seal = { key_id = \"k1\", secret_file = \"token.secret\" }";
+    for table in ["inspect", "inspect_replies"] {
+        let with = |format: &str| read_inspecting(&format!("{seal}\n{table} = {{ format = \"{format}\" }}"));
+        let problems = with("binary").unwrap_err();
+        let keys: Vec<_> = problems.iter().map(|problem| &*problem.key).collect();
+        assert_eq!(keys, [format!("routes.chat.{table}")]);
+        let shown = problems.to_string();
+        assert!(shown.contains("what is sealed is text") && shown.contains("or leave out seal"), "{shown}");
+        for format in ["text", "json"] {
+            with(format).unwrap();
+        }
+    }
+}
+
+#[test]
 fn what_a_variable_brings_into_a_schema_or_a_condition_is_not_told() {
     let secret = |name: &str| (name == "SECRET").then(|| "hunter2".to_owned());
     for lines in [
