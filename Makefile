@@ -90,6 +90,7 @@ browser: program
 	conformance/install.sh conformance chromium
 	$(PYTHON) conformance/browser.py --binary $(BINARY)
 	$(PYTHON) conformance/dashboard.py --binary $(BINARY)
+	$(PYTHON) conformance/sealed.py --binary $(BINARY)
 
 # The alerts and the Grafana dashboard in packaging/monitoring: of metrics that there are, and the alerts run by promtool. And the filter
 # in packaging/fail2ban, by fail2ban-regex, over what the program writes.

@@ -35,6 +35,7 @@ mod reasons;
 mod relayed;
 mod resources;
 mod routing;
+mod sealed;
 mod sessions;
 mod state;
 mod support;
