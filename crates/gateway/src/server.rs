@@ -6,6 +6,7 @@
 mod accept;
 mod builder;
 mod certificates;
+mod checks;
 mod draft;
 mod force;
 mod keys;

@@ -5,6 +5,7 @@
 //! request has been. Never reads or writes a frame: that is the relay's. Connections are one client's each, and never used again.
 
 mod answer;
+mod check;
 mod dial;
 mod passing;
 mod pool;
@@ -30,6 +31,7 @@ use crate::reason::Reason;
 use crate::tls::{Trust, TrustError, Wire};
 use crate::url::UpstreamUrl;
 
+pub use check::{Check, CheckKind};
 pub use passing::{Cookies, HeaderName, HeaderNameError, HostSent, Identity, OriginSent, Passing};
 
 pub(crate) use pool::Lease;
@@ -57,6 +59,8 @@ pub struct Config {
     pub total_timeout: Duration,
     /// What goes on beside the messages.
     pub passing: Box<Passing>,
+    /// How they are asked from time to time whether they are well; `None` is never.
+    pub check: Option<Box<Check>>,
 }
 
 /// One application of a route.
@@ -92,6 +96,7 @@ impl Config {
             answer_timeout: ANSWER_TIMEOUT,
             total_timeout: TOTAL_TIMEOUT,
             passing: Box::default(),
+            check: None,
         }
     }
 }
@@ -220,7 +225,7 @@ pub(crate) enum DialError {
     Request(WriteError),
     #[error("every application has as many connections as it may have")]
     Full,
-    #[error("every application is left alone, since it failed again and again")]
+    #[error("every application is left alone, since it failed again and again, or its checks did")]
     AllEjected,
     #[error("no application took the connection within {} ms", .0.as_millis())]
     AllTooSlow(Duration),

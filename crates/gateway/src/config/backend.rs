@@ -1,5 +1,6 @@
 //! Reads `backend` of a route: the built-in echo, or the addresses of an application.
 
+mod health;
 mod passing;
 
 use toml::de::DeValue;
@@ -74,6 +75,10 @@ fn application(
     let answer_timeout = table.deadline(context, &defaults::ANSWER_TIMEOUT);
     let total_timeout = table.deadline(context, &defaults::TOTAL_TIMEOUT);
     let passing = passing::passing(context, table);
+    let check = match table.take(defaults::HEALTH.name()) {
+        None => Some(None),
+        Some(value) => health::health(context, &value).map(|check| Some(Box::new(check))),
+    };
     let members: Vec<_> = members.filter(|_| !is_empty)?.into_iter().map(|(member, _)| member).collect();
     let mut urls: Vec<String> = members.iter().map(|member| member.url.to_string()).collect();
     urls.sort();
@@ -92,6 +97,7 @@ fn application(
         answer_timeout,
         total_timeout,
         passing: Box::new(passing?),
+        check: check?,
     })
 }
 

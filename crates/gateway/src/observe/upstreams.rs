@@ -29,6 +29,9 @@ pub(crate) struct UpstreamMetrics {
     /// Those that it did not.
     pub(crate) failed: Counter,
     ejected: Gauge,
+    unhealthy: Gauge,
+    checks_ok: Counter,
+    checks_failed: Counter,
 }
 
 impl UpstreamMetrics {
@@ -42,6 +45,44 @@ impl UpstreamMetrics {
             upstream = &*self.upstream,
             seconds = time.as_secs(),
             error = %Encoded(&error),
+        );
+    }
+
+    /// It is in force, and nothing is known of it yet, whatever another configuration had found.
+    pub(crate) fn begin(&self) {
+        self.ejected.set(0);
+        self.unhealthy.set(0);
+    }
+
+    /// A check of it has ended.
+    pub(crate) fn checked(&self, is_well: bool) {
+        if is_well {
+            self.checks_ok.inc()
+        } else {
+            self.checks_failed.inc()
+        };
+    }
+
+    /// So many checks in a row have failed, the last for `error`, that nobody goes there.
+    pub(crate) fn is_unhealthy(&self, error: &dyn Display) {
+        self.unhealthy.set(1);
+        tracing::error!(
+            target: TARGET,
+            message = "upstream fails its health checks",
+            route = &*self.route,
+            upstream = &*self.upstream,
+            error = %Encoded(&error),
+        );
+    }
+
+    /// So many checks in a row have gone well that connections go there again.
+    pub(crate) fn is_well(&self) {
+        self.unhealthy.set(0);
+        tracing::info!(
+            target: TARGET,
+            message = "upstream passes its health checks again",
+            route = &*self.route,
+            upstream = &*self.upstream,
         );
     }
 
@@ -65,6 +106,8 @@ pub(super) struct UpstreamFamilies {
     connections: Family<UpstreamLabels, Gauge>,
     dials: Family<DialLabels, Counter>,
     ejected: Family<UpstreamLabels, Gauge>,
+    unhealthy: Family<UpstreamLabels, Gauge>,
+    checks: Family<DialLabels, Counter>,
 }
 
 /// How an application stands, for whoever asks.
@@ -72,7 +115,7 @@ pub(super) struct UpstreamFamilies {
 pub(crate) struct UpstreamState {
     pub(crate) route: String,
     pub(crate) upstream: String,
-    /// `in_use`, or `left_alone`.
+    /// `in_use`, `left_alone`, or `unhealthy`.
     pub(crate) state: &'static str,
     pub(crate) connections: i64,
     pub(crate) dials_ok: u64,
@@ -89,9 +132,8 @@ impl UpstreamFamilies {
                 let UpstreamLabels { route, upstream } = labels.clone();
                 self.dials.get_or_create(&DialLabels { route, upstream, result }).get()
             };
-            let is_ejected = self.ejected.get_or_create(&labels).get() > 0;
             UpstreamState {
-                state: if is_ejected { "left_alone" } else { "in_use" },
+                state: self.state(&labels),
                 connections: self.connections.get_or_create(&labels).get(),
                 dials_ok: dials("ok"),
                 dials_failed: dials("failed"),
@@ -100,6 +142,17 @@ impl UpstreamFamilies {
             }
         };
         labels.into_iter().map(state).collect()
+    }
+
+    /// What is in the way of connections, the longest first.
+    fn state(&self, labels: &UpstreamLabels) -> &'static str {
+        if self.unhealthy.get_or_create(labels).get() > 0 {
+            "unhealthy"
+        } else if self.ejected.get_or_create(labels).get() > 0 {
+            "left_alone"
+        } else {
+            "in_use"
+        }
     }
 
     pub(super) fn register(registry: &mut Registry) -> Self {
@@ -123,6 +176,18 @@ impl UpstreamFamilies {
                 "Whether an application is left alone, since it failed again and again",
                 Family::default(),
             ),
+            unhealthy: register(
+                registry,
+                "upstream_unhealthy",
+                "Whether no connection goes to an application, since its health checks fail",
+                Family::default(),
+            ),
+            checks: register(
+                registry,
+                "upstream_checks",
+                "Health checks of an application, by result: ok, or failed",
+                Family::default(),
+            ),
         }
     }
 
@@ -130,17 +195,20 @@ impl UpstreamFamilies {
     pub(super) fn upstream(&self, route: &str, upstream: &str) -> UpstreamMetrics {
         let (route, upstream): (Arc<str>, Arc<str>) = (route.into(), upstream.into());
         let labels = UpstreamLabels { route: Arc::clone(&route), upstream: Arc::clone(&upstream) };
-        let dials = |result| {
+        let by_result = |family: &Family<DialLabels, Counter>, result| {
             let (route, upstream) = (Arc::clone(&route), Arc::clone(&upstream));
-            self.dials.get_or_create_owned(&DialLabels { route, upstream, result })
+            family.get_or_create_owned(&DialLabels { route, upstream, result })
         };
         *self.users().entry(labels.clone()).or_default() += 1;
         UpstreamMetrics {
             families: self.clone(),
             connections: self.connections.get_or_create_owned(&labels),
-            dialled: dials("ok"),
-            failed: dials("failed"),
+            dialled: by_result(&self.dials, "ok"),
+            failed: by_result(&self.dials, "failed"),
             ejected: self.ejected.get_or_create_owned(&labels),
+            unhealthy: self.unhealthy.get_or_create_owned(&labels),
+            checks_ok: by_result(&self.checks, "ok"),
+            checks_failed: by_result(&self.checks, "failed"),
             route,
             upstream,
         }
@@ -167,9 +235,12 @@ impl Drop for UpstreamMetrics {
         users.remove(&labels);
         self.families.connections.remove(&labels);
         self.families.ejected.remove(&labels);
+        self.families.unhealthy.remove(&labels);
         for result in ["ok", "failed"] {
             let UpstreamLabels { route, upstream } = labels.clone();
-            self.families.dials.remove(&DialLabels { route, upstream, result });
+            let labels = DialLabels { route, upstream, result };
+            self.families.dials.remove(&labels);
+            self.families.checks.remove(&labels);
         }
     }
 }

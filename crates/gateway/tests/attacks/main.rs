@@ -16,6 +16,7 @@ mod addresses;
 mod application;
 mod audit;
 mod bans;
+mod checked;
 mod compression;
 mod credentials;
 mod exchange;

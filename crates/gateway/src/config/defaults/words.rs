@@ -165,6 +165,18 @@ pub(in crate::config) static BALANCE: Word = Word {
     allowed: "\"least_connections\", \"round_robin\", { hash = \"subject\" }, { hash = \"client\" }, or { hash = { header = \"X-Room\" } }",
     reason: "Connections last for hours: whoever has the fewest has the most room, however they came about.",
 };
+pub(in crate::config) static HEALTH: Word = Word {
+    key: "routes.*.backend.health",
+    default: "applications are not asked whether they are well",
+    allowed: "{ kind = \"tcp\", \"http\" or \"websocket\", path = \"/healthz\", … }",
+    reason: "What an application answers when nobody is there is for it to say; connections that fail are seen anyway.",
+};
+pub(in crate::config) static HEALTH_PATH: Word = Word {
+    key: "routes.*.backend.health.path",
+    default: "the address's own, or `/`; with `kind = \"http\"` it must be written",
+    allowed: "a path, perhaps with a query",
+    reason: "A WebSocket application that takes clients anywhere takes a check there.",
+};
 pub(in crate::config) static UPSTREAM_HOST: Word = Word {
     key: "routes.*.backend.host",
     default: "\"client\"",
@@ -293,7 +305,7 @@ pub(in crate::config) static STATE_DIRECTORY: Word = Word {
     reason: "Beside the configuration it is found again. It is made where it is missing, for this user alone.",
 };
 /// Every [`Word`], in the order of docs/defaults.md.
-pub(in crate::config) static WORDS: [&Word; 45] = [
+pub(in crate::config) static WORDS: [&Word; 47] = [
     &RELOAD_ON_CHANGE,
     &LISTENER_REQUIRED,
     &PROXY_PROTOCOL,
@@ -315,6 +327,8 @@ pub(in crate::config) static WORDS: [&Word; 45] = [
     &COMPRESSION,
     &OVER_RATE,
     &BALANCE,
+    &HEALTH,
+    &HEALTH_PATH,
     &UPSTREAM_HOST,
     &UPSTREAM_ORIGIN,
     &UPSTREAM_COOKIES,
@@ -342,7 +356,7 @@ pub(in crate::config) static WORDS: [&Word; 45] = [
 ];
 
 /// What must be written out, in the order of docs/defaults.md.
-pub(in crate::config) static REQUIRED: [Required; 28] = [
+pub(in crate::config) static REQUIRED: [Required; 29] = [
     Required {
         key: "listeners",
         allowed: "at least one table [listeners.NAME]",
@@ -417,6 +431,11 @@ pub(in crate::config) static REQUIRED: [Required; 28] = [
         key: "routes.*.backend",
         allowed: "{ urls = [\"ws://127.0.0.1:9000\"] }, \"echo\", or { echo = { prefix = \"…\" } }",
         reason: "Messages must go somewhere.",
+    },
+    Required {
+        key: "routes.*.backend.health.kind",
+        allowed: "\"tcp\", \"http\" or \"websocket\"",
+        reason: "That a port is open says little, and what else says more the application knows.",
     },
     Required {
         key: "auth.*.credentials",
