@@ -37,6 +37,7 @@ use crate::address::{self, ProxyProtocol};
 use crate::auth::failures::Failures;
 use crate::auth::{Authenticator, KeySet, Keys};
 use crate::backend::Backend;
+use crate::backend::upstream::Drains;
 use crate::chance::Chance;
 use crate::clock::{Clock, Instant, Moment};
 use crate::compression::{self, Compression, Declined};
@@ -115,6 +116,8 @@ pub(crate) struct Gate {
     pub(crate) tls_handshakes_max: usize,
     /// The sessions that live, and what keeps tokens and subjects out.
     pub(crate) sessions: Arc<Sessions>,
+    /// The applications that operators have drained.
+    pub(crate) drains: Arc<Drains>,
     /// Turns true when the drain begins.
     pub(crate) draining: watch::Receiver<bool>,
 }

@@ -7,6 +7,7 @@
 mod answer;
 mod check;
 mod dial;
+mod drains;
 mod passing;
 mod pool;
 mod request;
@@ -34,6 +35,7 @@ use crate::url::UpstreamUrl;
 pub use check::{Check, CheckKind};
 pub use passing::{Cookies, HeaderName, HeaderNameError, HostSent, Identity, OriginSent, Passing};
 
+pub(crate) use drains::Drains;
 pub(crate) use pool::Lease;
 pub(crate) use request::TRACEPARENT;
 pub(crate) use request::{Opening, Speaker};
@@ -126,11 +128,16 @@ pub(crate) struct Connected {
 
 impl Upstream {
     /// Reads the authorities, if any address needs them.
-    pub(crate) fn new(config: Config, route: &str, observer: &Observer) -> Result<Arc<Self>, TrustError> {
+    pub(crate) fn new(
+        config: Config,
+        route: &str,
+        observer: &Observer,
+        drains: &Drains,
+    ) -> Result<Arc<Self>, TrustError> {
         let needs_tls = config.members.iter().any(|member| member.url.is_secure());
         let trust = config.ca_file.clone().map_or(Trust::System, Trust::File);
         let tls = needs_tls.then(|| trust.client_settings().map(TlsConnector::from)).transpose()?;
-        let pool = Pool::new(&config, route, observer);
+        let pool = Pool::new(&config, route, observer, drains);
         let dials = Semaphore::new(
             usize::try_from(config.dials_max).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS),
         );
@@ -225,7 +232,9 @@ pub(crate) enum DialError {
     Request(WriteError),
     #[error("every application has as many connections as it may have")]
     Full,
-    #[error("every application is left alone, since it failed again and again, or its checks did")]
+    #[error(
+        "every application is left alone, since it failed again and again or its checks did, or is drained"
+    )]
     AllEjected,
     #[error("no application took the connection within {} ms", .0.as_millis())]
     AllTooSlow(Duration),

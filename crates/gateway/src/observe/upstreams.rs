@@ -30,6 +30,7 @@ pub(crate) struct UpstreamMetrics {
     pub(crate) failed: Counter,
     ejected: Gauge,
     unhealthy: Gauge,
+    drained: Gauge,
     checks_ok: Counter,
     checks_failed: Counter,
 }
@@ -49,7 +50,8 @@ impl UpstreamMetrics {
     }
 
     /// It is in force, and nothing is known of it yet, whatever another configuration had found.
-    pub(crate) fn begin(&self) {
+    pub(crate) fn begin(&self, is_drained: bool) {
+        self.drained.set(i64::from(is_drained));
         self.ejected.set(0);
         self.unhealthy.set(0);
     }
@@ -64,8 +66,11 @@ impl UpstreamMetrics {
     }
 
     /// So many checks in a row have failed, the last for `error`, that nobody goes there.
-    pub(crate) fn is_unhealthy(&self, error: &dyn Display) {
+    pub(crate) fn is_unhealthy(&self, error: &dyn Display, is_told: bool) {
         self.unhealthy.set(1);
+        if !is_told {
+            return;
+        }
         tracing::error!(
             target: TARGET,
             message = "upstream fails its health checks",
@@ -76,8 +81,11 @@ impl UpstreamMetrics {
     }
 
     /// So many checks in a row have gone well that connections go there again.
-    pub(crate) fn is_well(&self) {
+    pub(crate) fn is_well(&self, is_told: bool) {
         self.unhealthy.set(0);
+        if !is_told {
+            return;
+        }
         tracing::info!(
             target: TARGET,
             message = "upstream passes its health checks again",
@@ -107,6 +115,7 @@ pub(super) struct UpstreamFamilies {
     dials: Family<DialLabels, Counter>,
     ejected: Family<UpstreamLabels, Gauge>,
     unhealthy: Family<UpstreamLabels, Gauge>,
+    drained: Family<UpstreamLabels, Gauge>,
     checks: Family<DialLabels, Counter>,
 }
 
@@ -115,7 +124,7 @@ pub(super) struct UpstreamFamilies {
 pub(crate) struct UpstreamState {
     pub(crate) route: String,
     pub(crate) upstream: String,
-    /// `in_use`, `left_alone`, or `unhealthy`.
+    /// `in_use`, `left_alone`, `unhealthy`, or `drained`.
     pub(crate) state: &'static str,
     pub(crate) connections: i64,
     pub(crate) dials_ok: u64,
@@ -144,9 +153,22 @@ impl UpstreamFamilies {
         labels.into_iter().map(state).collect()
     }
 
-    /// What is in the way of connections, the longest first.
+    /// The application `upstream` has been drained, or that has been taken back; how many connections it has, on all routes.
+    pub(super) fn drain(&self, upstream: &str, is_drained: bool) -> u64 {
+        let labels: Vec<UpstreamLabels> =
+            self.users().keys().filter(|labels| &*labels.upstream == upstream).cloned().collect();
+        let count = |labels: &UpstreamLabels| {
+            self.drained.get_or_create(labels).set(i64::from(is_drained));
+            u64::try_from(self.connections.get_or_create(labels).get()).unwrap_or(0)
+        };
+        labels.iter().map(count).sum()
+    }
+
+    /// What is in the way of connections: what lasts longest comes first.
     fn state(&self, labels: &UpstreamLabels) -> &'static str {
-        if self.unhealthy.get_or_create(labels).get() > 0 {
+        if self.drained.get_or_create(labels).get() > 0 {
+            "drained"
+        } else if self.unhealthy.get_or_create(labels).get() > 0 {
             "unhealthy"
         } else if self.ejected.get_or_create(labels).get() > 0 {
             "left_alone"
@@ -182,6 +204,12 @@ impl UpstreamFamilies {
                 "Whether no connection goes to an application, since its health checks fail",
                 Family::default(),
             ),
+            drained: register(
+                registry,
+                "upstream_drained",
+                "Whether no connection goes to an application, since an operator has drained it",
+                Family::default(),
+            ),
             checks: register(
                 registry,
                 "upstream_checks",
@@ -207,6 +235,7 @@ impl UpstreamFamilies {
             failed: by_result(&self.dials, "failed"),
             ejected: self.ejected.get_or_create_owned(&labels),
             unhealthy: self.unhealthy.get_or_create_owned(&labels),
+            drained: self.drained.get_or_create_owned(&labels),
             checks_ok: by_result(&self.checks, "ok"),
             checks_failed: by_result(&self.checks, "failed"),
             route,
@@ -236,6 +265,7 @@ impl Drop for UpstreamMetrics {
         self.families.connections.remove(&labels);
         self.families.ejected.remove(&labels);
         self.families.unhealthy.remove(&labels);
+        self.families.drained.remove(&labels);
         for result in ["ok", "failed"] {
             let UpstreamLabels { route, upstream } = labels.clone();
             let labels = DialLabels { route, upstream, result };

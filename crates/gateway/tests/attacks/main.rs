@@ -19,6 +19,7 @@ mod bans;
 mod checked;
 mod compression;
 mod credentials;
+mod drained;
 mod exchange;
 mod fetched;
 mod firewall;

@@ -108,6 +108,7 @@ async fn provoke(reason: Reason) {
         }
         Reason::AddressBanned => crate::firewall::banned(reason).await,
         Reason::RouteChanged => crate::operations::route_changed(reason).await,
+        Reason::UpstreamDraining => crate::drained::drained(reason).await,
         Reason::HandshakeRateExceeded => {
             refused(reason, "[firewall]\nhandshakes_per_client_per_minute = 1", b"").await;
         }

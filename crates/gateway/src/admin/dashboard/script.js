@@ -45,7 +45,7 @@ const sum = (samples, name, want = {}) =>
     .reduce((total, sample) => total + sample.value, 0);
 
 const QUIET = [
-  "closed_by_client", "closed_by_application", "connection_lost", "draining", "route_changed", "idle_timeout", "session_time_exceeded",
+  "closed_by_client", "closed_by_application", "connection_lost", "draining", "route_changed", "upstream_draining", "idle_timeout", "session_time_exceeded",
   "session_ended", "session_replaced",
 ];
 const isMessage = (sample) => sample.labels.kind === "text" || sample.labels.kind === "binary";
@@ -150,12 +150,12 @@ function showMetrics(samples, at) {
     byId("upstreams"),
     samples.filter((sample) => sample.name === "drawgate_upstream_connections").map(({ labels, value }) => {
       const is = (family) => sum(samples, `drawgate_upstream_${family}`, labels) > 0;
-      const state = is("unhealthy") ? "unhealthy" : is("ejected") ? "left alone" : "in use";
+      const state = is("drained") ? "drained" : is("unhealthy") ? "unhealthy" : is("ejected") ? "left alone" : "in use";
       const failed = sum(samples, "drawgate_upstream_dials_total", { ...labels, result: "failed" });
       const row = element("tr");
       row.append(
         cell(labels.upstream, "text"),
-        cell(state, state === "in use" ? "good" : "failed"),
+        cell(state, state === "in use" ? "good" : state === "drained" ? "warn" : "failed"),
         cell(labels.route),
         cell(short(value), "r"),
         cell(short(failed), failed > 0 ? "r warn" : "r"),

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::check::CheckError;
+use super::drains::{Drain, Drains};
 use super::{Check, Config, DialError, Opening};
 use crate::balance::{Balance, Breaker, Candidate, Choice, HashBy, Health, Turn, hash_of};
 use crate::clock::Instant;
@@ -31,6 +32,8 @@ pub(super) struct Seat {
     health: Mutex<Option<Health>>,
     /// What its checks say: no connection is to go there.
     is_unhealthy: AtomicBool,
+    /// What an operator says.
+    drain: Arc<Drain>,
     metrics: UpstreamMetrics,
 }
 
@@ -44,7 +47,7 @@ pub(super) struct Attempt<'p> {
 }
 
 impl Pool {
-    pub(super) fn new(config: &Config, route: &str, observer: &Observer) -> Self {
+    pub(super) fn new(config: &Config, route: &str, observer: &Observer, drains: &Drains) -> Self {
         let seat = |member: &super::Member| {
             let name = member.url.to_string();
             Arc::new(Seat {
@@ -55,6 +58,7 @@ impl Pool {
                 breaker: Mutex::default(),
                 health: Mutex::default(),
                 is_unhealthy: AtomicBool::new(false),
+                drain: drains.of(&name),
                 metrics: observer.upstream_metrics(route, &name),
                 url: member.url.clone(),
             })
@@ -138,15 +142,15 @@ impl Seat {
         self.connections_max.is_none_or(|max| self.open.load(Ordering::Relaxed) < max)
     }
 
-    /// Whether connections may go there, as far as its checks say.
+    /// Whether connections may go there, as far as its checks and operators say.
     fn is_open(&self) -> bool {
-        !self.is_unhealthy.load(Ordering::Relaxed)
+        !self.is_unhealthy.load(Ordering::Relaxed) && !self.drain.is_on()
     }
 
     /// It is in force: what is counted of it stands for this seat from now on.
     pub(super) fn begin(&self, is_checked: bool) {
         *self.health() = is_checked.then(Health::default);
-        self.metrics.begin();
+        self.metrics.begin(self.drain.is_on());
     }
 
     /// It is out of force: a check that ends now says nothing any more.
@@ -163,9 +167,11 @@ impl Seat {
             return;
         };
         self.is_unhealthy.store(turn == Turn::Out, Ordering::Relaxed);
+        // Of one that is drained nobody expects that it is there.
+        let is_told = !self.drain.is_on();
         match checked {
-            Ok(()) => self.metrics.is_well(),
-            Err(error) => self.metrics.is_unhealthy(&error),
+            Ok(()) => self.metrics.is_well(is_told),
+            Err(error) => self.metrics.is_unhealthy(&error, is_told),
         }
     }
 
@@ -224,6 +230,13 @@ impl Drop for Attempt<'_> {
         if let Some(lease) = &self.lease {
             lease.0.breaker().abandoned();
         }
+    }
+}
+
+impl Lease {
+    /// Whether an operator has drained the application: the connection is to go.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.0.drain.is_on()
     }
 }
 

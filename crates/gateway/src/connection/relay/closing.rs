@@ -108,8 +108,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
 
     /// Why it drains.
     pub(super) fn drained(&self) -> Ending {
-        let is_retired = self.terms.is_retired();
-        Ending::by_operator(if is_retired { Reason::RouteChanged } else { Reason::Draining })
+        Ending::by_operator(if self.terms.is_retired() {
+            Reason::RouteChanged
+        } else if self.application.is_drained() {
+            Reason::UpstreamDraining
+        } else {
+            Reason::Draining
+        })
     }
 
     /// Closes a connection whose output is stuck: what has not been begun is given up, so that a Close can be next.
