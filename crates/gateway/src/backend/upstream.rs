@@ -11,6 +11,7 @@ mod drains;
 mod passing;
 mod pool;
 mod request;
+mod socket;
 
 use std::io;
 use std::path::PathBuf;
@@ -18,7 +19,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use drawgate_protocol::handshake::{ResponseRefusal, WriteError};
-use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -39,6 +39,7 @@ pub(crate) use drains::Drains;
 pub(crate) use pool::Lease;
 pub(crate) use request::TRACEPARENT;
 pub(crate) use request::{Opening, Speaker};
+pub(crate) use socket::Socket;
 
 /// Where the messages of a route go: a WebSocket application, unchanged.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,7 +116,7 @@ pub(crate) struct Upstream {
 
 /// A connection to an application that has answered the upgrade as it must.
 pub(crate) struct Connected {
-    pub(crate) socket: Wire<TcpStream>,
+    pub(crate) socket: Wire<Socket>,
     /// Its place among the application's connections.
     pub(crate) lease: Option<Lease>,
     /// The subprotocol that it chose.

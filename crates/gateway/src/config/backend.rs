@@ -159,7 +159,7 @@ fn url(context: &mut Context<'_>, value: &Value<'_>) -> Option<UpstreamUrl> {
             value.not_allowed(
                 context,
                 &format!("{error}"),
-                "write an address such as \"ws://127.0.0.1:9000\"",
+                "write an address such as \"ws://127.0.0.1:9000\" or \"unix:/run/app.sock\"",
             );
             None
         }

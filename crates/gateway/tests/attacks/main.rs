@@ -26,6 +26,7 @@ mod firewall;
 mod framing;
 mod handshake;
 mod keys;
+mod local;
 mod messages;
 mod operations;
 mod passing;

@@ -1,6 +1,6 @@
 //! A socket to an application: its name resolved, connected, and encrypted where its address says so.
 //!
-//! Names are resolved anew for each connection, and the address that is found is the one that is connected to. Deadlines for the whole
+//! A Unix socket is found by its path. Names are resolved anew for each connection, and the address that is found is the one that is connected to. Deadlines for the whole
 //! are the caller's.
 
 use std::io;
@@ -8,16 +8,19 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use rustls::pki_types::ServerName;
-use tokio::net::{TcpStream, lookup_host};
-use tokio::time::timeout;
+use tokio::net::{TcpStream, UnixStream, lookup_host};
+use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
 
-use super::DialError;
+use super::{DialError, Socket};
 use crate::tls::Wire;
 use crate::url::UpstreamUrl;
 
-/// A socket to the first of the host's addresses that takes one.
-pub(super) async fn dial(url: &UpstreamUrl, connect_timeout: Duration) -> Result<TcpStream, DialError> {
+/// A socket to where `url` leads: its path, or the first of the host's addresses that takes one.
+pub(super) async fn dial(url: &UpstreamUrl, connect_timeout: Duration) -> Result<Socket, DialError> {
+    if let Some(path) = url.socket() {
+        return connect_to_path(path).await.map(|stream| Socket::Unix(Box::new(stream)));
+    }
     let own = url.own_addresses();
     let addresses: Vec<SocketAddr> = if own.is_empty() {
         let found = lookup_host((url.host(), url.port())).await.map_err(DialError::Unresolved)?;
@@ -37,7 +40,7 @@ pub(super) async fn dial(url: &UpstreamUrl, connect_timeout: Duration) -> Result
             Ok(Ok(socket)) => {
                 // Small frames must not wait for one another; a socket that cannot be told so still works.
                 let _ = socket.set_nodelay(true);
-                return Ok(socket);
+                return Ok(Socket::Tcp(socket));
             }
             Ok(Err(error)) => failure = error,
             Err(_) => failure = io::ErrorKind::TimedOut.into(),
@@ -50,12 +53,30 @@ pub(super) async fn dial(url: &UpstreamUrl, connect_timeout: Duration) -> Result
     })
 }
 
+/// A socket to `path`. Where as many wait there as may, the kernel says so at once instead of letting this wait: it is asked again until the
+/// deadline, which is the caller's.
+async fn connect_to_path(path: &str) -> Result<UnixStream, DialError> {
+    loop {
+        let failure = match UnixStream::connect(path).await {
+            Ok(socket) => return Ok(socket),
+            Err(failure) => failure,
+        };
+        match failure.kind() {
+            io::ErrorKind::WouldBlock => sleep(BACKLOG_PAUSE).await,
+            io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => {
+                return Err(DialError::Refused(failure));
+            }
+            _ => return Err(DialError::Unreachable(failure)),
+        }
+    }
+}
+
 /// Encrypts `socket`, where the address is `wss:`. Whoever answers must show a certificate for the address's host.
 pub(super) async fn encrypt(
     url: &UpstreamUrl,
-    socket: TcpStream,
+    socket: Socket,
     tls: Option<&TlsConnector>,
-) -> Result<Wire<TcpStream>, DialError> {
+) -> Result<Wire<Socket>, DialError> {
     let Some(tls) = tls.filter(|_| url.is_secure()) else { return Ok(Wire::Plain(socket)) };
     let name = ServerName::try_from(url.host().to_owned())
         .map_err(|error| DialError::Unresolved(io::Error::other(error)))?;
@@ -63,5 +84,7 @@ pub(super) async fn encrypt(
     Ok(Wire::Tls(Box::new(stream.into())))
 }
 
+/// Between two looks at whether there is room to wait at a Unix socket.
+const BACKLOG_PAUSE: Duration = Duration::from_millis(10);
 /// How many addresses of a host are tried.
 const ADDRESSES_MAX: usize = 4;

@@ -12,13 +12,12 @@ use drawgate_protocol::{
     Chunk, CloseCode, CloseFrame, Event, LocalCode, MaskKey, Receiver, Role, SendError, Sender, Violation,
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 use super::closing::{LINGER_BYTES_MAX, LINGER_TIME_MAX};
 use super::remainder::Remainder;
 use super::{Application, Phase, Relay, Turn, kind_of};
 use crate::backend::held::Held;
-use crate::backend::upstream::{Connected, Lease};
+use crate::backend::upstream::{Connected, Lease, Socket};
 use crate::clock::Moment;
 use crate::compression::Outlet;
 use crate::connection::output::Output;
@@ -33,7 +32,7 @@ use crate::tls::Wire;
 #[derive(Debug)]
 pub(crate) struct Far {
     /// Nothing once it is over.
-    socket: Option<Wire<TcpStream>>,
+    socket: Option<Wire<Socket>>,
     /// Its place at the application, for as long as it lasts.
     lease: Option<Lease>,
     receiver: Receiver,
