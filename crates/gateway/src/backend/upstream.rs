@@ -13,6 +13,7 @@ mod pool;
 mod request;
 mod socket;
 
+use std::error::Error;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,15 +22,15 @@ use std::time::Duration;
 use drawgate_protocol::handshake::{ResponseRefusal, WriteError};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
 
+use self::dial::Encryption;
 use self::pool::Pool;
 use crate::balance::Balance;
 use crate::chance::Chance;
-use crate::clock::Clock;
+use crate::clock::{Clock, UnixTime};
 use crate::observe::Observer;
 use crate::reason::Reason;
-use crate::tls::{Trust, TrustError, Wire};
+use crate::tls::{CertificateFiles, FileError, OwnCertificate, TrustError, Wire};
 use crate::url::UpstreamUrl;
 
 pub use check::{Check, CheckKind};
@@ -54,6 +55,11 @@ pub struct Config {
     pub dials_max: u32,
     /// The authorities, in PEM, one of which must have signed the certificates of `wss:` addresses; the system's where there is none.
     pub ca_file: Option<PathBuf>,
+    /// The certificate that is shown to `wss:` addresses that ask for one.
+    pub certificate: Option<Box<CertificateFiles>>,
+    /// The host that the certificates of `wss:` addresses must be for, and that is named to them (SNI); that of each address where there
+    /// is none.
+    pub server_name: Option<String>,
     /// How long it may take to find the address and connect to it.
     pub connect_timeout: Duration,
     /// How long it may take then to answer, the TLS handshake included.
@@ -95,6 +101,8 @@ impl Config {
             failures_max: Some(FAILURES_MAX),
             dials_max: DIALS_MAX,
             ca_file: None,
+            certificate: None,
+            server_name: None,
             connect_timeout: CONNECT_TIMEOUT,
             answer_timeout: ANSWER_TIMEOUT,
             total_timeout: TOTAL_TIMEOUT,
@@ -111,7 +119,8 @@ pub(crate) struct Upstream {
     /// One place for each connection that is being made.
     dials: Semaphore,
     /// For addresses that are `wss:`.
-    tls: Option<TlsConnector>,
+    tls: Option<Encryption>,
+    own: Option<Arc<OwnCertificate>>,
 }
 
 /// A connection to an application that has answered the upgrade as it must.
@@ -134,15 +143,22 @@ impl Upstream {
         route: &str,
         observer: &Observer,
         drains: &Drains,
-    ) -> Result<Arc<Self>, TrustError> {
+        now: UnixTime,
+    ) -> Result<Arc<Self>, NotReady> {
         let needs_tls = config.members.iter().any(|member| member.url.is_secure());
-        let trust = config.ca_file.clone().map_or(Trust::System, Trust::File);
-        let tls = needs_tls.then(|| trust.client_settings().map(TlsConnector::from)).transpose()?;
+        let own = config.certificate.as_deref().filter(|_| needs_tls);
+        let own = own.map(|files| OwnCertificate::load(files.clone(), now)).transpose()?.map(Arc::new);
+        let tls = needs_tls.then(|| Encryption::new(&config, own.clone())).transpose()?;
         let pool = Pool::new(&config, route, observer, drains);
         let dials = Semaphore::new(
             usize::try_from(config.dials_max).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS),
         );
-        Ok(Arc::new(Self { config, pool, dials, tls }))
+        Ok(Arc::new(Self { config, pool, dials, tls, own }))
+    }
+
+    /// What it shows to applications, to be read again when its files change.
+    pub(crate) const fn own_certificate(&self) -> Option<&Arc<OwnCertificate>> {
+        self.own.as_ref()
     }
 
     /// Finds the application, dials, asks, and verifies the answer. Another is tried as long as nothing has been asked of the first.
@@ -198,7 +214,8 @@ impl Upstream {
             request::ask(socket, url, opening, &self.config.passing, chance).await
         };
         let answer = timeout(answer_timeout, answered).await;
-        answer.unwrap_or(Err(DialError::AnswerTooSlow(answer_timeout))).map_err(|error| (error, is_asked))
+        let answer = answer.unwrap_or(Err(DialError::AnswerTooSlow(answer_timeout)));
+        answer.map_err(|error| (error.told_by_tls(), is_asked))
     }
 }
 
@@ -241,7 +258,29 @@ pub(crate) enum DialError {
     AllTooSlow(Duration),
 }
 
+/// Why applications cannot be spoken to at all.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NotReady {
+    #[error("their certificates could not be verified: {0}")]
+    Trust(#[from] TrustError),
+    #[error("the certificate that they are shown cannot be used: {0}")]
+    Certificate(#[from] FileError),
+}
+
 impl DialError {
+    /// The same, and where a connection was cut by TLS, that. In TLS 1.3 an application says what it has against our certificate only when
+    /// the handshake is over for us (RFC 8446 §4.4.2.4).
+    fn told_by_tls(self) -> Self {
+        match self {
+            Self::Cut(error)
+                if error.get_ref().is_some_and(<dyn Error + Send + Sync>::is::<rustls::Error>) =>
+            {
+                Self::Tls(error)
+            }
+            other => other,
+        }
+    }
+
     pub(crate) fn reason(&self) -> Reason {
         match self {
             Self::Nowhere | Self::Request(_) => Reason::InternalError,

@@ -1,5 +1,6 @@
 //! Reads `backend` of a route: the built-in echo, or the addresses of an application.
 
+mod certificate;
 mod health;
 mod passing;
 
@@ -65,6 +66,10 @@ fn application(
         None => Some(None),
         Some(value) => authorities_file(context, value).map(Some),
     };
+    // One that cannot be read may be one.
+    let is_secure =
+        members.as_ref().is_none_or(|members| members.iter().any(|(member, _)| member.url.is_secure()));
+    let shown = certificate::certificate(context, table, is_secure);
     let balance = match table.take(defaults::BALANCE.name()) {
         None => Some(Balance::default()),
         Some(value) => balance(context, &value),
@@ -87,12 +92,15 @@ fn application(
         value.not_allowed(context, &wrong, "give it a weight instead, such as { url = \"…\", weight = 2 }");
         return None;
     }
+    let (certificate, server_name) = shown?;
     Some(upstream::Config {
         members,
         balance: balance?,
         failures_max,
         dials_max,
         ca_file: ca_file?,
+        certificate: certificate.map(Box::new),
+        server_name,
         connect_timeout,
         answer_timeout,
         total_timeout,

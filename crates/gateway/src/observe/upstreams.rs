@@ -12,6 +12,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use serde::Serialize;
 
+use super::Observer;
 use super::encode::Encoded;
 use super::log::TARGET;
 use super::metrics::register;
@@ -106,6 +107,33 @@ impl UpstreamMetrics {
     }
 }
 
+impl Observer {
+    /// The certificate that a route's applications are shown has changed on disk, and was read again, or was not.
+    pub(crate) fn upstream_certificate_read(
+        &self,
+        route: &str,
+        file: &dyn Display,
+        result: Result<(), String>,
+    ) {
+        self.0.metrics.upstreams.certificate_read(result.is_ok());
+        match result {
+            Ok(()) => tracing::info!(
+                target: TARGET,
+                message = "upstream certificate reloaded",
+                route,
+                certificate = %Encoded(&file),
+            ),
+            Err(error) => tracing::error!(
+                target: TARGET,
+                message = "upstream certificate not reloaded, the old one stays in use",
+                route,
+                certificate = %Encoded(&file),
+                error = %Encoded(&error),
+            ),
+        }
+    }
+}
+
 /// What an [`UpstreamMetrics`] is cut from.
 #[derive(Clone, Debug)]
 pub(super) struct UpstreamFamilies {
@@ -117,6 +145,7 @@ pub(super) struct UpstreamFamilies {
     unhealthy: Family<UpstreamLabels, Gauge>,
     drained: Family<UpstreamLabels, Gauge>,
     checks: Family<DialLabels, Counter>,
+    certificate_reloads: Family<ReloadLabels, Counter>,
 }
 
 /// How an application stands, for whoever asks.
@@ -164,6 +193,11 @@ impl UpstreamFamilies {
         labels.iter().map(count).sum()
     }
 
+    fn certificate_read(&self, is_ok: bool) {
+        let result = if is_ok { "ok" } else { "failed" };
+        self.certificate_reloads.get_or_create(&ReloadLabels { result }).inc();
+    }
+
     /// What is in the way of connections: what lasts longest comes first.
     fn state(&self, labels: &UpstreamLabels) -> &'static str {
         if self.drained.get_or_create(labels).get() > 0 {
@@ -178,6 +212,10 @@ impl UpstreamFamilies {
     }
 
     pub(super) fn register(registry: &mut Registry) -> Self {
+        let certificate_reloads = Family::<ReloadLabels, Counter>::default();
+        for result in ["ok", "failed"] {
+            let _ = certificate_reloads.get_or_create(&ReloadLabels { result });
+        }
         Self {
             users: Arc::default(),
             connections: register(
@@ -209,6 +247,12 @@ impl UpstreamFamilies {
                 "upstream_drained",
                 "Whether no connection goes to an application, since an operator has drained it",
                 Family::default(),
+            ),
+            certificate_reloads: register(
+                registry,
+                "upstream_certificate_reloads",
+                "Times that the certificate which applications are shown was read again, by result: ok, or failed",
+                certificate_reloads,
             ),
             checks: register(
                 registry,
@@ -279,6 +323,11 @@ impl Drop for UpstreamMetrics {
 struct UpstreamLabels {
     route: Arc<str>,
     upstream: Arc<str>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReloadLabels {
+    result: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]

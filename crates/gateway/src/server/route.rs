@@ -287,7 +287,7 @@ impl Route {
             Destination::Echo(echo) => Backend::Echo(Arc::new(echo)),
             Destination::Handler(handler) => Backend::Handler(handler),
             Destination::Upstream(config) => {
-                let upstream = Upstream::new(config, &name, observer, drains);
+                let upstream = Upstream::new(config, &name, observer, drains, clock.unix_now());
                 Backend::Upstream(upstream.map_err(|error| StartError::Upstream(error.to_string()))?)
             }
         };

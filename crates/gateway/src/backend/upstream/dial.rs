@@ -5,6 +5,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::pki_types::ServerName;
@@ -12,9 +13,30 @@ use tokio::net::{TcpStream, UnixStream, lookup_host};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
 
-use super::{DialError, Socket};
-use crate::tls::Wire;
+use super::{Config, DialError, Socket};
+use crate::tls::{OwnCertificate, Trust, TrustError, Wire};
 use crate::url::UpstreamUrl;
+
+/// How `wss:` addresses are spoken to.
+pub(super) struct Encryption {
+    connector: TlsConnector,
+    /// In the place of the address's host.
+    server_name: Option<ServerName<'static>>,
+}
+
+impl Encryption {
+    /// Reads the authorities; `own` is shown where it is asked for.
+    pub(super) fn new(config: &Config, own: Option<Arc<OwnCertificate>>) -> Result<Self, TrustError> {
+        let trust = config.ca_file.clone().map_or(Trust::System, Trust::File);
+        let settings = match own {
+            None => trust.client_settings()?,
+            Some(own) => trust.client_settings_showing(own)?,
+        };
+        let name = config.server_name.as_ref();
+        let name = name.map(|name| ServerName::try_from(name.clone()).map_err(|_| TrustError::NameRefused));
+        Ok(Self { connector: TlsConnector::from(settings), server_name: name.transpose()? })
+    }
+}
 
 /// A socket to where `url` leads: its path, or the first of the host's addresses that takes one.
 pub(super) async fn dial(url: &UpstreamUrl, connect_timeout: Duration) -> Result<Socket, DialError> {
@@ -71,16 +93,23 @@ async fn connect_to_path(path: &str) -> Result<UnixStream, DialError> {
     }
 }
 
-/// Encrypts `socket`, where the address is `wss:`. Whoever answers must show a certificate for the address's host.
+fn server_name(host: &str) -> Result<ServerName<'static>, DialError> {
+    ServerName::try_from(host.to_owned()).map_err(|error| DialError::Unresolved(io::Error::other(error)))
+}
+
+/// Encrypts `socket`, where the address is `wss:`. Whoever answers must show a certificate for the address's host, or for the one that is
+/// configured.
 pub(super) async fn encrypt(
     url: &UpstreamUrl,
     socket: Socket,
-    tls: Option<&TlsConnector>,
+    tls: Option<&Encryption>,
 ) -> Result<Wire<Socket>, DialError> {
     let Some(tls) = tls.filter(|_| url.is_secure()) else { return Ok(Wire::Plain(socket)) };
-    let name = ServerName::try_from(url.host().to_owned())
-        .map_err(|error| DialError::Unresolved(io::Error::other(error)))?;
-    let stream = tls.connect(name, socket).await.map_err(DialError::Tls)?;
+    let name = match &tls.server_name {
+        Some(name) => name.clone(),
+        None => server_name(url.host())?,
+    };
+    let stream = tls.connector.connect(name, socket).await.map_err(DialError::Tls)?;
     Ok(Wire::Tls(Box::new(stream.into())))
 }
 

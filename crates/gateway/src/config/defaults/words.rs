@@ -177,6 +177,24 @@ pub(in crate::config) static HEALTH_PATH: Word = Word {
     allowed: "a path, perhaps with a query",
     reason: "A WebSocket application that takes clients anywhere takes a check there.",
 };
+pub(in crate::config) static UPSTREAM_CERTIFICATE_FILE: Word = Word {
+    key: "routes.*.backend.certificate_file",
+    default: "no certificate is shown to applications",
+    allowed: "a PEM file, relative to the configuration's folder, beside private_key_file; for `wss:` addresses",
+    reason: "Most applications know the gateway by where it connects from; one that asks for a certificate says whose it takes.",
+};
+pub(in crate::config) static UPSTREAM_PRIVATE_KEY_FILE: Word = Word {
+    key: "routes.*.backend.private_key_file",
+    default: "as certificate_file",
+    allowed: "the PEM file of that certificate's key",
+    reason: "Without its key a certificate proves nothing.",
+};
+pub(in crate::config) static UPSTREAM_SERVER_NAME: Word = Word {
+    key: "routes.*.backend.server_name",
+    default: "the host of each address",
+    allowed: "a host name or an IP address; for `wss:` addresses",
+    reason: "Whoever is connected to proves to be whom the address names. Where that is an IP address or a balancer's name, say whose certificate it is.",
+};
 pub(in crate::config) static UPSTREAM_HOST: Word = Word {
     key: "routes.*.backend.host",
     default: "\"client\"",
@@ -305,7 +323,7 @@ pub(in crate::config) static STATE_DIRECTORY: Word = Word {
     reason: "Beside the configuration it is found again. It is made where it is missing, for this user alone.",
 };
 /// Every [`Word`], in the order of docs/defaults.md.
-pub(in crate::config) static WORDS: [&Word; 47] = [
+pub(in crate::config) static WORDS: [&Word; 50] = [
     &RELOAD_ON_CHANGE,
     &LISTENER_REQUIRED,
     &PROXY_PROTOCOL,
@@ -327,6 +345,9 @@ pub(in crate::config) static WORDS: [&Word; 47] = [
     &COMPRESSION,
     &OVER_RATE,
     &BALANCE,
+    &UPSTREAM_CERTIFICATE_FILE,
+    &UPSTREAM_PRIVATE_KEY_FILE,
+    &UPSTREAM_SERVER_NAME,
     &HEALTH,
     &HEALTH_PATH,
     &UPSTREAM_HOST,
