@@ -11,6 +11,7 @@ mod drains;
 mod passing;
 mod pool;
 mod request;
+mod resolver;
 mod socket;
 
 use std::error::Error;
@@ -24,7 +25,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use self::dial::Encryption;
-use self::pool::Pool;
+use self::pool::{Pool, Seat};
 use crate::balance::Balance;
 use crate::chance::Chance;
 use crate::clock::{Clock, UnixTime};
@@ -35,6 +36,7 @@ use crate::url::UpstreamUrl;
 
 pub use check::{Check, CheckKind};
 pub use passing::{Cookies, HeaderName, HeaderNameError, HostSent, Identity, OriginSent, Passing};
+pub use resolver::Resolver;
 
 pub(crate) use drains::Drains;
 pub(crate) use pool::Lease;
@@ -66,6 +68,8 @@ pub struct Config {
     pub answer_timeout: Duration,
     /// How long all of it may take: waiting for its turn, and every application that is tried.
     pub total_timeout: Duration,
+    /// Who says where the names of addresses lead.
+    pub resolver: Resolver,
     /// What goes on beside the messages.
     pub passing: Box<Passing>,
     /// How they are asked from time to time whether they are well; `None` is never.
@@ -106,6 +110,7 @@ impl Config {
             connect_timeout: CONNECT_TIMEOUT,
             answer_timeout: ANSWER_TIMEOUT,
             total_timeout: TOTAL_TIMEOUT,
+            resolver: Resolver::default(),
             passing: Box::default(),
             check: None,
         }
@@ -179,7 +184,7 @@ impl Upstream {
                     Err(none_left) => return Err(last.take().unwrap_or(none_left)),
                 };
                 let Some(seat) = attempt.seat() else { return Err(DialError::Nowhere) };
-                match self.try_at(&seat.url, opening, chance).await {
+                match self.try_at(seat, opening, chance).await {
                     Ok(connected) => return Ok(Connected { lease: attempt.succeed(), ..connected }),
                     Err((error, is_asked)) => {
                         attempt.fail(&error, clock.now());
@@ -198,12 +203,13 @@ impl Upstream {
     /// One attempt; with its failure, whether the application may have been asked.
     async fn try_at(
         &self,
-        url: &UpstreamUrl,
+        seat: &Seat,
         opening: &Opening<'_>,
         chance: &Chance,
     ) -> Result<Connected, (DialError, bool)> {
-        let Config { connect_timeout, answer_timeout, .. } = self.config;
-        let socket = timeout(connect_timeout, dial::dial(url, connect_timeout))
+        let Config { connect_timeout, answer_timeout, ref resolver, .. } = self.config;
+        let url = &seat.url;
+        let socket = timeout(connect_timeout, dial::dial(url, resolver, seat.next_turn(), connect_timeout))
             .await
             .unwrap_or(Err(DialError::ConnectTooSlow(connect_timeout)))
             .map_err(|error| (error, false))?;

@@ -10,7 +10,7 @@ use super::defaults;
 use super::keys::authorities_file;
 use super::problem::ProblemKind;
 use super::read::{Context, Table, Value};
-use crate::backend::upstream::{self, Member};
+use crate::backend::upstream::{self, Member, Resolver};
 use crate::balance::{Balance, HashBy};
 use crate::route::Echo;
 use crate::url::UpstreamUrl;
@@ -104,6 +104,7 @@ fn application(
         connect_timeout,
         answer_timeout,
         total_timeout,
+        resolver: Resolver::default(),
         passing: Box::new(passing?),
         check: check?,
     })

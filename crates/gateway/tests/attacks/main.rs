@@ -28,6 +28,7 @@ mod handshake;
 mod keys;
 mod local;
 mod messages;
+mod named;
 mod operations;
 mod passing;
 mod pipelined;

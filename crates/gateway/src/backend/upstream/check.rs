@@ -99,12 +99,15 @@ impl Upstream {
     /// Checks the application at `place` until it is dropped.
     pub(crate) async fn keep_checking(self: Arc<Self>, place: usize, chance: Chance, clock: Clock) {
         let (Some(check), Some(seat)) = (&self.config.check, self.pool.seat(place)) else { return };
+        // Beside the turns of connections, which are to be spread evenly.
+        let mut turn = 0_usize;
         let mut due = clock.now() + first_pause(check.interval, chance.bits());
         loop {
             sleep_until(due).await;
             due = clock.now() + next_pause(check.interval, chance.bits());
-            let checked = self.check(seat, check, &chance, &clock).await;
+            let checked = self.check(seat, (check, turn), &chance, &clock).await;
             seat.checked(checked, check);
+            turn = turn.wrapping_add(1);
         }
     }
 
@@ -112,14 +115,15 @@ impl Upstream {
     async fn check(
         &self,
         seat: &Seat,
-        check: &Check,
+        (check, turn): (&Check, usize),
         chance: &Chance,
         clock: &Clock,
     ) -> Result<(), CheckError> {
         let until = clock.now() + check.timeout;
+        let connect_timeout = self.config.connect_timeout.min(check.timeout);
         let too_slow = || Err(CheckError::TooSlow(check.timeout));
         let asked = async {
-            let socket = dial::dial(&seat.url, self.config.connect_timeout.min(check.timeout)).await?;
+            let socket = dial::dial(&seat.url, &self.config.resolver, turn, connect_timeout).await?;
             let host = host(&self.config.passing, seat);
             match &check.kind {
                 CheckKind::Tcp => Ok(None),

@@ -27,6 +27,8 @@ pub(super) struct Seat {
     connections_max: Option<u32>,
     seed: u64,
     open: AtomicU32,
+    /// Which of the addresses of its name is the next one's first.
+    turn: AtomicUsize,
     breaker: Mutex<Breaker>,
     /// What its checks have shown; `None` while there are none.
     health: Mutex<Option<Health>>,
@@ -55,6 +57,7 @@ impl Pool {
                 connections_max: member.connections_max,
                 seed: hash_of(name.as_bytes()),
                 open: AtomicU32::new(0),
+                turn: AtomicUsize::new(0),
                 breaker: Mutex::default(),
                 health: Mutex::default(),
                 is_unhealthy: AtomicBool::new(false),
@@ -134,6 +137,11 @@ impl Pool {
 }
 
 impl Seat {
+    /// The number of the connection that is made there next.
+    pub(super) fn next_turn(&self) -> usize {
+        self.turn.fetch_add(1, Ordering::Relaxed)
+    }
+
     fn breaker(&self) -> MutexGuard<'_, Breaker> {
         self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
     }
