@@ -437,7 +437,7 @@ where
 
 /// Refuses a client for whom there is no descriptor to spare: what `send` does not do at once is not done.
 pub(crate) fn turn_away_at_once(gate: &Gate, client: ClientAddr, reason: Reason, send: impl FnOnce(&[u8])) {
-    send(&Refused::because(reason).answer());
+    send(&Refused::because(reason).answer(gate.chance.bits()));
     let record = Record::new(gate, client, gate.facilities.clock.now());
     conclude(gate, &record, &Ending::by_gate(reason));
 }

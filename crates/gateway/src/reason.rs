@@ -585,7 +585,7 @@ impl From<Violation> for Reason {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashSet;
+    use std::collections::{BTreeSet, HashSet};
 
     use drawgate_protocol::close::REASON_BYTES_MAX;
 
@@ -686,6 +686,19 @@ mod tests {
             assert!(seen.insert(reason), "{reason:?} stands for two violations");
             assert_eq!(reason.row().close, Some(violation.close_code()), "{violation}");
             assert_eq!(reason.row().status, None, "{violation}");
+        }
+    }
+
+    #[test]
+    fn u09_those_who_are_refused_for_want_of_room_are_told_to_come_back_at_different_times() {
+        for reason in Reason::ALL {
+            let row = reason.row();
+            let told: BTreeSet<_> = (0..1000).map(|bits| row.retry_after_seconds(bits)).collect();
+            let Some(least) = row.retry.after_seconds().filter(|_| row.status == Some(503)) else {
+                assert!(told.iter().eq([&row.retry.after_seconds()]), "{}", row.label);
+                continue;
+            };
+            assert!(told.into_iter().eq((least..=2 * least).map(Some)), "{}", row.label);
         }
     }
 

@@ -266,6 +266,16 @@ pub(crate) struct Response {
     pub(crate) body: String,
 }
 
+impl Response {
+    /// What `Retry-After` says, which the body says too.
+    pub(crate) fn retry_after(&self) -> Option<u32> {
+        let seconds = self.head.split("Retry-After: ").nth(1)?.split("\r\n").next()?.parse().unwrap();
+        let problem: Value = serde_json::from_str(&self.body).unwrap();
+        assert_eq!(problem["retry_after_seconds"], seconds, "{self:?}");
+        Some(seconds)
+    }
+}
+
 /// A frame as it came.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Frame {

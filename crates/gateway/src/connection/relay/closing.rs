@@ -48,7 +48,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
         let notice = match notice {
             Notice::Close => None,
             Notice::Json => {
-                Some(ending.notice.as_deref().map_or_else(|| ending.reason.notice_json(), str::to_owned))
+                let seconds = row.retry_after_seconds(self.facilities.chance.bits());
+                let own = || ending.reason.notice_json_after(seconds);
+                Some(ending.notice.as_deref().map_or_else(own, str::to_owned))
             }
             Notice::Text => Some(row.title.to_owned()),
         };
