@@ -118,6 +118,12 @@ pub(crate) struct BansArgs {
 /// `drawgate upstreams`
 #[derive(Debug, clap::Args)]
 pub(crate) struct UpstreamsArgs {
+    /// Send nobody there any more, and close those who are there, spread over up to 3 seconds
+    #[arg(long, value_name = "URL", conflicts_with = "resume")]
+    drain: Option<String>,
+    /// Take that back
+    #[arg(long, value_name = "URL")]
+    resume: Option<String>,
     /// For scripts: one JSON object a line
     #[arg(long)]
     json: bool,
@@ -170,6 +176,15 @@ pub(crate) fn sessions(args: &SessionsArgs) -> Result<Outcome, Failure> {
 }
 
 pub(crate) fn upstreams(args: &UpstreamsArgs) -> Result<Outcome, Failure> {
+    if let Some(url) = &args.drain {
+        let body = Map::from_iter([("upstream".to_owned(), url.as_str().into())]);
+        let answer = args.at.door(Scope::Operate)?.ask(&Request::post("/v1/drains", body))?;
+        return print(&if args.json { show::line(&answer) } else { show::drained(&answer) });
+    }
+    if let Some(url) = &args.resume {
+        args.at.door(Scope::Operate)?.ask(&Request::delete("/v1/drains", url))?;
+        return print(&format!("{} takes connections again\n", shown(url)));
+    }
     let answer = args.at.door(Scope::Read)?.ask(&Request::get("/v1/upstreams"))?;
     let upstreams = answer["upstreams"].as_array().map(Vec::as_slice).unwrap_or_default();
     print(&if args.json { show::lines(upstreams) } else { show::upstreams(upstreams) })

@@ -19,7 +19,7 @@ pub(crate) struct Args {
     /// Where clients connect
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
-    /// Where the application is: `ws://HOST:PORT` or `wss://HOST`, and a path if it is to take the place of the client's
+    /// Where the application is: `ws://HOST:PORT`, `wss://HOST` or `unix:/SOCKET`, and a path if it is to take the place of the client's
     #[arg(long, value_name = "URL")]
     to: UpstreamUrl,
     /// The authorities, in PEM, one of which must have signed the application's certificate; the system's without it

@@ -2,11 +2,15 @@
 //!
 //! Pure (floor 2): what is known of each is an argument, and so is `now`. The backend keeps the counts and dials.
 
+mod health;
+
 use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
 
 use crate::clock::Instant;
+
+pub(crate) use health::{Health, Turn, first_pause, next_pause};
 
 /// How connections are spread over the applications of a route.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

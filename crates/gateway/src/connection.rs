@@ -37,6 +37,7 @@ use crate::address::{self, ProxyProtocol};
 use crate::auth::failures::Failures;
 use crate::auth::{Authenticator, KeySet, Keys};
 use crate::backend::Backend;
+use crate::backend::upstream::Drains;
 use crate::chance::Chance;
 use crate::clock::{Clock, Instant, Moment};
 use crate::compression::{self, Compression, Declined};
@@ -115,6 +116,8 @@ pub(crate) struct Gate {
     pub(crate) tls_handshakes_max: usize,
     /// The sessions that live, and what keeps tokens and subjects out.
     pub(crate) sessions: Arc<Sessions>,
+    /// The applications that operators have drained.
+    pub(crate) drains: Arc<Drains>,
     /// Turns true when the drain begins.
     pub(crate) draining: watch::Receiver<bool>,
 }
@@ -434,7 +437,7 @@ where
 
 /// Refuses a client for whom there is no descriptor to spare: what `send` does not do at once is not done.
 pub(crate) fn turn_away_at_once(gate: &Gate, client: ClientAddr, reason: Reason, send: impl FnOnce(&[u8])) {
-    send(&Refused::because(reason).answer());
+    send(&Refused::because(reason).answer(gate.chance.bits()));
     let record = Record::new(gate, client, gate.facilities.clock.now());
     conclude(gate, &record, &Ending::by_gate(reason));
 }

@@ -77,6 +77,7 @@ mod timers;
 pub mod tls;
 pub mod trace;
 mod upgrade;
+mod upstream_drains;
 pub mod url;
 
 pub use backend::handler::{Handler, Session, SessionEnded};

@@ -128,6 +128,11 @@ impl Observer {
         self.0.audit.get().is_some_and(Audit::keeps_out)
     }
 
+    /// An operator has drained the application `upstream`, or taken that back; how many connections it has, on all routes.
+    pub(crate) fn upstream_drained(&self, upstream: &str, is_drained: bool) -> u64 {
+        self.0.metrics.upstreams.drain(upstream, is_drained)
+    }
+
     /// How every application behind the gate stands.
     pub(crate) fn upstreams(&self) -> Vec<UpstreamState> {
         self.0.metrics.upstreams.states()

@@ -49,7 +49,8 @@ pub(crate) enum Signal {
     Banned = 64,
     /// The lists of addresses do not let the client in any more.
     Denied = 256,
-    /// A route was removed or closed to whom it had let in: it may be this connection's, whose terms say so.
+    /// A route was removed or closed to whom it had let in, or an application was drained: it may be this connection's, whose terms or
+    /// whose place at the application say so.
     Retired = 512,
 }
 

@@ -426,10 +426,16 @@ row::reasons! {
     UpstreamFull "upstream_full" "Upstream Full" "the application has no room"
         http[503] close[TRY_AGAIN_LATER] level Warn fault Upstream retry AfterSeconds(10);
 
-    /// Every application of the route is left alone, since each has failed again and again (`failures_max`); one connection at a time tries
-    /// whether one is well again. The records before say what was wrong, and `upstream left alone` says for how long.
+    /// Nobody may go to any application of the route. One is left alone, since it has failed again and again (`failures_max`), until one
+    /// connection has tried whether it is well again: `upstream left alone` says for how long. Or it `fails its health checks`, or an operator
+    /// has drained it. `drawgate upstreams` says which.
     UpstreamsUnavailable "upstreams_unavailable" "Upstreams Unavailable" "no application takes connections now"
         http[503] close[BAD_GATEWAY] level Error fault Upstream retry AfterSeconds(10);
+
+    /// An operator has drained the application of the connection (`drawgate upstreams --drain`), since it is about to go away. Connect
+    /// again: another one answers.
+    UpstreamDraining "upstream_draining" "Upstream Draining" "the application restarts, please connect again"
+        http[] close[SERVICE_RESTART] level Info fault Operator retry AtOnce;
 
     /// The TLS handshake with the application failed. Most often its certificate is not for the host in `urls`, has expired, or is
     /// from an authority that neither the system nor `ca_file` knows.
@@ -579,7 +585,7 @@ impl From<Violation> for Reason {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashSet;
+    use std::collections::{BTreeSet, HashSet};
 
     use drawgate_protocol::close::REASON_BYTES_MAX;
 
@@ -680,6 +686,19 @@ mod tests {
             assert!(seen.insert(reason), "{reason:?} stands for two violations");
             assert_eq!(reason.row().close, Some(violation.close_code()), "{violation}");
             assert_eq!(reason.row().status, None, "{violation}");
+        }
+    }
+
+    #[test]
+    fn u09_those_who_are_refused_for_want_of_room_are_told_to_come_back_at_different_times() {
+        for reason in Reason::ALL {
+            let row = reason.row();
+            let told: BTreeSet<_> = (0..1000).map(|bits| row.retry_after_seconds(bits)).collect();
+            let Some(least) = row.retry.after_seconds().filter(|_| row.status == Some(503)) else {
+                assert!(told.iter().eq([&row.retry.after_seconds()]), "{}", row.label);
+                continue;
+            };
+            assert!(told.into_iter().eq((least..=2 * least).map(Some)), "{}", row.label);
         }
     }
 

@@ -6,6 +6,7 @@
 mod accept;
 mod builder;
 mod certificates;
+mod checks;
 mod draft;
 mod force;
 mod keys;
@@ -41,6 +42,7 @@ use force::Force;
 use reload::Requests;
 
 pub use crate::address_bans::{AddressBanError, AddressBans};
+pub use crate::upstream_drains::UpstreamDrains;
 pub use builder::Builder;
 pub use keys::{KeysNotFetched, fetch_keys};
 use operator::Admin;
@@ -176,6 +178,12 @@ impl Server {
     #[must_use]
     pub fn firewall(&self) -> AddressBans {
         AddressBans::new(Arc::clone(&self.gate), self.control.clone())
+    }
+
+    /// The applications behind it: to drain them, and to take that back.
+    #[must_use]
+    pub fn upstreams(&self) -> UpstreamDrains {
+        UpstreamDrains::new(Arc::clone(&self.gate))
     }
 
     /// Puts other routes and listeners in the place of these while it runs.

@@ -8,6 +8,7 @@
 mod files;
 mod handshake;
 mod names;
+mod own;
 mod settings;
 mod trust;
 mod watch;
@@ -26,6 +27,7 @@ pub use files::{FileError, WhichFile};
 
 pub(crate) use files::{ClientAuthorities, Identity};
 pub(crate) use handshake::{Established, Failure, FailureKind};
+pub(crate) use own::OwnCertificate;
 #[cfg(test)]
 pub(crate) use settings::provider;
 pub(crate) use trust::{Trust, TrustError};

@@ -248,11 +248,13 @@ impl Refused {
     }
 
     /// The whole answer: status line, headers, and the problem of RFC 9457.
-    pub(crate) fn answer(&self) -> Vec<u8> {
+    /// Random `bits` spread those who are told to come back.
+    pub(crate) fn answer(&self, bits: u64) -> Vec<u8> {
         use std::fmt::Write as _;
         let row = self.reason.row();
         let status = row.status.unwrap_or(500);
-        let problem = self.reason.problem_json();
+        let retry_after_seconds = row.retry_after_seconds(bits);
+        let problem = self.reason.problem_json_after(retry_after_seconds);
         let mut head = format!("HTTP/1.1 {status} {}\r\n", reason_phrase(status));
         // Writing to a string cannot fail.
         for (name, value) in self.cause.map_or(&[][..], |cause| cause.answer_headers()) {
@@ -261,7 +263,7 @@ impl Refused {
         if let Some(challenge) = challenge(self.reason) {
             let _ = write!(head, "WWW-Authenticate: {challenge}\r\n");
         }
-        if let Some(seconds) = row.retry.after_seconds() {
+        if let Some(seconds) = retry_after_seconds {
             let _ = write!(head, "Retry-After: {seconds}\r\n");
         }
         let _ = write!(
@@ -446,7 +448,7 @@ mod tests {
         for refusal in refusals {
             let refused = Refused::by_head(refusal);
             assert_eq!(refused.reason.row().status, Some(refusal.status()), "{refusal}");
-            let answer = String::from_utf8(refused.answer()).unwrap();
+            let answer = String::from_utf8(refused.answer(0)).unwrap();
             assert!(answer.starts_with(&format!("HTTP/1.1 {} ", refusal.status())), "{answer}");
             for (name, value) in refusal.answer_headers() {
                 assert!(answer.contains(&format!("\r\n{name}: {value}\r\n")), "{answer}");

@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The modules from the ground up, a floor a line; each may use what stands before it in this list.
-const MODULES: [&str; 37] = [
+const MODULES: [&str; 38] = [
     // Words that all others use.
     "clock",
     "chance",
@@ -48,6 +48,7 @@ const MODULES: [&str; 37] = [
     // Compose.
     "control",
     "address_bans",
+    "upstream_drains",
     "admin",
     "config",
     "server",

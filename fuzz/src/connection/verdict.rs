@@ -193,15 +193,22 @@ impl Got {
     fn without_notice(&self, notice: Notice, asked: &Asked) -> Vec<Piece> {
         let mut messages = self.messages.clone();
         let is_told = |last: &Piece, reason: Reason| {
-            let told = match notice {
-                Notice::Close => return false,
-                Notice::Json => reason.notice_json(),
-                Notice::Text => reason.row().title.to_owned(),
+            let fits = |told: String| {
+                if last.is_whole {
+                    last.payload == told.as_bytes()
+                } else {
+                    told.as_bytes().starts_with(&last.payload)
+                }
             };
-            if last.is_whole {
-                last.payload == told.as_bytes()
-            } else {
-                told.as_bytes().starts_with(&last.payload)
+            match notice {
+                Notice::Close => false,
+                // How long to wait is drawn anew for each.
+                Notice::Json => {
+                    let most = reason.row().retry.after_seconds().unwrap_or_default();
+                    let seconds = (0..=u64::from(most)).map(|bits| reason.row().retry_after_seconds(bits));
+                    seconds.map(|seconds| reason.notice_json_after(seconds)).any(fits)
+                }
+                Notice::Text => fits(reason.row().title.to_owned()),
             }
         };
         // Where the client stopped reading before the Close, the notice may be of any reason.

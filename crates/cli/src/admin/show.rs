@@ -36,6 +36,16 @@ pub(super) fn upstreams(upstreams: &[Value]) -> String {
     table(Some(["APPLICATION", "ROUTE", "STATE", "CONNECTIONS", "DIALS FAILED"]), rows)
 }
 
+/// What a drain does.
+pub(super) fn drained(answer: &Value) -> String {
+    let told = match answer["connections"].as_u64().unwrap_or_default() {
+        0 => "it has no connection".to_owned(),
+        1 => "1 connection is told to go".to_owned(),
+        count => format!("{count} connections are told to go"),
+    };
+    format!("nobody is sent to {} any more: {told}\n", text(&answer["upstream"]))
+}
+
 /// A table of bans of either kind, with its head where it is the first page.
 pub(super) fn bans(bans: &[Value], is_first: bool) -> String {
     let rows = bans.iter().map(|ban| {

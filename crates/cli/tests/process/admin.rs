@@ -328,6 +328,20 @@ fn the_applications_behind_the_gate_are_listed_with_how_they_stand() {
     let rows: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(rows[0], ["APPLICATION", "ROUTE", "STATE", "CONNECTIONS", "DIALS", "FAILED"], "{table}");
     assert_eq!((rows.len(), &rows[1][1..]), (3, &["game", "left", "alone", "0", "1"][..]), "{table}");
+    let (name, other) = (format!("ws://{one}"), format!("ws://{other}"));
+    let drained = done(&program, &["upstreams", "--drain", &name]);
+    assert_eq!(drained, format!("nobody is sent to {name} any more: it has no connection\n"));
+    let table = done(&program, &["upstreams"]);
+    assert!(table.lines().any(|line| line.contains(&name) && line.contains("drained")), "{table}");
+    assert_eq!(
+        done(&program, &["upstreams", "--resume", &name]),
+        format!("{name} takes connections again\n")
+    );
+    failed(
+        &ask(&program, "admin.token", &["upstreams", "--resume", &other]),
+        &["This application is not drained"],
+    );
+    failed(&ask(&program, "admin.token", &["upstreams", "--drain", "ws://127.0.0.1:1"]), &["No route leads"]);
     let listed = done(&program, &["upstreams", "--json"]);
     assert!(listed.lines().count() == 2 && listed.contains(&format!("ws://{one}")), "{listed}");
 }

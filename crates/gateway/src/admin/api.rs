@@ -5,6 +5,7 @@
 
 mod address_bans;
 mod bans;
+mod drains;
 mod events;
 mod reload;
 mod revocations;
@@ -61,6 +62,8 @@ enum Task {
     UnbanAddress,
     ListEvents,
     ListUpstreams,
+    Drain,
+    Resume,
     IssueTicket,
     Reload,
     Describe,
@@ -88,7 +91,7 @@ impl Entry {
 }
 
 /// Everything that there is.
-pub(super) const ENTRIES: [Entry; 17] = [
+pub(super) const ENTRIES: [Entry; 19] = [
     Entry::new(&Method::GET, "/v1/sessions", Some(Scope::Read), Task::ListSessions),
     Entry::new(&Method::DELETE, "/v1/sessions", Some(Scope::Operate), Task::EndSessions),
     Entry::new(&Method::GET, "/v1/sessions/{id}", Some(Scope::Read), Task::ShowSession),
@@ -103,6 +106,8 @@ pub(super) const ENTRIES: [Entry; 17] = [
     Entry::new(&Method::DELETE, "/v1/address-bans/{network}", Some(Scope::Operate), Task::UnbanAddress),
     Entry::new(&Method::GET, "/v1/events", Some(Scope::Read), Task::ListEvents),
     Entry::new(&Method::GET, "/v1/upstreams", Some(Scope::Read), Task::ListUpstreams),
+    Entry::new(&Method::POST, "/v1/drains", Some(Scope::Operate), Task::Drain),
+    Entry::new(&Method::DELETE, "/v1/drains/{upstream}", Some(Scope::Operate), Task::Resume),
     Entry::new(&Method::POST, "/v1/tickets", Some(Scope::Tickets), Task::IssueTicket),
     Entry::new(&Method::POST, "/v1/reload", Some(Scope::Operate), Task::Reload),
     Entry::new(&Method::GET, "/v1/openapi.json", None, Task::Describe),
@@ -186,6 +191,8 @@ impl Api {
             }
             Task::UnbanAddress => address_bans::remove(operations, who, segment).await,
             Task::ListUpstreams => Ok(upstreams::list(operations)),
+            Task::Drain => drains::add(operations, &who, Members::of_body(&parts.headers, body).await?),
+            Task::Resume => drains::remove(operations, &who, segment),
             Task::ListEvents => events::list(operations, query),
             Task::IssueTicket => {
                 tickets::issue(operations, &who, Members::of_body(&parts.headers, body).await?)

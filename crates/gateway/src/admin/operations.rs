@@ -20,12 +20,15 @@ use crate::observe::{Action, Closed, Event, Observer, Operated, UpstreamState};
 use crate::session::revocation::{Revocation, SubjectBan};
 use crate::session::{End, Revoked, SessionId, Sessions, Which};
 use crate::ticket::{Grant, TicketError, Tickets};
+use crate::upstream_drains::UpstreamDrains;
+use crate::url::UpstreamUrl;
 
 /// The parts of a server that can be worked on. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Operations {
     pub(crate) control: Control,
     pub(crate) address_bans: AddressBans,
+    pub(crate) upstreams: UpstreamDrains,
     pub(crate) tickets: Arc<Tickets>,
     /// Every route's name, and whether it takes tickets.
     pub(crate) routes: Arc<RwLock<TicketRoutes>>,
@@ -205,6 +208,24 @@ impl Operations {
             if is_there { Ok(Closed::Sessions(1)) } else { Err("there is no such session".to_owned()) };
         self.record(who, Action::EndSession, &id.to_string(), outcome);
         is_there
+    }
+
+    /// Sends nobody to the application at `url` any more, and closes those who are there; how many those are, if any route leads there.
+    pub(super) fn drain(&self, who: &str, url: &UpstreamUrl) -> Option<u64> {
+        let count = self.upstreams.drain(url);
+        let closed = |count: u64| Closed::Connections(usize::try_from(count).unwrap_or(usize::MAX));
+        let outcome = count.map(closed).ok_or("no route leads to the application".to_owned());
+        self.record(who, Action::DrainUpstream, &url.to_string(), outcome);
+        count
+    }
+
+    /// Lets connections go to the application at `url` again; whether they did not.
+    pub(super) fn resume(&self, who: &str, url: &UpstreamUrl) -> bool {
+        let was_drained = self.upstreams.resume(url);
+        let outcome =
+            if was_drained { Ok(Closed::Nothing) } else { Err("the application is not drained".to_owned()) };
+        self.record(who, Action::ResumeUpstream, &url.to_string(), outcome);
+        was_drained
     }
 
     /// A ticket for `grant`.

@@ -229,6 +229,7 @@ fn operations() -> Operations {
     Operations {
         control: server.control(),
         address_bans: server.firewall(),
+        upstreams: server.upstreams(),
         tickets: Arc::default(),
         routes: Arc::new(RwLock::new(Arc::new([]))),
         reload: Arc::new(|| Box::pin(async { Err(NotReloaded::NoFile) })),

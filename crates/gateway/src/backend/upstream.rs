@@ -5,36 +5,44 @@
 //! request has been. Never reads or writes a frame: that is the relay's. Connections are one client's each, and never used again.
 
 mod answer;
+mod check;
 mod dial;
+mod drains;
 mod passing;
 mod pool;
 mod request;
+mod resolver;
+mod socket;
 
+use std::error::Error;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use drawgate_protocol::handshake::{ResponseRefusal, WriteError};
-use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
 
-use self::pool::Pool;
+use self::dial::Encryption;
+use self::pool::{Pool, Seat};
 use crate::balance::Balance;
 use crate::chance::Chance;
-use crate::clock::Clock;
+use crate::clock::{Clock, UnixTime};
 use crate::observe::Observer;
 use crate::reason::Reason;
-use crate::tls::{Trust, TrustError, Wire};
+use crate::tls::{CertificateFiles, FileError, OwnCertificate, TrustError, Wire};
 use crate::url::UpstreamUrl;
 
+pub use check::{Check, CheckKind};
 pub use passing::{Cookies, HeaderName, HeaderNameError, HostSent, Identity, OriginSent, Passing};
+pub use resolver::Resolver;
 
+pub(crate) use drains::Drains;
 pub(crate) use pool::Lease;
 pub(crate) use request::TRACEPARENT;
 pub(crate) use request::{Opening, Speaker};
+pub(crate) use socket::Socket;
 
 /// Where the messages of a route go: a WebSocket application, unchanged.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,14 +57,23 @@ pub struct Config {
     pub dials_max: u32,
     /// The authorities, in PEM, one of which must have signed the certificates of `wss:` addresses; the system's where there is none.
     pub ca_file: Option<PathBuf>,
+    /// The certificate that is shown to `wss:` addresses that ask for one.
+    pub certificate: Option<Box<CertificateFiles>>,
+    /// The host that the certificates of `wss:` addresses must be for, and that is named to them (SNI); that of each address where there
+    /// is none.
+    pub server_name: Option<String>,
     /// How long it may take to find the address and connect to it.
     pub connect_timeout: Duration,
     /// How long it may take then to answer, the TLS handshake included.
     pub answer_timeout: Duration,
     /// How long all of it may take: waiting for its turn, and every application that is tried.
     pub total_timeout: Duration,
+    /// Who says where the names of addresses lead.
+    pub resolver: Resolver,
     /// What goes on beside the messages.
     pub passing: Box<Passing>,
+    /// How they are asked from time to time whether they are well; `None` is never.
+    pub check: Option<Box<Check>>,
 }
 
 /// One application of a route.
@@ -88,10 +105,14 @@ impl Config {
             failures_max: Some(FAILURES_MAX),
             dials_max: DIALS_MAX,
             ca_file: None,
+            certificate: None,
+            server_name: None,
             connect_timeout: CONNECT_TIMEOUT,
             answer_timeout: ANSWER_TIMEOUT,
             total_timeout: TOTAL_TIMEOUT,
+            resolver: Resolver::default(),
             passing: Box::default(),
+            check: None,
         }
     }
 }
@@ -103,12 +124,13 @@ pub(crate) struct Upstream {
     /// One place for each connection that is being made.
     dials: Semaphore,
     /// For addresses that are `wss:`.
-    tls: Option<TlsConnector>,
+    tls: Option<Encryption>,
+    own: Option<Arc<OwnCertificate>>,
 }
 
 /// A connection to an application that has answered the upgrade as it must.
 pub(crate) struct Connected {
-    pub(crate) socket: Wire<TcpStream>,
+    pub(crate) socket: Wire<Socket>,
     /// Its place among the application's connections.
     pub(crate) lease: Option<Lease>,
     /// The subprotocol that it chose.
@@ -121,15 +143,27 @@ pub(crate) struct Connected {
 
 impl Upstream {
     /// Reads the authorities, if any address needs them.
-    pub(crate) fn new(config: Config, route: &str, observer: &Observer) -> Result<Arc<Self>, TrustError> {
+    pub(crate) fn new(
+        config: Config,
+        route: &str,
+        observer: &Observer,
+        drains: &Drains,
+        now: UnixTime,
+    ) -> Result<Arc<Self>, NotReady> {
         let needs_tls = config.members.iter().any(|member| member.url.is_secure());
-        let trust = config.ca_file.clone().map_or(Trust::System, Trust::File);
-        let tls = needs_tls.then(|| trust.client_settings().map(TlsConnector::from)).transpose()?;
-        let pool = Pool::new(&config, route, observer);
+        let own = config.certificate.as_deref().filter(|_| needs_tls);
+        let own = own.map(|files| OwnCertificate::load(files.clone(), now)).transpose()?.map(Arc::new);
+        let tls = needs_tls.then(|| Encryption::new(&config, own.clone())).transpose()?;
+        let pool = Pool::new(&config, route, observer, drains);
         let dials = Semaphore::new(
             usize::try_from(config.dials_max).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS),
         );
-        Ok(Arc::new(Self { config, pool, dials, tls }))
+        Ok(Arc::new(Self { config, pool, dials, tls, own }))
+    }
+
+    /// What it shows to applications, to be read again when its files change.
+    pub(crate) const fn own_certificate(&self) -> Option<&Arc<OwnCertificate>> {
+        self.own.as_ref()
     }
 
     /// Finds the application, dials, asks, and verifies the answer. Another is tried as long as nothing has been asked of the first.
@@ -150,7 +184,7 @@ impl Upstream {
                     Err(none_left) => return Err(last.take().unwrap_or(none_left)),
                 };
                 let Some(seat) = attempt.seat() else { return Err(DialError::Nowhere) };
-                match self.try_at(&seat.url, opening, chance).await {
+                match self.try_at(seat, opening, chance).await {
                     Ok(connected) => return Ok(Connected { lease: attempt.succeed(), ..connected }),
                     Err((error, is_asked)) => {
                         attempt.fail(&error, clock.now());
@@ -169,12 +203,13 @@ impl Upstream {
     /// One attempt; with its failure, whether the application may have been asked.
     async fn try_at(
         &self,
-        url: &UpstreamUrl,
+        seat: &Seat,
         opening: &Opening<'_>,
         chance: &Chance,
     ) -> Result<Connected, (DialError, bool)> {
-        let Config { connect_timeout, answer_timeout, .. } = self.config;
-        let socket = timeout(connect_timeout, dial::dial(url, connect_timeout))
+        let Config { connect_timeout, answer_timeout, ref resolver, .. } = self.config;
+        let url = &seat.url;
+        let socket = timeout(connect_timeout, dial::dial(url, resolver, seat.next_turn(), connect_timeout))
             .await
             .unwrap_or(Err(DialError::ConnectTooSlow(connect_timeout)))
             .map_err(|error| (error, false))?;
@@ -185,7 +220,8 @@ impl Upstream {
             request::ask(socket, url, opening, &self.config.passing, chance).await
         };
         let answer = timeout(answer_timeout, answered).await;
-        answer.unwrap_or(Err(DialError::AnswerTooSlow(answer_timeout))).map_err(|error| (error, is_asked))
+        let answer = answer.unwrap_or(Err(DialError::AnswerTooSlow(answer_timeout)));
+        answer.map_err(|error| (error.told_by_tls(), is_asked))
     }
 }
 
@@ -220,13 +256,37 @@ pub(crate) enum DialError {
     Request(WriteError),
     #[error("every application has as many connections as it may have")]
     Full,
-    #[error("every application is left alone, since it failed again and again")]
+    #[error(
+        "every application is left alone, since it failed again and again or its checks did, or is drained"
+    )]
     AllEjected,
     #[error("no application took the connection within {} ms", .0.as_millis())]
     AllTooSlow(Duration),
 }
 
+/// Why applications cannot be spoken to at all.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NotReady {
+    #[error("their certificates could not be verified: {0}")]
+    Trust(#[from] TrustError),
+    #[error("the certificate that they are shown cannot be used: {0}")]
+    Certificate(#[from] FileError),
+}
+
 impl DialError {
+    /// The same, and where a connection was cut by TLS, that. In TLS 1.3 an application says what it has against our certificate only when
+    /// the handshake is over for us (RFC 8446 §4.4.2.4).
+    fn told_by_tls(self) -> Self {
+        match self {
+            Self::Cut(error)
+                if error.get_ref().is_some_and(<dyn Error + Send + Sync>::is::<rustls::Error>) =>
+            {
+                Self::Tls(error)
+            }
+            other => other,
+        }
+    }
+
     pub(crate) fn reason(&self) -> Reason {
         match self {
             Self::Nowhere | Self::Request(_) => Reason::InternalError,

@@ -1,5 +1,7 @@
 //! Reads `backend` of a route: the built-in echo, or the addresses of an application.
 
+mod certificate;
+mod health;
 mod passing;
 
 use toml::de::DeValue;
@@ -8,7 +10,7 @@ use super::defaults;
 use super::keys::authorities_file;
 use super::problem::ProblemKind;
 use super::read::{Context, Table, Value};
-use crate::backend::upstream::{self, Member};
+use crate::backend::upstream::{self, Member, Resolver};
 use crate::balance::{Balance, HashBy};
 use crate::route::Echo;
 use crate::url::UpstreamUrl;
@@ -64,6 +66,10 @@ fn application(
         None => Some(None),
         Some(value) => authorities_file(context, value).map(Some),
     };
+    // One that cannot be read may be one.
+    let is_secure =
+        members.as_ref().is_none_or(|members| members.iter().any(|(member, _)| member.url.is_secure()));
+    let shown = certificate::certificate(context, table, is_secure);
     let balance = match table.take(defaults::BALANCE.name()) {
         None => Some(Balance::default()),
         Some(value) => balance(context, &value),
@@ -74,6 +80,10 @@ fn application(
     let answer_timeout = table.deadline(context, &defaults::ANSWER_TIMEOUT);
     let total_timeout = table.deadline(context, &defaults::TOTAL_TIMEOUT);
     let passing = passing::passing(context, table);
+    let check = match table.take(defaults::HEALTH.name()) {
+        None => Some(None),
+        Some(value) => health::health(context, &value).map(|check| Some(Box::new(check))),
+    };
     let members: Vec<_> = members.filter(|_| !is_empty)?.into_iter().map(|(member, _)| member).collect();
     let mut urls: Vec<String> = members.iter().map(|member| member.url.to_string()).collect();
     urls.sort();
@@ -82,16 +92,21 @@ fn application(
         value.not_allowed(context, &wrong, "give it a weight instead, such as { url = \"…\", weight = 2 }");
         return None;
     }
+    let (certificate, server_name) = shown?;
     Some(upstream::Config {
         members,
         balance: balance?,
         failures_max,
         dials_max,
         ca_file: ca_file?,
+        certificate: certificate.map(Box::new),
+        server_name,
         connect_timeout,
         answer_timeout,
         total_timeout,
+        resolver: Resolver::default(),
         passing: Box::new(passing?),
+        check: check?,
     })
 }
 
@@ -153,7 +168,7 @@ fn url(context: &mut Context<'_>, value: &Value<'_>) -> Option<UpstreamUrl> {
             value.not_allowed(
                 context,
                 &format!("{error}"),
-                "write an address such as \"ws://127.0.0.1:9000\"",
+                "write an address such as \"ws://127.0.0.1:9000\" or \"unix:/run/app.sock\"",
             );
             None
         }

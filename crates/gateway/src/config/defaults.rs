@@ -341,6 +341,34 @@ pub(super) static DIALS_MAX: Amount = Amount::new(
     [1, 1_000_000],
     "When thousands come back at once, more at a time would only wait in the application's backlog.",
 );
+pub(super) static CHECK_INTERVAL: Amount = Amount::new(
+    "routes.*.backend.health.interval",
+    Unit::Milliseconds,
+    5 * SECOND,
+    DEADLINE,
+    "With the other defaults of health, one that has stopped is found within 20 s; a check costs an application less than a client does.",
+);
+pub(super) static CHECK_TIMEOUT: Amount = Amount::new(
+    "routes.*.backend.health.timeout",
+    Unit::Milliseconds,
+    2 * SECOND,
+    DEADLINE,
+    "Who says that it is well looks nothing up; one that takes longer makes its clients wait as well.",
+);
+pub(super) static CHECK_FAILURES_MAX: Amount = Amount::new(
+    "routes.*.backend.health.failures_max",
+    Unit::Count,
+    3,
+    [1, 1000],
+    "One failure is an accident, and two come with a restart.",
+);
+pub(super) static CHECK_SUCCESSES_MIN: Amount = Amount::new(
+    "routes.*.backend.health.successes_min",
+    Unit::Count,
+    2,
+    [1, 1000],
+    "Who has just come back and goes again is not sent everybody in between.",
+);
 pub(super) static UPSTREAM_WEIGHT: Amount = Amount::new(
     "routes.*.backend.urls.*.weight",
     Unit::Count,
@@ -535,7 +563,7 @@ pub(super) static JSON_MEMBERS_MAX: Amount = Amount::new(
 );
 
 /// Every [`Amount`], in the order of docs/defaults.md.
-pub(super) static AMOUNTS: [&Amount; 57] = [
+pub(super) static AMOUNTS: [&Amount; 61] = [
     &WORKERS,
     &DRAIN_TIMEOUT,
     &CONNECTIONS_MAX,
@@ -573,6 +601,10 @@ pub(super) static AMOUNTS: [&Amount; 57] = [
     &AUDIT_BYTES_MAX,
     &UPSTREAM_FAILURES_MAX,
     &DIALS_MAX,
+    &CHECK_INTERVAL,
+    &CHECK_TIMEOUT,
+    &CHECK_FAILURES_MAX,
+    &CHECK_SUCCESSES_MIN,
     &UPSTREAM_WEIGHT,
     &UPSTREAM_CONNECTIONS_MAX,
     &TOTAL_TIMEOUT,

@@ -21,6 +21,7 @@ mod addresses;
 mod arbitrary;
 mod bans;
 mod each_key;
+mod health;
 mod inspect;
 mod keys;
 mod passing;

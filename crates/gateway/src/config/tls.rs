@@ -113,18 +113,35 @@ fn warn(
     identity: &Identity,
     now: UnixTime,
 ) {
+    warn_of_age(context, table, files, identity, now);
+    if identity.hosts.is_empty() {
+        let (key, file) = (&table.place.key, files.certificate_file.display());
+        context.warnings.push(format!(
+            "{key}: the certificate in {file} names no host (subjectAltName); clients that connect by name refuse it"
+        ));
+    }
+    warn_of_readers(context, table, files);
+}
+
+/// Warns of a certificate that ends soon.
+pub(super) fn warn_of_age(
+    context: &mut Context<'_>,
+    table: &Table<'_>,
+    files: &CertificateFiles,
+    identity: &Identity,
+    now: UnixTime,
+) {
     let key = &table.place.key;
     let days = identity.expires_at.since(now).as_secs() / DAY_SECONDS;
     if days < EXPIRY_WARNING_DAYS {
         let file = files.certificate_file.display();
         context.warnings.push(format!("{key}: the certificate in {file} expires on {}", identity.expires_at));
     }
-    if identity.hosts.is_empty() {
-        let file = files.certificate_file.display();
-        context.warnings.push(format!(
-            "{key}: the certificate in {file} names no host (subjectAltName); clients that connect by name refuse it"
-        ));
-    }
+}
+
+/// Warns of a key that others may read.
+pub(super) fn warn_of_readers(context: &mut Context<'_>, table: &Table<'_>, files: &CertificateFiles) {
+    let key = &table.place.key;
     if super::keys::readable_by_others(&files.private_key_file) {
         context.warnings.push(format!(
             "{key}.private_key_file: others than its owner may read the file; `chmod 600` keeps it secret"
@@ -157,7 +174,7 @@ fn client_certificates(context: &mut Context<'_>, table: &mut Table<'_>) -> Opti
 }
 
 /// The path that is written there. What looks like a key that was pasted in a path's place is not repeated.
-fn file(context: &mut Context<'_>, value: Option<&Value<'_>>) -> Option<PathBuf> {
+pub(super) fn file(context: &mut Context<'_>, value: Option<&Value<'_>>) -> Option<PathBuf> {
     let value = value?;
     let text = value.text(context)?;
     if text.is_empty() {
@@ -173,9 +190,9 @@ fn file(context: &mut Context<'_>, value: Option<&Value<'_>>) -> Option<PathBuf>
 }
 
 const FILES_ADVICE: &str = "write { certificate_file = \"…\", private_key_file = \"…\" }";
-const CERTIFICATE_ADVICE: &str = "write the name of a PEM file with the certificate and those that lead to its root, relative to \
+pub(super) const CERTIFICATE_ADVICE: &str = "write the name of a PEM file with the certificate and those that lead to its root, relative to \
      the configuration's folder";
-const KEY_ADVICE: &str = "write the name of the PEM file with that certificate's private key, relative to the configuration's folder";
+pub(super) const KEY_ADVICE: &str = "write the name of the PEM file with that certificate's private key, relative to the configuration's folder";
 /// The most certificates of one listener: each client's is looked for among them.
 const CERTIFICATES_MAX: usize = 100;
 const DAY_SECONDS: u64 = 24 * 60 * 60;

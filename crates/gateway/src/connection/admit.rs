@@ -55,7 +55,7 @@ where
         enter(gate, &door, socket, no_room, record, &pulse).await?;
     let head = match read_head(gate, &door, &mut socket, since).await {
         Ok(head) => head,
-        Err(HeadError::Refused(refused)) => return Err(refuse(socket, refused).await),
+        Err(HeadError::Refused(refused)) => return Err(refuse(gate, socket, refused).await),
         Err(HeadError::Incomplete) => return Err(Ending::by_client(Reason::RequestIncomplete, None)),
         Err(HeadError::Transport(error)) => {
             let detail = Some(error.to_string());
@@ -67,7 +67,7 @@ where
     let Judged { entrance, request, standing } =
         match judge(gate, &door, &head, &mut peer, record, &pulse).await {
             Ok(judged) => judged,
-            Err(refused) => return Err(named(refuse(socket, refused).await)),
+            Err(refused) => return Err(named(refuse(gate, socket, refused).await)),
         };
     let route = &entrance.route;
     let asked = Asked { request: &request, entrance, peer: &peer };
@@ -85,12 +85,12 @@ where
         Ok(connected) => (connected, standing),
         Err(NoWay::Ended(ending)) => return Err(named(ending)),
         Err(NoWay::Refused(refused)) if closes_for(route, &refused) => (None, Standing::Unwelcome(refused)),
-        Err(NoWay::Refused(refused)) => return Err(named(refuse(socket, refused).await)),
+        Err(NoWay::Refused(refused)) => return Err(named(refuse(gate, socket, refused).await)),
     };
     let (compression, agreed) = negotiate_compression(gate, route, &request.extensions);
     let answer = match answer(&asked, agreed.as_deref(), connected.as_ref(), &standing) {
         Ok(answer) => answer,
-        Err(refused) => return Err(named(refuse(socket, refused).await)),
+        Err(refused) => return Err(named(refuse(gate, socket, refused).await)),
     };
     if let Err(error) = timeout(ANSWER_TIME_MAX, socket.write_all(&answer)).await.unwrap_or(Err(stuck())) {
         return Err(named(Ending::reset(&error)));
@@ -575,15 +575,16 @@ async fn turn_away<S: AsyncRead + AsyncWrite + Unpin>(
 ) -> Ending {
     let NoRoom { reason, limit } = no_room;
     let ending = match gate.turned_away.try_acquire() {
-        Ok(_place) if door.encryption.is_none() => refuse(socket, Refused::because(reason)).await,
+        Ok(_place) if door.encryption.is_none() => refuse(gate, socket, Refused::because(reason)).await,
         Ok(_) | Err(_) => Ending::by_gate(reason),
     };
     Ending { limit, ..ending }
 }
 
 /// Answers a request that is not accepted. An answer that cannot be delivered changes nothing.
-async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(mut socket: S, refused: Refused) -> Ending {
-    let _ = timeout(ANSWER_TIME_MAX, send_refusal(&mut socket, &refused.answer())).await;
+async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(gate: &Gate, mut socket: S, refused: Refused) -> Ending {
+    let answer = refused.answer(gate.chance.bits());
+    let _ = timeout(ANSWER_TIME_MAX, send_refusal(&mut socket, &answer)).await;
     let by = match refused.reason.row().fault {
         reason::Fault::Client | reason::Fault::Upstream | reason::Fault::Gateway => Side::Gateway,
         reason::Fault::Operator | reason::Fault::None => Side::Operator,

@@ -57,6 +57,11 @@ impl Ending {
         Self { by: Side::Operator, ..Self::by_gate(reason) }
     }
 
+    /// Whether it is a goodbye that the connection may still take its time for.
+    pub(super) const fn is_of_a_drain(&self) -> bool {
+        matches!(self.reason, Reason::Draining | Reason::RouteChanged | Reason::UpstreamDraining)
+    }
+
     /// By the end of the gateway itself, or of whoever ran the connection.
     pub(super) fn cut() -> Self {
         let close_code = Some(LocalCode::Abnormal.get());

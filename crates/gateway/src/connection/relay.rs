@@ -94,6 +94,16 @@ pub(crate) enum Application {
     Upstream(Box<Far>),
 }
 
+impl Application {
+    /// Whether an operator has drained it.
+    fn is_drained(&self) -> bool {
+        match self {
+            Self::Upstream(far) => far.is_drained(),
+            Self::Unauthenticated(_) | Self::Echo(_) | Self::Handler(_) => false,
+        }
+    }
+}
+
 /// A connection that is nobody's yet.
 #[derive(Debug)]
 pub(crate) struct Unauthenticated {
@@ -169,8 +179,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
                 terms.message_limits()
             }
         };
-        // Whoever retires the route says so in its terms first, and then tells those who live: one of the two is seen.
-        let is_retired = terms.is_retired();
+        // Whoever retires the route or drains the application says so first, and then tells those who live: one of the two is seen.
+        let must_go = terms.is_retired() || application.is_drained();
         let output = Output::new(Arc::clone(&facilities.budget));
         Self {
             socket,
@@ -195,7 +205,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
             paused_since: None,
             pings: Gcra::default(),
             pongs: Gcra::default(),
-            draining: is_retired,
+            draining: must_go,
             traffic: Traffic::default(),
         }
     }
@@ -210,6 +220,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
 
     /// Hands the connection, whose first message was good, to its application; `notice` tells the client.
     pub(crate) fn authenticated(&mut self, application: Application, notice: Option<&str>) {
+        self.draining |= application.is_drained();
         self.application = application;
         self.receiver.set_limits(self.terms.message_limits());
         if let Some(text) = notice {
@@ -452,7 +463,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
             self.draining = true;
         }
         if signals.contains(Signal::Retired) {
-            self.draining |= self.terms.is_retired();
+            self.draining |= self.terms.is_retired() || self.application.is_drained();
         }
         if signals.contains(Signal::Session) {
             self.heed_session(now);
@@ -471,11 +482,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
                 far.cut();
             }
             self.ending = Some(Box::new(match self.ending.take() {
-                Some(ending)
-                    if ending.reason != Reason::Draining && ending.reason != Reason::RouteChanged =>
-                {
-                    *ending
-                }
+                Some(ending) if !ending.is_of_a_drain() => *ending,
                 Some(_) | None => Ending::cut(),
             }));
             self.phase = Phase::Done;

@@ -41,6 +41,8 @@ pub(crate) enum Action {
     Unban,
     BanAddress,
     UnbanAddress,
+    DrainUpstream,
+    ResumeUpstream,
     IssueTicket,
     Reload,
 }
@@ -55,6 +57,8 @@ impl Action {
             Self::Unban => "unban",
             Self::BanAddress => "ban_address",
             Self::UnbanAddress => "unban_address",
+            Self::DrainUpstream => "drain_upstream",
+            Self::ResumeUpstream => "resume_upstream",
             Self::IssueTicket => "issue_ticket",
             Self::Reload => "reload",
         }
@@ -105,6 +109,8 @@ impl Observer {
             | Action::Unban
             | Action::BanAddress
             | Action::UnbanAddress
+            | Action::DrainUpstream
+            | Action::ResumeUpstream
             | Action::Reload => 0,
         };
         let detail = format!("{}: {}", operated.who, operated.on);

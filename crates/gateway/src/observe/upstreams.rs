@@ -12,6 +12,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use serde::Serialize;
 
+use super::Observer;
 use super::encode::Encoded;
 use super::log::TARGET;
 use super::metrics::register;
@@ -29,6 +30,10 @@ pub(crate) struct UpstreamMetrics {
     /// Those that it did not.
     pub(crate) failed: Counter,
     ejected: Gauge,
+    unhealthy: Gauge,
+    drained: Gauge,
+    checks_ok: Counter,
+    checks_failed: Counter,
 }
 
 impl UpstreamMetrics {
@@ -45,6 +50,51 @@ impl UpstreamMetrics {
         );
     }
 
+    /// It is in force, and nothing is known of it yet, whatever another configuration had found.
+    pub(crate) fn begin(&self, is_drained: bool) {
+        self.drained.set(i64::from(is_drained));
+        self.ejected.set(0);
+        self.unhealthy.set(0);
+    }
+
+    /// A check of it has ended.
+    pub(crate) fn checked(&self, is_well: bool) {
+        if is_well {
+            self.checks_ok.inc()
+        } else {
+            self.checks_failed.inc()
+        };
+    }
+
+    /// So many checks in a row have failed, the last for `error`, that nobody goes there.
+    pub(crate) fn is_unhealthy(&self, error: &dyn Display, is_told: bool) {
+        self.unhealthy.set(1);
+        if !is_told {
+            return;
+        }
+        tracing::error!(
+            target: TARGET,
+            message = "upstream fails its health checks",
+            route = &*self.route,
+            upstream = &*self.upstream,
+            error = %Encoded(&error),
+        );
+    }
+
+    /// So many checks in a row have gone well that connections go there again.
+    pub(crate) fn is_well(&self, is_told: bool) {
+        self.unhealthy.set(0);
+        if !is_told {
+            return;
+        }
+        tracing::info!(
+            target: TARGET,
+            message = "upstream passes its health checks again",
+            route = &*self.route,
+            upstream = &*self.upstream,
+        );
+    }
+
     /// It takes connections again.
     pub(crate) fn is_back(&self) {
         self.ejected.set(0);
@@ -57,6 +107,33 @@ impl UpstreamMetrics {
     }
 }
 
+impl Observer {
+    /// The certificate that a route's applications are shown has changed on disk, and was read again, or was not.
+    pub(crate) fn upstream_certificate_read(
+        &self,
+        route: &str,
+        file: &dyn Display,
+        result: Result<(), String>,
+    ) {
+        self.0.metrics.upstreams.certificate_read(result.is_ok());
+        match result {
+            Ok(()) => tracing::info!(
+                target: TARGET,
+                message = "upstream certificate reloaded",
+                route,
+                certificate = %Encoded(&file),
+            ),
+            Err(error) => tracing::error!(
+                target: TARGET,
+                message = "upstream certificate not reloaded, the old one stays in use",
+                route,
+                certificate = %Encoded(&file),
+                error = %Encoded(&error),
+            ),
+        }
+    }
+}
+
 /// What an [`UpstreamMetrics`] is cut from.
 #[derive(Clone, Debug)]
 pub(super) struct UpstreamFamilies {
@@ -65,6 +142,10 @@ pub(super) struct UpstreamFamilies {
     connections: Family<UpstreamLabels, Gauge>,
     dials: Family<DialLabels, Counter>,
     ejected: Family<UpstreamLabels, Gauge>,
+    unhealthy: Family<UpstreamLabels, Gauge>,
+    drained: Family<UpstreamLabels, Gauge>,
+    checks: Family<DialLabels, Counter>,
+    certificate_reloads: Family<ReloadLabels, Counter>,
 }
 
 /// How an application stands, for whoever asks.
@@ -72,7 +153,7 @@ pub(super) struct UpstreamFamilies {
 pub(crate) struct UpstreamState {
     pub(crate) route: String,
     pub(crate) upstream: String,
-    /// `in_use`, or `left_alone`.
+    /// `in_use`, `left_alone`, `unhealthy`, or `drained`.
     pub(crate) state: &'static str,
     pub(crate) connections: i64,
     pub(crate) dials_ok: u64,
@@ -89,9 +170,8 @@ impl UpstreamFamilies {
                 let UpstreamLabels { route, upstream } = labels.clone();
                 self.dials.get_or_create(&DialLabels { route, upstream, result }).get()
             };
-            let is_ejected = self.ejected.get_or_create(&labels).get() > 0;
             UpstreamState {
-                state: if is_ejected { "left_alone" } else { "in_use" },
+                state: self.state(&labels),
                 connections: self.connections.get_or_create(&labels).get(),
                 dials_ok: dials("ok"),
                 dials_failed: dials("failed"),
@@ -102,7 +182,40 @@ impl UpstreamFamilies {
         labels.into_iter().map(state).collect()
     }
 
+    /// The application `upstream` has been drained, or that has been taken back; how many connections it has, on all routes.
+    pub(super) fn drain(&self, upstream: &str, is_drained: bool) -> u64 {
+        let labels: Vec<UpstreamLabels> =
+            self.users().keys().filter(|labels| &*labels.upstream == upstream).cloned().collect();
+        let count = |labels: &UpstreamLabels| {
+            self.drained.get_or_create(labels).set(i64::from(is_drained));
+            u64::try_from(self.connections.get_or_create(labels).get()).unwrap_or(0)
+        };
+        labels.iter().map(count).sum()
+    }
+
+    fn certificate_read(&self, is_ok: bool) {
+        let result = if is_ok { "ok" } else { "failed" };
+        self.certificate_reloads.get_or_create(&ReloadLabels { result }).inc();
+    }
+
+    /// What is in the way of connections: what lasts longest comes first.
+    fn state(&self, labels: &UpstreamLabels) -> &'static str {
+        if self.drained.get_or_create(labels).get() > 0 {
+            "drained"
+        } else if self.unhealthy.get_or_create(labels).get() > 0 {
+            "unhealthy"
+        } else if self.ejected.get_or_create(labels).get() > 0 {
+            "left_alone"
+        } else {
+            "in_use"
+        }
+    }
+
     pub(super) fn register(registry: &mut Registry) -> Self {
+        let certificate_reloads = Family::<ReloadLabels, Counter>::default();
+        for result in ["ok", "failed"] {
+            let _ = certificate_reloads.get_or_create(&ReloadLabels { result });
+        }
         Self {
             users: Arc::default(),
             connections: register(
@@ -123,6 +236,30 @@ impl UpstreamFamilies {
                 "Whether an application is left alone, since it failed again and again",
                 Family::default(),
             ),
+            unhealthy: register(
+                registry,
+                "upstream_unhealthy",
+                "Whether no connection goes to an application, since its health checks fail",
+                Family::default(),
+            ),
+            drained: register(
+                registry,
+                "upstream_drained",
+                "Whether no connection goes to an application, since an operator has drained it",
+                Family::default(),
+            ),
+            certificate_reloads: register(
+                registry,
+                "upstream_certificate_reloads",
+                "Times that the certificate which applications are shown was read again, by result: ok, or failed",
+                certificate_reloads,
+            ),
+            checks: register(
+                registry,
+                "upstream_checks",
+                "Health checks of an application, by result: ok, or failed",
+                Family::default(),
+            ),
         }
     }
 
@@ -130,17 +267,21 @@ impl UpstreamFamilies {
     pub(super) fn upstream(&self, route: &str, upstream: &str) -> UpstreamMetrics {
         let (route, upstream): (Arc<str>, Arc<str>) = (route.into(), upstream.into());
         let labels = UpstreamLabels { route: Arc::clone(&route), upstream: Arc::clone(&upstream) };
-        let dials = |result| {
+        let by_result = |family: &Family<DialLabels, Counter>, result| {
             let (route, upstream) = (Arc::clone(&route), Arc::clone(&upstream));
-            self.dials.get_or_create_owned(&DialLabels { route, upstream, result })
+            family.get_or_create_owned(&DialLabels { route, upstream, result })
         };
         *self.users().entry(labels.clone()).or_default() += 1;
         UpstreamMetrics {
             families: self.clone(),
             connections: self.connections.get_or_create_owned(&labels),
-            dialled: dials("ok"),
-            failed: dials("failed"),
+            dialled: by_result(&self.dials, "ok"),
+            failed: by_result(&self.dials, "failed"),
             ejected: self.ejected.get_or_create_owned(&labels),
+            unhealthy: self.unhealthy.get_or_create_owned(&labels),
+            drained: self.drained.get_or_create_owned(&labels),
+            checks_ok: by_result(&self.checks, "ok"),
+            checks_failed: by_result(&self.checks, "failed"),
             route,
             upstream,
         }
@@ -167,9 +308,13 @@ impl Drop for UpstreamMetrics {
         users.remove(&labels);
         self.families.connections.remove(&labels);
         self.families.ejected.remove(&labels);
+        self.families.unhealthy.remove(&labels);
+        self.families.drained.remove(&labels);
         for result in ["ok", "failed"] {
             let UpstreamLabels { route, upstream } = labels.clone();
-            self.families.dials.remove(&DialLabels { route, upstream, result });
+            let labels = DialLabels { route, upstream, result };
+            self.families.dials.remove(&labels);
+            self.families.checks.remove(&labels);
         }
     }
 }
@@ -178,6 +323,11 @@ impl Drop for UpstreamMetrics {
 struct UpstreamLabels {
     route: Arc<str>,
     upstream: Arc<str>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReloadLabels {
+    result: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]

@@ -71,7 +71,8 @@ metrics. Labels never change their meaning.
   before it, with `close_code` in place of `status`; `notice = \"text\"` sends the title. A notice is data on the wire
   like any other: only the close code is authoritative.
 - `retry` is `never`, `at_once`, `after` (with `retry_after_seconds`, and the `Retry-After` header before the `101`), or
-  `with_new_credential`.
+  `with_new_credential`. Where an answer has the status 503, each client is told another number of seconds, between the one below and twice that, so that not
+  all of them come back together.
 - The codes 1005 (a Close without a code) and 1006 (no Close at all) are in log records only; they never travel.
 ";
 

@@ -29,6 +29,21 @@ pub struct Row {
     pub retry: Retry,
 }
 
+impl Row {
+    /// How many seconds a client is told to wait, the value of `Retry-After` (RFC 9110 §10.2.3); `None` where the row names none. Those who
+    /// are refused for want of room are many at a time: by random `bits` each is told between what the row says and twice that, so that
+    /// they do not come back together.
+    #[must_use]
+    pub const fn retry_after_seconds(&self, bits: u64) -> Option<u32> {
+        match (self.retry.after_seconds(), self.status) {
+            // The rest of a division by a number of 32 bits has as many at most.
+            #[expect(clippy::cast_possible_truncation, reason = "it is less than what it was divided by")]
+            (Some(seconds), Some(503)) => Some(seconds + (bits % (seconds as u64 + 1)) as u32),
+            (seconds, _) => seconds,
+        }
+    }
+}
+
 /// How severe a record is. All are logged by default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
@@ -106,7 +121,7 @@ impl Retry {
         }
     }
 
-    /// The seconds to wait, where the row names them: the value of `Retry-After` (RFC 9110 §10.2.3).
+    /// The seconds to wait at least, where the row names them.
     #[must_use]
     pub const fn after_seconds(self) -> Option<u32> {
         match self {

@@ -17,21 +17,37 @@ impl Reason {
     /// The body of a refusal before the `101`, as `application/problem+json` (RFC 9457 §3).
     #[must_use]
     pub fn problem_json(self) -> String {
-        self.json("status", self.row().status)
+        self.problem_json_after(self.row().retry.after_seconds())
+    }
+
+    /// The same for a client that is to wait for so many seconds: see [`Row::retry_after_seconds`](super::Row::retry_after_seconds).
+    #[must_use]
+    pub fn problem_json_after(self, seconds: Option<u32>) -> String {
+        self.json("status", self.row().status, seconds)
     }
 
     /// The text message that tells a client by `notice = "json"`: the problem's shape, with the close code instead of a
     /// status.
     #[must_use]
     pub fn notice_json(self) -> String {
-        self.json("close_code", self.row().close.map(drawgate_protocol::CloseCode::get))
+        self.notice_json_after(self.row().retry.after_seconds())
+    }
+
+    /// The same for a client that is to wait for so many seconds: see [`Row::retry_after_seconds`](super::Row::retry_after_seconds).
+    #[must_use]
+    pub fn notice_json_after(self, seconds: Option<u32>) -> String {
+        self.json("close_code", self.row().close.map(drawgate_protocol::CloseCode::get), seconds)
     }
 
     /// The text message that tells a client by `notice = "json"` of a message that was refused: where in it, if that can be said, and
     /// no more of it. `closes` says whether a Close follows.
     #[must_use]
     pub fn refusal_json(self, at: &At<'_>, closes: bool) -> String {
-        let mut json = if closes { self.notice_json() } else { self.json("close_code", None) };
+        let mut json = if closes {
+            self.notice_json()
+        } else {
+            self.json("close_code", None, self.row().retry.after_seconds())
+        };
         json.pop();
         // Writing to a string cannot fail.
         if let Some(pointer) = at.pointer {
@@ -50,7 +66,7 @@ impl Reason {
         json
     }
 
-    fn json(self, code_name: &str, code: Option<u16>) -> String {
+    fn json(self, code_name: &str, code: Option<u16>, retry_after_seconds: Option<u32>) -> String {
         let row = self.row();
         let mut json = format!(
             r#"{{"type":"{}","title":"{}","detail":"{}","retry":"{}""#,
@@ -60,7 +76,7 @@ impl Reason {
             row.retry.label(),
         );
         // Writing to a string cannot fail.
-        if let Some(seconds) = row.retry.after_seconds() {
+        if let Some(seconds) = retry_after_seconds {
             let _ = write!(json, r#","retry_after_seconds":{seconds}"#);
         }
         if let Some(code) = code {

@@ -18,6 +18,7 @@ use crate::address;
 use crate::address_bans;
 use crate::admin;
 use crate::audit::{self, Mark};
+use crate::backend::upstream::Drains;
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::compression;
@@ -296,7 +297,8 @@ impl Builder {
         let (tickets, admin_config) = (Arc::clone(&self.tickets), self.admin.clone());
         let (connections_max, unauthenticated_max) = (self.connections_max, self.unauthenticated_max);
         let (tls_handshakes_max, clock) = (self.tls_handshakes_max, self.clock.clone());
-        let draft = self.sketch().draft(None, &observer, &clock)?;
+        let drains = Arc::<Drains>::default();
+        let draft = self.sketch().draft(None, &observer, &drains, &clock)?;
         requests.follow(&draft.plan);
         let gate = Arc::new(Gate {
             firewall,
@@ -313,6 +315,7 @@ impl Builder {
             turned_away: Semaphore::new(TURNED_AWAY_MAX),
             tickets,
             sessions,
+            drains,
             draining: drain_begun,
         });
         let takes_tickets = draft.plan.takes_tickets();

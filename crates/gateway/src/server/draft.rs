@@ -17,6 +17,7 @@ use super::keys::KeyPlaces;
 use super::route::{self, Prepared, Route, SharedFailures};
 use super::socket;
 use super::start::{BindError, StartError};
+use crate::backend::upstream::Drains;
 use crate::clock::Clock;
 use crate::config::ListenerConfig;
 use crate::connection::{Door, Encryption};
@@ -153,6 +154,7 @@ impl Sketch {
         self,
         before: Option<&Plan>,
         observer: &Observer,
+        drains: &Drains,
         clock: &Clock,
     ) -> Result<Draft, StartError> {
         if self.listeners.is_empty() || self.routes.is_empty() {
@@ -161,7 +163,7 @@ impl Sketch {
         let (mut keys, mut failures) = (KeyPlaces::default(), SharedFailures::new());
         let routes = self.routes.into_iter();
         let routes: Vec<Prepared> = routes
-            .map(|route| route.prepare(observer, &mut keys, &mut failures, before, clock))
+            .map(|route| route.prepare((observer, drains), &mut keys, &mut failures, before, clock))
             .collect::<Result<_, _>>()?;
         let mut hall = Hall {
             routes: &routes,

@@ -8,6 +8,7 @@ use std::sync::{Arc, Weak};
 
 use tokio::task::{AbortHandle, JoinSet};
 
+use super::checks::Checks;
 use super::draft::{Draft, Opened, Place, Plan};
 use super::keys::{KeyKeepers, end_withdrawn};
 use super::operator::AdminFace;
@@ -25,6 +26,7 @@ pub(super) struct Force {
     /// Routes that are out of force; connections may still live by them.
     past: Vec<Weak<Route>>,
     keepers: KeyKeepers,
+    checks: Checks,
     certificates: Vec<(Encryption, AbortHandle)>,
     admin: Option<AdminFace>,
     tasks: JoinSet<()>,
@@ -40,6 +42,7 @@ impl Force {
             plan: Arc::new(plan),
             past: Vec::new(),
             keepers: KeyKeepers::default(),
+            checks: Checks::default(),
             certificates: Vec::new(),
             admin,
             tasks: JoinSet::new(),
@@ -112,11 +115,12 @@ impl Force {
         }
     }
 
-    /// Has keys and certificates kept by the plan, and by no other.
+    /// Has keys and certificates kept, and applications checked, by the plan, and by no other.
     fn keep(&mut self) {
         while self.tasks.try_join_next().is_some() {}
         let past: Vec<_> = self.past.iter().filter_map(Weak::upgrade).collect();
         self.keepers.keep(&self.plan.keys, &past, &self.gate, &mut self.tasks);
+        self.checks.keep(&self.plan.routes, &self.gate, &mut self.tasks);
         let mut kept = Vec::new();
         for encryption in
             self.plan.listeners.iter().filter_map(|listening| listening.door.encryption.as_ref())

@@ -16,6 +16,7 @@ use crate::admin::{self, AdminState, Api, NotReloaded, Operations, TicketRoutes,
 use crate::connection::Gate;
 use crate::control::Control;
 use crate::observe::ReloadedBy;
+use crate::upstream_drains::UpstreamDrains;
 
 /// The admin listener, and what it is to serve.
 #[derive(Debug)]
@@ -81,6 +82,7 @@ impl Admin {
         let operations = Operations {
             control: control.clone(),
             address_bans: AddressBans::new(Arc::clone(gate), control.clone()),
+            upstreams: UpstreamDrains::new(Arc::clone(gate)),
             tickets: Arc::clone(&gate.tickets),
             routes: Arc::new(RwLock::new(routes)),
             reload: Arc::new(move || {

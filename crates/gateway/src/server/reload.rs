@@ -235,7 +235,7 @@ impl Requests {
                 (None, None) => return Err(vec![ReloadError::NoSource.to_string()]),
             };
             let clock = &gate.facilities.clock;
-            let draft = builder.sketch().draft(Some(&plan), &gate.observer, clock);
+            let draft = builder.sketch().draft(Some(&plan), &gate.observer, &gate.drains, clock);
             draft.map_err(|error| vec![in_one_line(&error)])
         };
         // Files may lie on a disk that is slow or far away.

@@ -13,7 +13,7 @@ use crate::auth::failures::{FailureLimits, Failures};
 use crate::auth::{self, Authenticator, CredentialSource, KeySet};
 use crate::backend::Backend;
 use crate::backend::handler::{AnyHandler, Erased, Handler};
-use crate::backend::upstream::{self, Upstream};
+use crate::backend::upstream::{self, Drains, Upstream};
 use crate::clock::{Clock, Instant};
 use crate::config::{BackendConfig, RouteConfig};
 use crate::connection::{self, Paces, Terms};
@@ -251,7 +251,7 @@ impl Route {
     /// Makes it ready, or takes what is ready in `before`, where nothing of it has changed.
     pub(super) fn prepare(
         self,
-        observer: &Observer,
+        (observer, drains): (&Observer, &Drains),
         places: &mut KeyPlaces,
         shared: &mut SharedFailures,
         before: Option<&Plan>,
@@ -265,7 +265,7 @@ impl Route {
             before.and_then(|before| before.routes.iter().find(|known| known.told.has_terms_of(&self)));
         let route = match known {
             Some(known) => Arc::clone(&known.route),
-            None => Arc::new(self.clone().ready(name, keys, failures, observer, clock)?),
+            None => Arc::new(self.clone().ready(name, keys, failures, (observer, drains), clock)?),
         };
         places.watch_for(&route, known.is_none(), keys_before, observer, clock);
         Ok(Prepared { told: self, route })
@@ -276,7 +276,7 @@ impl Route {
         name: Arc<str>,
         keys: Option<Arc<Source<KeySet>>>,
         failures: Option<Arc<Failures>>,
-        observer: &Observer,
+        (observer, drains): (&Observer, &Drains),
         clock: &Clock,
     ) -> Result<connection::Route, StartError> {
         let authenticator = match self.access {
@@ -287,7 +287,7 @@ impl Route {
             Destination::Echo(echo) => Backend::Echo(Arc::new(echo)),
             Destination::Handler(handler) => Backend::Handler(handler),
             Destination::Upstream(config) => {
-                let upstream = Upstream::new(config, &name, observer);
+                let upstream = Upstream::new(config, &name, observer, drains, clock.unix_now());
                 Backend::Upstream(upstream.map_err(|error| StartError::Upstream(error.to_string()))?)
             }
         };

@@ -51,8 +51,8 @@ pub enum StartError {
     /// A route's authentication cannot work.
     #[error("a route's authentication cannot work")]
     Auth(#[source] auth::ConfigError),
-    /// Nobody's certificate can be believed, and a route's application shows one.
-    #[error("the certificate of a route's application could not be verified: {0}")]
+    /// Nobody's certificate can be believed, and a route's applications show one; or there is none to show them.
+    #[error("a route's applications cannot be spoken to: {0}")]
     Upstream(String),
     /// The system has no randomness to give.
     #[error("the system gives no randomness: {0}")]

@@ -3,10 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustls::client::Resumption;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
 
+use super::own::OwnCertificate;
 use super::settings::provider;
 
 /// Whose certificates are believed, where the gateway itself connects to somebody.
@@ -44,11 +46,34 @@ impl Trust {
     /// # Errors
     /// What is wrong with them.
     pub(crate) fn client_settings(&self) -> Result<Arc<ClientConfig>, TrustError> {
-        let mut settings = ClientConfig::builder_with_provider(provider())
+        self.settings(None)
+    }
+
+    /// The same of one that shows `own`, where it is asked for a certificate.
+    ///
+    /// # Errors
+    /// What is wrong with the authorities.
+    pub(crate) fn client_settings_showing(
+        &self,
+        own: Arc<OwnCertificate>,
+    ) -> Result<Arc<ClientConfig>, TrustError> {
+        self.settings(Some(own))
+    }
+
+    fn settings(&self, own: Option<Arc<OwnCertificate>>) -> Result<Arc<ClientConfig>, TrustError> {
+        let builder = ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .expect("the provider has suites for both versions")
-            .with_root_certificates(self.roots()?)
-            .with_no_client_auth();
+            .with_root_certificates(self.roots()?);
+        let mut settings = match own {
+            None => builder.with_no_client_auth(),
+            Some(own) => {
+                let mut settings = builder.with_client_cert_resolver(own);
+                // What was resumed would go on with the certificate that it began with.
+                settings.resumption = Resumption::disabled();
+                settings
+            }
+        };
         settings.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Arc::new(settings))
     }
@@ -67,6 +92,8 @@ impl Trust {
 pub(crate) enum TrustError {
     #[error("this system trusts no authority: install ca-certificates, or name a file of authorities")]
     SystemHasNone,
+    #[error("server_name is no name of a host: write a DNS name or an IP address")]
+    NameRefused,
     #[error("{} {wrong}", file.display())]
     File { file: PathBuf, wrong: String },
 }

@@ -1,4 +1,4 @@
-//! Addresses of applications behind the gate: `ws://HOST[:PORT][/PATH]` and `wss://…`.
+//! Addresses of applications behind the gate: `ws://HOST[:PORT][/PATH]`, `wss://…`, and `unix:/SOCKET[:/PATH]`.
 //!
 //! Unlike what the gateway asks for keys, an application may be reached unencrypted: whose network that is, is for the operator to
 //! know. Never resolves or connects; floor 1.
@@ -14,7 +14,10 @@ use crate::route::PathPattern;
 /// The address of an application, taken apart.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UpstreamUrl {
+    /// Of a socket, what `Host` says to it.
     site: Site,
+    /// The path of a Unix socket.
+    socket: Option<String>,
     path: Option<String>,
 }
 
@@ -31,7 +34,13 @@ impl UpstreamUrl {
         &self.site.authority
     }
 
-    /// The host in lower case, an IPv6 address without its brackets.
+    /// The Unix socket that it leads to, by its absolute path; `None` where it is a host and a port.
+    #[must_use]
+    pub fn socket(&self) -> Option<&str> {
+        self.socket.as_deref()
+    }
+
+    /// The host in lower case, an IPv6 address without its brackets; `localhost` for a Unix socket.
     #[must_use]
     pub fn host(&self) -> &str {
         &self.site.host
@@ -50,10 +59,28 @@ impl UpstreamUrl {
     }
 
     /// Where it leads without asking a resolver: the address that it names, and both loopback ones for `localhost`
-    /// (RFC 6761 §6.3). Empty for other names.
+    /// (RFC 6761 §6.3). Empty for other names, and for Unix sockets.
     #[must_use]
     pub fn own_addresses(&self) -> Vec<IpAddr> {
-        self.site.own_addresses()
+        if self.socket.is_some() { Vec::new() } else { self.site.own_addresses() }
+    }
+
+    /// Reads what stands behind `unix:`: the path of a socket, and behind another colon the path of requests, if they are to have one.
+    fn of_socket(text: &str) -> Result<Self, UpstreamUrlError> {
+        let (socket, path) = match text.split_once(':') {
+            None => (text, None),
+            Some((socket, path)) => (socket, Some(path)),
+        };
+        let is_plain = socket.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"\\".contains(&byte));
+        let is_file = socket.starts_with('/') && !socket.starts_with("//") && !socket.ends_with('/');
+        if !is_plain || !is_file || socket.len() > SOCKET_BYTES_MAX {
+            return Err(UpstreamUrlError::SocketRefused);
+        }
+        if text.contains(['?', '#']) {
+            return Err(UpstreamUrlError::HasQuery);
+        }
+        let site = Site::read(false, "localhost")?;
+        Ok(Self { site, socket: Some(socket.to_owned()), path: path.map(path_of).transpose()? })
     }
 
     /// The target of a request for `target`, of which `pattern` has matched the path: the same, or with the path of this
@@ -77,6 +104,9 @@ impl FromStr for UpstreamUrl {
         if text.len() > URL_BYTES_MAX {
             return Err(UpstreamUrlError::TooLong);
         }
+        if let Some(rest) = text.strip_prefix("unix:") {
+            return Self::of_socket(rest);
+        }
         let (is_secure, rest) = match text.split_once("://") {
             Some(("wss", rest)) => (true, rest),
             Some(("ws", rest)) => (false, rest),
@@ -90,17 +120,16 @@ impl FromStr for UpstreamUrl {
             Some(at) => (&rest[..at], Some(&rest[at..])),
         };
         let site = Site::read(is_secure, authority)?;
-        let path = match path.map(PathPattern::parse) {
-            None => None,
-            Some(Ok(PathPattern::Exact(path))) => Some(path),
-            Some(Ok(PathPattern::Prefix(_)) | Err(_)) => return Err(UpstreamUrlError::PathRefused),
-        };
-        Ok(Self { site, path })
+        Ok(Self { site, socket: None, path: path.map(path_of).transpose()? })
     }
 }
 
 impl fmt::Display for UpstreamUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(socket) = &self.socket {
+            write!(f, "unix:{socket}")?;
+            return self.path().map_or(Ok(()), |path| write!(f, ":{path}"));
+        }
         let scheme = if self.is_secure() { "wss" } else { "ws" };
         write!(f, "{scheme}://{}{}", self.site.authority, self.path().unwrap_or_default())
     }
@@ -112,6 +141,16 @@ impl fmt::Debug for UpstreamUrl {
     }
 }
 
+fn path_of(text: &str) -> Result<String, UpstreamUrlError> {
+    match PathPattern::parse(text) {
+        Ok(PathPattern::Exact(path)) => Ok(path),
+        Ok(PathPattern::Prefix(_)) | Err(_) => Err(UpstreamUrlError::PathRefused),
+    }
+}
+
+/// The most bytes of a socket's path: `sun_path` of unix(7), less the byte that ends it.
+const SOCKET_BYTES_MAX: usize = 107;
+
 /// Why a text is no address of an application. Each says what to write instead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UpstreamUrlError {
@@ -119,8 +158,13 @@ pub enum UpstreamUrlError {
     #[error("is longer than {URL_BYTES_MAX} bytes")]
     TooLong,
     /// It begins otherwise.
-    #[error("does not begin with ws:// or wss://")]
+    #[error("does not begin with ws://, wss:// or unix:/")]
     SchemeRefused,
+    /// Behind `unix:` there is no path that a socket can be reached by.
+    #[error(
+        "names no socket: write unix: and its absolute path, in at most {SOCKET_BYTES_MAX} visible ASCII characters, such as unix:/run/app.sock"
+    )]
+    SocketRefused,
     /// There is a name or a password in it.
     #[error("has a name or password before an @, which would end up in logs: leave them out")]
     HasUserInfo,
@@ -165,11 +209,43 @@ mod tests {
     }
 
     #[test]
+    fn a_socket_is_a_path_and_perhaps_the_path_of_requests() {
+        for (text, socket, path) in [
+            ("unix:/run/app.sock", "/run/app.sock", None),
+            ("unix:/run/app.sock:/room", "/run/app.sock", Some("/room")),
+            ("unix:/run/app.sock:/", "/run/app.sock", Some("/")),
+            ("unix:/a", "/a", None),
+        ] {
+            let url: UpstreamUrl = text.parse().unwrap_or_else(|error| panic!("{text}: {error}"));
+            assert_eq!((url.socket(), url.path(), &*url.to_string()), (Some(socket), path, text));
+            assert!(!url.is_secure() && url.own_addresses().is_empty());
+            assert_eq!((url.authority(), url.host()), ("localhost", "localhost"));
+        }
+        let url: UpstreamUrl = "unix:/run/app.sock:/room".parse().unwrap();
+        let pattern = PathPattern::parse("/chat/*").unwrap();
+        assert_eq!(url.target_for(&pattern, "/chat/7?a=b"), "/room/7?a=b");
+        let longest = format!("unix:/{}", "a".repeat(SOCKET_BYTES_MAX - 1));
+        assert!(longest.parse::<UpstreamUrl>().is_ok());
+        assert_eq!(format!("{longest}a").parse::<UpstreamUrl>(), Err(UpstreamUrlError::SocketRefused));
+    }
+
+    #[test]
     fn what_is_no_address_says_why() {
         for (text, error) in [
             ("", UpstreamUrlError::SchemeRefused),
             ("127.0.0.1:9000", UpstreamUrlError::SchemeRefused),
             ("http://127.0.0.1:9000", UpstreamUrlError::SchemeRefused),
+            ("unix:", UpstreamUrlError::SocketRefused),
+            ("unix:app.sock", UpstreamUrlError::SocketRefused),
+            ("unix:/", UpstreamUrlError::SocketRefused),
+            ("unix:///run/app.sock", UpstreamUrlError::SocketRefused),
+            ("unix:/run/", UpstreamUrlError::SocketRefused),
+            ("unix:/run/a b", UpstreamUrlError::SocketRefused),
+            ("unix:/run/a\0b", UpstreamUrlError::SocketRefused),
+            ("unix:@abstract", UpstreamUrlError::SocketRefused),
+            ("unix:/run/app.sock:room", UpstreamUrlError::PathRefused),
+            ("unix:/run/app.sock:/a/*", UpstreamUrlError::PathRefused),
+            ("unix:/run/app.sock:/a?b", UpstreamUrlError::HasQuery),
             ("ws://", UpstreamUrlError::HostRefused),
             ("ws:///a", UpstreamUrlError::HostRefused),
             ("ws://a:0", UpstreamUrlError::HostRefused),

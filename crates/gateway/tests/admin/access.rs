@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::{Gate, TOKENS, raw_answer, secret_of};
 
 /// Every method and path, what it needs, and a body where it takes one.
-const ENTRIES: [(&str, &str, &str, &str); 14] = [
+const ENTRIES: [(&str, &str, &str, &str); 16] = [
     ("GET", "/v1/sessions", "read", ""),
     ("GET", "/v1/sessions/0123", "read", ""),
     ("DELETE", "/v1/sessions/0123", "operate", ""),
@@ -19,6 +19,8 @@ const ENTRIES: [(&str, &str, &str, &str); 14] = [
     ("DELETE", "/v1/address-bans/192.0.2.1", "operate", ""),
     ("GET", "/v1/events", "read", ""),
     ("GET", "/v1/upstreams", "read", ""),
+    ("POST", "/v1/drains", "operate", r#"{"upstream":"ws://127.0.0.1:9000"}"#),
+    ("DELETE", "/v1/drains/ws:%2F%2F127.0.0.1:9000", "operate", ""),
     ("POST", "/v1/tickets", "tickets", r#"{"subject":"zoe","route":"token","session_seconds":60}"#),
 ];
 

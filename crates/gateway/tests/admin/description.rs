@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::{Answer, Gate, secret_of};
+use crate::{Answer, Gate, UPSTREAM, secret_of};
 
 #[tokio::test]
 async fn every_operation_answers_as_the_description_says() {
@@ -39,16 +39,26 @@ async fn provoke(gate: &Gate, method: &str, path: &str, operation: &Value, statu
     let _session = gate.open("token", "alice", &json!({})).await;
     gate.post("/v1/bans", &json!({ "subject": "zoe" })).await.expect(201);
     gate.post("/v1/address-bans", &json!({ "network": "192.0.2.0/24" })).await.expect(201);
+    gate.post("/v1/drains", &json!({ "upstream": UPSTREAM })).await.expect(201);
     let listed = gate.get("/v1/sessions?subject=alice").await.expect(200);
     let id = listed["sessions"][0]["id"].as_str().unwrap().to_owned();
     let named = |id: &str, subject: &str, network: &str| {
-        path.replace("{id}", id).replace("{subject}", subject).replace("{network}", network)
+        let path = path.replace("{id}", id).replace("{subject}", subject).replace("{network}", network);
+        // What is named beside the networks: an application that is drained, one that is not, and what is neither.
+        let upstream = match network {
+            "192.0.2.0%2F24" => UPSTREAM.replace('/', "%2F"),
+            "%ff" => "%ff".to_owned(),
+            _ => "ws:%2F%2F127.0.0.1:1".to_owned(),
+        };
+        path.replace("{upstream}", &upstream)
     };
     let mut target = named(&id, "zoe", "192.0.2.0%2F24");
     let mut body = match operation["operationId"].as_str().unwrap() {
         "revoke" => r#"{"token_id":"t1"}"#.to_owned(),
         "ban" => r#"{"subject":"carol","seconds":60}"#.to_owned(),
         "banAddress" => r#"{"network":"192.0.2.7","seconds":60,"reason":"flood"}"#.to_owned(),
+        "drainUpstream" if status == "404" => r#"{"upstream":"ws://127.0.0.1:1"}"#.to_owned(),
+        "drainUpstream" => format!("{{\"upstream\":\"{UPSTREAM}\"}}"),
         "issueTicket" => r#"{"subject":"carol","route":"token","session_seconds":60,"claims":{}}"#.to_owned(),
         _ => String::new(),
     };

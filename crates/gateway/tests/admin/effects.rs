@@ -5,7 +5,7 @@ use drawgate::reason::Reason;
 use serde_json::{Value, json};
 
 use crate::support::Raw;
-use crate::{Gate, closed, lives, token};
+use crate::{Gate, UPSTREAM, closed, lives, token};
 
 #[tokio::test]
 async fn sessions_are_listed_by_subject_and_route_a_page_at_a_time() {
@@ -336,4 +336,31 @@ async fn a_ban_that_a_list_has_told_of_is_lifted_and_gone_on_from_by_that_name()
     // What nobody could mean is not taken for it.
     gate.delete("/v1/address-bans/%3A%3A1%2F64").await.refused(400);
     gate.post("/v1/address-bans", &json!({ "network": "::/64" })).await.refused(422);
+}
+
+#[tokio::test]
+async fn o04_an_application_is_drained_and_that_is_taken_back() {
+    let gate = Gate::start("").await;
+    let state = async || {
+        let listed = gate.get("/v1/upstreams").await.expect(200);
+        listed["upstreams"][0]["state"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(state().await, "in_use");
+    let drain = json!({ "upstream": UPSTREAM });
+    let told = json!({ "upstream": UPSTREAM, "connections": 0 });
+    for _ in 0..2 {
+        assert_eq!(gate.post("/v1/drains", &drain).await.expect(201), told);
+        assert_eq!(state().await, "drained");
+    }
+    gate.post("/v1/drains", &json!({ "upstream": "127.0.0.1:9" })).await.refused(422);
+    gate.post("/v1/drains", &json!({ "upstream": "ws://127.0.0.1:10" })).await.refused(404);
+    // An address is one, however it is written.
+    gate.delete("/v1/drains/ws:%2F%2f127.0.0.1:9").await.expect(204);
+    assert_eq!(state().await, "in_use");
+    gate.delete("/v1/drains/ws:%2F%2F127.0.0.1:9").await.refused(404);
+    let changes = gate.changes();
+    let actions: Vec<_> = changes.iter().map(|change| change["action"].as_str().unwrap()).collect();
+    assert_eq!(actions[..2], ["drain_upstream", "drain_upstream"], "{changes:?}");
+    assert!(actions.ends_with(&["resume_upstream", "resume_upstream"]), "{changes:?}");
+    assert!(changes.iter().all(|change| change["operator"] == "all"), "{changes:?}");
 }

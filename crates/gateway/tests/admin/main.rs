@@ -35,6 +35,9 @@ use tokio::time::timeout;
 
 use crate::support::{Case, Frame, PATIENCE, Raw, echo, request};
 
+/// An application that a route leads to; nobody is there.
+const UPSTREAM: &str = "ws://127.0.0.1:9";
+
 const KEY: &str = "0123456789abcdef0123456789abcdef";
 
 /// The tokens of these tests, by the name of what they are for.
@@ -129,6 +132,7 @@ impl Gate {
         let more = [
             route("token", "users"),
             route("other", "others"),
+            route("app", "others").replace("\"echo\"", &format!("{{ urls = [\"{UPSTREAM}\"] }}")),
             auth("users", "[\"authorization_header\", \"ticket\"]"),
             auth("others", "[\"authorization_header\"]"),
             format!("[admin]\naddress = \"{address}\"\n{admin}"),

@@ -1,5 +1,6 @@
 //! U: several applications behind one route: how connections are spread, what is tried instead, who is left alone, and how many each has.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -243,4 +244,24 @@ async fn u09_when_many_come_at_once_only_so_many_are_dialled_at_a_time() {
     for client in &mut clients {
         assert!(client.read_head().await.starts_with("HTTP/1.1 101 "));
     }
+}
+
+#[tokio::test]
+async fn u09_a_thousand_who_are_refused_are_told_to_come_back_at_different_times() {
+    let crowd = Crowd::start().await;
+    let url = format!("\"ws://{}\"", crowd.address);
+    let firewall = "[firewall]\nhandshakes_per_client_per_minute = \"unlimited\"";
+    let full = format!("{{ url = {url}, connections_max = 1 }}");
+    let case = Case::start(&before(crowd.address, "", firewall).replace(&url, &full)).await;
+    let _held = open(&case, "").await;
+    let mut told = BTreeMap::<u32, usize>::new();
+    for _ in 0..1000 {
+        let mut client = case.connect().await;
+        client.send(request("/app/", "").as_bytes()).await;
+        let response = client.expect_refusal(Reason::UpstreamFull).await;
+        *told.entry(response.retry_after().unwrap()).or_default() += 1;
+    }
+    // A thousand over eleven seconds are 91 in each.
+    assert!(told.keys().copied().eq(10..=20), "{told:?}");
+    assert!(told.values().all(|count| (40..160).contains(count)), "{told:?}");
 }

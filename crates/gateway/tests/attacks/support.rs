@@ -10,7 +10,7 @@ use drawgate::config::Config;
 use drawgate::control::Control;
 use drawgate::observe::Observer;
 use drawgate::reason::Reason;
-use drawgate::server::{AddressBans, Builder, Drained, Entry, Reloader};
+use drawgate::server::{AddressBans, Builder, Drained, Entry, Reloader, UpstreamDrains};
 use drawgate::session::Sessions;
 use drawgate::{CloseCode, Server};
 use serde_json::Value;
@@ -30,6 +30,7 @@ pub(crate) struct Case {
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) control: Control,
     pub(crate) bans: AddressBans,
+    pub(crate) upstreams: UpstreamDrains,
     pub(crate) reloader: Reloader,
     pub(crate) admin: Option<SocketAddr>,
     /// The first listener's way in for sockets from elsewhere, and the last one's.
@@ -94,7 +95,7 @@ impl Case {
         let addresses = server.addresses().map(|(_, address)| address).collect();
         let (address, admin, observer) = (server.address(), server.admin_address(), server.observer());
         let (sessions, control, bans) = (server.sessions(), server.control(), server.firewall());
-        let reloader = server.reloader();
+        let (reloader, upstreams) = (server.reloader(), server.upstreams());
         let listener = server.addresses().next().map(|(name, _)| name.to_owned()).unwrap();
         let entry = server.entry(&listener).unwrap();
         let last = server.addresses().last().map(|(name, _)| name.to_owned()).unwrap();
@@ -112,6 +113,7 @@ impl Case {
             sessions,
             control,
             bans,
+            upstreams,
             reloader,
             admin,
             entry,
@@ -262,6 +264,16 @@ pub(crate) struct Response {
     pub(crate) status: u16,
     pub(crate) head: String,
     pub(crate) body: String,
+}
+
+impl Response {
+    /// What `Retry-After` says, which the body says too.
+    pub(crate) fn retry_after(&self) -> Option<u32> {
+        let seconds = self.head.split("Retry-After: ").nth(1)?.split("\r\n").next()?.parse().unwrap();
+        let problem: Value = serde_json::from_str(&self.body).unwrap();
+        assert_eq!(problem["retry_after_seconds"], seconds, "{self:?}");
+        Some(seconds)
+    }
 }
 
 /// A frame as it came.

@@ -45,7 +45,7 @@ const sum = (samples, name, want = {}) =>
     .reduce((total, sample) => total + sample.value, 0);
 
 const QUIET = [
-  "closed_by_client", "closed_by_application", "connection_lost", "draining", "route_changed", "idle_timeout", "session_time_exceeded",
+  "closed_by_client", "closed_by_application", "connection_lost", "draining", "route_changed", "upstream_draining", "idle_timeout", "session_time_exceeded",
   "session_ended", "session_replaced",
 ];
 const isMessage = (sample) => sample.labels.kind === "text" || sample.labels.kind === "binary";
@@ -149,12 +149,13 @@ function showMetrics(samples, at) {
   fill(
     byId("upstreams"),
     samples.filter((sample) => sample.name === "drawgate_upstream_connections").map(({ labels, value }) => {
-      const isEjected = sum(samples, "drawgate_upstream_ejected", labels) > 0;
+      const is = (family) => sum(samples, `drawgate_upstream_${family}`, labels) > 0;
+      const state = is("drained") ? "drained" : is("unhealthy") ? "unhealthy" : is("ejected") ? "left alone" : "in use";
       const failed = sum(samples, "drawgate_upstream_dials_total", { ...labels, result: "failed" });
       const row = element("tr");
       row.append(
         cell(labels.upstream, "text"),
-        cell(isEjected ? "left alone" : "in use", isEjected ? "failed" : "good"),
+        cell(state, state === "in use" ? "good" : state === "drained" ? "warn" : "failed"),
         cell(labels.route),
         cell(short(value), "r"),
         cell(short(failed), failed > 0 ? "r warn" : "r"),

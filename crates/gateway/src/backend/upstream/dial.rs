@@ -1,27 +1,58 @@
 //! A socket to an application: its name resolved, connected, and encrypted where its address says so.
 //!
-//! Names are resolved anew for each connection, and the address that is found is the one that is connected to. Deadlines for the whole
-//! are the caller's.
+//! A Unix socket is found by its path. Names are resolved anew for each connection, which begins with another of their addresses than the
+//! one before; an address that is found is the one that is connected to, and is asked for only once. Deadlines for the whole are the
+//! caller's.
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::pki_types::ServerName;
-use tokio::net::{TcpStream, lookup_host};
-use tokio::time::timeout;
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
 
-use super::DialError;
-use crate::tls::Wire;
+use super::{Config, DialError, Resolver, Socket};
+use crate::tls::{OwnCertificate, Trust, TrustError, Wire};
 use crate::url::UpstreamUrl;
 
-/// A socket to the first of the host's addresses that takes one.
-pub(super) async fn dial(url: &UpstreamUrl, connect_timeout: Duration) -> Result<TcpStream, DialError> {
+/// How `wss:` addresses are spoken to.
+pub(super) struct Encryption {
+    connector: TlsConnector,
+    /// In the place of the address's host.
+    server_name: Option<ServerName<'static>>,
+}
+
+impl Encryption {
+    /// Reads the authorities; `own` is shown where it is asked for.
+    pub(super) fn new(config: &Config, own: Option<Arc<OwnCertificate>>) -> Result<Self, TrustError> {
+        let trust = config.ca_file.clone().map_or(Trust::System, Trust::File);
+        let settings = match own {
+            None => trust.client_settings()?,
+            Some(own) => trust.client_settings_showing(own)?,
+        };
+        let name = config.server_name.as_ref();
+        let name = name.map(|name| ServerName::try_from(name.clone()).map_err(|_| TrustError::NameRefused));
+        Ok(Self { connector: TlsConnector::from(settings), server_name: name.transpose()? })
+    }
+}
+
+/// A socket to where `url` leads: its path, or the first of the host's addresses that takes one, beginning with the one whose `turn` it is.
+pub(super) async fn dial(
+    url: &UpstreamUrl,
+    resolver: &Resolver,
+    turn: usize,
+    connect_timeout: Duration,
+) -> Result<Socket, DialError> {
+    if let Some(path) = url.socket() {
+        return connect_to_path(path).await.map(|stream| Socket::Unix(Box::new(stream)));
+    }
     let own = url.own_addresses();
     let addresses: Vec<SocketAddr> = if own.is_empty() {
-        let found = lookup_host((url.host(), url.port())).await.map_err(DialError::Unresolved)?;
-        found.take(ADDRESSES_MAX).collect()
+        let found = resolver.resolve(url.host(), url.port()).await.map_err(DialError::Unresolved)?;
+        in_turn(found, turn)
     } else {
         own.into_iter().map(|ip| SocketAddr::new(ip, url.port())).collect()
     };
@@ -37,7 +68,7 @@ pub(super) async fn dial(url: &UpstreamUrl, connect_timeout: Duration) -> Result
             Ok(Ok(socket)) => {
                 // Small frames must not wait for one another; a socket that cannot be told so still works.
                 let _ = socket.set_nodelay(true);
-                return Ok(socket);
+                return Ok(Socket::Tcp(socket));
             }
             Ok(Err(error)) => failure = error,
             Err(_) => failure = io::ErrorKind::TimedOut.into(),
@@ -50,18 +81,87 @@ pub(super) async fn dial(url: &UpstreamUrl, connect_timeout: Duration) -> Result
     })
 }
 
-/// Encrypts `socket`, where the address is `wss:`. Whoever answers must show a certificate for the address's host.
+/// The addresses of a name that are tried, in their order. Those of the family that came first have their turns before the others: it is the
+/// one that the system has found to be reachable (RFC 6724 §6). Within a family, the order they came in is the resolver's whim.
+fn in_turn(found: Vec<SocketAddr>, turn: usize) -> Vec<SocketAddr> {
+    let prefers_ipv4 = found.first().is_some_and(SocketAddr::is_ipv4);
+    let (mut first, mut second): (Vec<_>, Vec<_>) =
+        found.into_iter().partition(|address| address.is_ipv4() == prefers_ipv4);
+    for family in [&mut first, &mut second] {
+        family.sort_unstable();
+        family.dedup();
+        if let Some(next) = turn.checked_rem(family.len()) {
+            family.rotate_left(next);
+        }
+    }
+    first.extend(second);
+    first.truncate(ADDRESSES_MAX);
+    first
+}
+
+/// A socket to `path`. Where as many wait there as may, the kernel says so at once instead of letting this wait: it is asked again until the
+/// deadline, which is the caller's.
+async fn connect_to_path(path: &str) -> Result<UnixStream, DialError> {
+    loop {
+        let failure = match UnixStream::connect(path).await {
+            Ok(socket) => return Ok(socket),
+            Err(failure) => failure,
+        };
+        match failure.kind() {
+            io::ErrorKind::WouldBlock => sleep(BACKLOG_PAUSE).await,
+            io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => {
+                return Err(DialError::Refused(failure));
+            }
+            _ => return Err(DialError::Unreachable(failure)),
+        }
+    }
+}
+
+fn server_name(host: &str) -> Result<ServerName<'static>, DialError> {
+    ServerName::try_from(host.to_owned()).map_err(|error| DialError::Unresolved(io::Error::other(error)))
+}
+
+/// Encrypts `socket`, where the address is `wss:`. Whoever answers must show a certificate for the address's host, or for the one that is
+/// configured.
 pub(super) async fn encrypt(
     url: &UpstreamUrl,
-    socket: TcpStream,
-    tls: Option<&TlsConnector>,
-) -> Result<Wire<TcpStream>, DialError> {
+    socket: Socket,
+    tls: Option<&Encryption>,
+) -> Result<Wire<Socket>, DialError> {
     let Some(tls) = tls.filter(|_| url.is_secure()) else { return Ok(Wire::Plain(socket)) };
-    let name = ServerName::try_from(url.host().to_owned())
-        .map_err(|error| DialError::Unresolved(io::Error::other(error)))?;
-    let stream = tls.connect(name, socket).await.map_err(DialError::Tls)?;
+    let name = match &tls.server_name {
+        Some(name) => name.clone(),
+        None => server_name(url.host())?,
+    };
+    let stream = tls.connector.connect(name, socket).await.map_err(DialError::Tls)?;
     Ok(Wire::Tls(Box::new(stream.into())))
 }
 
+/// Between two looks at whether there is room to wait at a Unix socket.
+const BACKLOG_PAUSE: Duration = Duration::from_millis(10);
 /// How many addresses of a host are tried.
 const ADDRESSES_MAX: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn u08_every_address_of_a_name_has_its_turn_whatever_order_they_come_in() {
+        let address = |last: u8| SocketAddr::from(([192, 0, 2, last], 80));
+        let firsts: Vec<_> = (0..6)
+            .map(|turn| {
+                let found = if turn % 2 == 0 { [1, 2, 3] } else { [3, 1, 2] };
+                in_turn(found.map(address).to_vec(), turn)[0]
+            })
+            .collect();
+        assert_eq!(firsts, [1, 2, 3, 1, 2, 3].map(address));
+        let many = |turn| in_turn((0..50).map(address).collect(), turn);
+        assert_eq!(many(48), [48, 49, 0, 1].map(address), "so many are tried for one connection");
+        let other = |last: u16| SocketAddr::from(([0x2001, 0xdb8, 0, 0, 0, 0, 0, last], 80));
+        assert_eq!(in_turn(vec![other(1), address(1), other(2)], 1), [other(2), other(1), address(1)]);
+        assert_eq!(in_turn(vec![address(1), other(1), other(2)], 1), [address(1), other(2), other(1)]);
+        assert_eq!(in_turn([7, 7, 7].map(address).to_vec(), 5), [address(7)]);
+        assert_eq!(in_turn(Vec::new(), 5), []);
+    }
+}

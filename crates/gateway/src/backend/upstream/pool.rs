@@ -1,10 +1,12 @@
 //! The applications of one route: how many connections each has, whether it is left alone, and what is counted of it.
 
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Config, DialError, Opening};
-use crate::balance::{Balance, Breaker, Candidate, Choice, HashBy, hash_of};
+use super::check::CheckError;
+use super::drains::{Drain, Drains};
+use super::{Check, Config, DialError, Opening};
+use crate::balance::{Balance, Breaker, Candidate, Choice, HashBy, Health, Turn, hash_of};
 use crate::clock::Instant;
 use crate::observe::{Observer, UpstreamMetrics};
 use crate::url::UpstreamUrl;
@@ -25,7 +27,15 @@ pub(super) struct Seat {
     connections_max: Option<u32>,
     seed: u64,
     open: AtomicU32,
+    /// Which of the addresses of its name is the next one's first.
+    turn: AtomicUsize,
     breaker: Mutex<Breaker>,
+    /// What its checks have shown; `None` while there are none.
+    health: Mutex<Option<Health>>,
+    /// What its checks say: no connection is to go there.
+    is_unhealthy: AtomicBool,
+    /// What an operator says.
+    drain: Arc<Drain>,
     metrics: UpstreamMetrics,
 }
 
@@ -39,7 +49,7 @@ pub(super) struct Attempt<'p> {
 }
 
 impl Pool {
-    pub(super) fn new(config: &Config, route: &str, observer: &Observer) -> Self {
+    pub(super) fn new(config: &Config, route: &str, observer: &Observer, drains: &Drains) -> Self {
         let seat = |member: &super::Member| {
             let name = member.url.to_string();
             Arc::new(Seat {
@@ -47,7 +57,11 @@ impl Pool {
                 connections_max: member.connections_max,
                 seed: hash_of(name.as_bytes()),
                 open: AtomicU32::new(0),
+                turn: AtomicUsize::new(0),
                 breaker: Mutex::default(),
+                health: Mutex::default(),
+                is_unhealthy: AtomicBool::new(false),
+                drain: drains.of(&name),
                 metrics: observer.upstream_metrics(route, &name),
                 url: member.url.clone(),
             })
@@ -59,6 +73,14 @@ impl Pool {
 
     pub(super) const fn len(&self) -> usize {
         self.seats.len()
+    }
+
+    pub(super) fn seats(&self) -> &[Arc<Seat>] {
+        &self.seats
+    }
+
+    pub(super) fn seat(&self, place: usize) -> Option<&Seat> {
+        self.seats.get(place).map(|seat| &**seat)
     }
 
     /// What decides where this connection goes.
@@ -90,11 +112,14 @@ impl Pool {
                     weight: seat.weight,
                     open: seat.open.load(Ordering::Relaxed),
                     seed: seat.seed,
-                    is_eligible: !tried.contains(&place) && seat.has_room() && seat.breaker().is_closed(now),
+                    is_eligible: !tried.contains(&place)
+                        && seat.is_open()
+                        && seat.has_room()
+                        && seat.breaker().is_closed(now),
                 })
                 .collect();
             let Some(place) = choice.pick(&candidates) else {
-                let is_full = self.seats.iter().any(|seat| !seat.has_room());
+                let is_full = self.seats.iter().any(|seat| seat.is_open() && !seat.has_room());
                 return Err(if is_full { DialError::Full } else { DialError::AllEjected });
             };
             tried.push(place);
@@ -112,12 +137,54 @@ impl Pool {
 }
 
 impl Seat {
+    /// The number of the connection that is made there next.
+    pub(super) fn next_turn(&self) -> usize {
+        self.turn.fetch_add(1, Ordering::Relaxed)
+    }
+
     fn breaker(&self) -> MutexGuard<'_, Breaker> {
         self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn has_room(&self) -> bool {
         self.connections_max.is_none_or(|max| self.open.load(Ordering::Relaxed) < max)
+    }
+
+    /// Whether connections may go there, as far as its checks and operators say.
+    fn is_open(&self) -> bool {
+        !self.is_unhealthy.load(Ordering::Relaxed) && !self.drain.is_on()
+    }
+
+    /// It is in force: what is counted of it stands for this seat from now on.
+    pub(super) fn begin(&self, is_checked: bool) {
+        *self.health() = is_checked.then(Health::default);
+        self.metrics.begin(self.drain.is_on());
+    }
+
+    /// It is out of force: a check that ends now says nothing any more.
+    pub(super) fn end(&self) {
+        *self.health() = None;
+    }
+
+    /// A check has ended.
+    pub(super) fn checked(&self, checked: Result<(), CheckError>, check: &Check) {
+        let mut health = self.health();
+        let Some(health) = health.as_mut() else { return };
+        self.metrics.checked(checked.is_ok());
+        let Some(turn) = health.checked(checked.is_ok(), check.failures_max, check.successes_min) else {
+            return;
+        };
+        self.is_unhealthy.store(turn == Turn::Out, Ordering::Relaxed);
+        // Of one that is drained nobody expects that it is there.
+        let is_told = !self.drain.is_on();
+        match checked {
+            Ok(()) => self.metrics.is_well(is_told),
+            Err(error) => self.metrics.is_unhealthy(&error, is_told),
+        }
+    }
+
+    fn health(&self) -> MutexGuard<'_, Option<Health>> {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Counts one more, if there is room for it.
@@ -171,6 +238,13 @@ impl Drop for Attempt<'_> {
         if let Some(lease) = &self.lease {
             lease.0.breaker().abandoned();
         }
+    }
+}
+
+impl Lease {
+    /// Whether an operator has drained the application: the connection is to go.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.0.drain.is_on()
     }
 }
 

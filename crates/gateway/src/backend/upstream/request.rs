@@ -9,9 +9,8 @@ use std::fmt::Write as _;
 use drawgate_protocol::handshake::{ClientRequest, Header, Request};
 use serde_json::{Map, Value};
 use tokio::io::AsyncWriteExt as _;
-use tokio::net::TcpStream;
 
-use super::{Connected, DialError, HostSent, Identity, OriginSent, Passing, answer};
+use super::{Connected, DialError, HostSent, Identity, OriginSent, Passing, Socket, answer};
 use crate::auth::{CredentialSource, credential};
 use crate::chance::Chance;
 use crate::principal::ClientAddr;
@@ -49,7 +48,7 @@ pub(crate) struct Speaker<'r> {
 
 /// Asks over `socket`, and reads the answer.
 pub(super) async fn ask(
-    mut socket: Wire<TcpStream>,
+    mut socket: Wire<Socket>,
     url: &UpstreamUrl,
     opening: &Opening<'_>,
     passing: &Passing,

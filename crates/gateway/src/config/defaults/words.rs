@@ -165,6 +165,36 @@ pub(in crate::config) static BALANCE: Word = Word {
     allowed: "\"least_connections\", \"round_robin\", { hash = \"subject\" }, { hash = \"client\" }, or { hash = { header = \"X-Room\" } }",
     reason: "Connections last for hours: whoever has the fewest has the most room, however they came about.",
 };
+pub(in crate::config) static HEALTH: Word = Word {
+    key: "routes.*.backend.health",
+    default: "applications are not asked whether they are well",
+    allowed: "{ kind = \"tcp\", \"http\" or \"websocket\", path = \"/healthz\", … }",
+    reason: "What an application answers when nobody is there is for it to say; connections that fail are seen anyway.",
+};
+pub(in crate::config) static HEALTH_PATH: Word = Word {
+    key: "routes.*.backend.health.path",
+    default: "the address's own, or `/`; with `kind = \"http\"` it must be written",
+    allowed: "a path, perhaps with a query",
+    reason: "A WebSocket application that takes clients anywhere takes a check there.",
+};
+pub(in crate::config) static UPSTREAM_CERTIFICATE_FILE: Word = Word {
+    key: "routes.*.backend.certificate_file",
+    default: "no certificate is shown to applications",
+    allowed: "a PEM file, relative to the configuration's folder, beside private_key_file; for `wss:` addresses",
+    reason: "Most applications know the gateway by where it connects from; one that asks for a certificate says whose it takes.",
+};
+pub(in crate::config) static UPSTREAM_PRIVATE_KEY_FILE: Word = Word {
+    key: "routes.*.backend.private_key_file",
+    default: "as certificate_file",
+    allowed: "the PEM file of that certificate's key",
+    reason: "Without its key a certificate proves nothing.",
+};
+pub(in crate::config) static UPSTREAM_SERVER_NAME: Word = Word {
+    key: "routes.*.backend.server_name",
+    default: "the host of each address",
+    allowed: "a host name or an IP address; for `wss:` addresses",
+    reason: "Whoever is connected to proves to be whom the address names. Where that is an IP address or a balancer's name, say whose certificate it is.",
+};
 pub(in crate::config) static UPSTREAM_HOST: Word = Word {
     key: "routes.*.backend.host",
     default: "\"client\"",
@@ -293,7 +323,7 @@ pub(in crate::config) static STATE_DIRECTORY: Word = Word {
     reason: "Beside the configuration it is found again. It is made where it is missing, for this user alone.",
 };
 /// Every [`Word`], in the order of docs/defaults.md.
-pub(in crate::config) static WORDS: [&Word; 45] = [
+pub(in crate::config) static WORDS: [&Word; 50] = [
     &RELOAD_ON_CHANGE,
     &LISTENER_REQUIRED,
     &PROXY_PROTOCOL,
@@ -315,6 +345,11 @@ pub(in crate::config) static WORDS: [&Word; 45] = [
     &COMPRESSION,
     &OVER_RATE,
     &BALANCE,
+    &UPSTREAM_CERTIFICATE_FILE,
+    &UPSTREAM_PRIVATE_KEY_FILE,
+    &UPSTREAM_SERVER_NAME,
+    &HEALTH,
+    &HEALTH_PATH,
     &UPSTREAM_HOST,
     &UPSTREAM_ORIGIN,
     &UPSTREAM_COOKIES,
@@ -342,7 +377,7 @@ pub(in crate::config) static WORDS: [&Word; 45] = [
 ];
 
 /// What must be written out, in the order of docs/defaults.md.
-pub(in crate::config) static REQUIRED: [Required; 28] = [
+pub(in crate::config) static REQUIRED: [Required; 29] = [
     Required {
         key: "listeners",
         allowed: "at least one table [listeners.NAME]",
@@ -417,6 +452,11 @@ pub(in crate::config) static REQUIRED: [Required; 28] = [
         key: "routes.*.backend",
         allowed: "{ urls = [\"ws://127.0.0.1:9000\"] }, \"echo\", or { echo = { prefix = \"…\" } }",
         reason: "Messages must go somewhere.",
+    },
+    Required {
+        key: "routes.*.backend.health.kind",
+        allowed: "\"tcp\", \"http\" or \"websocket\"",
+        reason: "That a port is open says little, and what else says more the application knows.",
     },
     Required {
         key: "auth.*.credentials",

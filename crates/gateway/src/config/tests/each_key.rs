@@ -14,6 +14,7 @@ fn every_required_key_is_missed() {
     for required in &REQUIRED {
         let full = if required.key.contains(".tls.") { tls::encrypted(&full) } else { full.clone() };
         let full = inspecting(required.key, full);
+        let full = if required.key.contains(".health.") { checked(&full) } else { full };
         let mut table: toml::Table = full.parse().unwrap();
         assert!(remove(&mut table, required.key), "{} is in the full configuration", required.key);
         let problems = read_with_secret(&toml::to_string(&table).unwrap(), SECRET).unwrap_err();
@@ -65,6 +66,12 @@ fn inspecting(shape: &str, mut text: String) -> String {
     text
 }
 
+/// `text`, with an application that is checked in the place of the echo.
+fn checked(text: &str) -> String {
+    let backend = "backend = { urls = [\"ws://127.0.0.1:9000\"], health = { kind = \"tcp\" } }";
+    text.replace("backend = \"echo\"", backend)
+}
+
 fn before_an_application() -> String {
     with_auth(AUTH).replace("backend = \"echo\"", "backend = { urls = [\"ws://127.0.0.1:9000\"] }")
 }
@@ -93,6 +100,9 @@ fn set(shape: &str, value: &str) -> String {
     }
     if shape.starts_with("routes.*.backend.") && !shape.contains(".echo") {
         table = before_an_application().parse().unwrap();
+    }
+    if shape.starts_with("routes.*.backend.health.") {
+        table = checked(&with_auth(AUTH)).parse().unwrap();
     }
     if let Some(name) = shape.strip_prefix("routes.*.backend.urls.*.") {
         let member = format!("{{ url = \"ws://127.0.0.1:9000\", {name} = {value} }}");

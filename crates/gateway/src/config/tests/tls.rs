@@ -181,3 +181,55 @@ fn a_route_for_certificates_needs_a_listener_that_asks_for_them() {
     let token = asking.replace("[{ client", "[\"first_message\", { client");
     assert_eq!(read(&token, folder.path()).unwrap_err().len(), 4, "a token's settings are missing");
 }
+
+#[test]
+fn u12_what_an_application_is_shown_is_held_against_what_it_must_be() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    write_pair(folder, pair());
+    fs::write(folder.join("other.key"), KeyPair::generate().unwrap().serialize_pem()).unwrap();
+    fs::write(folder.join("old.pem"), signed(&KeyPair::generate().unwrap(), (2019, 2020)).certificate)
+        .unwrap();
+    let with = |url: &str, settings: &str| {
+        let backend = format!("backend = {{ urls = [\"{url}\"], {settings} }}");
+        read(&LEAST.replace("backend = \"echo\"", &backend), folder)
+    };
+    let both =
+        "certificate_file = \"cert.pem\", private_key_file = \"key.pem\", server_name = \"app.internal\"";
+    let config = with("wss://127.0.0.1", both).unwrap_or_else(|problems| panic!("{problems}"));
+    let BackendConfig::Upstream(upstream) = &config.routes[0].backend else { panic!("{config:?}") };
+    assert_eq!(upstream.server_name.as_deref(), Some("app.internal"));
+    assert_eq!(upstream.certificate.as_ref().unwrap().private_key_file, folder.join("key.pem"));
+    for (settings, key, told) in [
+        ("certificate_file = \"cert.pem\"", "certificate_file", "private_key_file"),
+        ("private_key_file = \"key.pem\"", "private_key_file", "certificate_file"),
+        (
+            "certificate_file = \"none.pem\", private_key_file = \"key.pem\"",
+            "certificate_file",
+            "cannot be read",
+        ),
+        ("certificate_file = \"old.pem\", private_key_file = \"key.pem\"", "certificate_file", "expired"),
+        (
+            "certificate_file = \"cert.pem\", private_key_file = \"other.key\"",
+            "private_key_file",
+            "not the key",
+        ),
+        (
+            "certificate_file = \"key.pem\", private_key_file = \"key.pem\"",
+            "certificate_file",
+            "no certificate",
+        ),
+        ("server_name = \"a b\"", "server_name", "no name"),
+        ("server_name = \"\"", "server_name", "no name"),
+    ] {
+        let problem = super::only(with("wss://127.0.0.1", settings));
+        assert_eq!(problem.key, format!("routes.chat.backend.{key}"), "{problem}");
+        assert!(problem.wrong.contains(told), "{problem}");
+        assert!(!problem.to_string().contains("PRIVATE KEY-----\n"), "{problem}");
+    }
+    let problems = with("ws://127.0.0.1", both).unwrap_err();
+    assert!(
+        problems.len() == 3 && problems.iter().all(|problem| problem.wrong.contains("wss://")),
+        "{problems}"
+    );
+}

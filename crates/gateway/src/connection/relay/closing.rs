@@ -48,7 +48,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
         let notice = match notice {
             Notice::Close => None,
             Notice::Json => {
-                Some(ending.notice.as_deref().map_or_else(|| ending.reason.notice_json(), str::to_owned))
+                let seconds = row.retry_after_seconds(self.facilities.chance.bits());
+                let own = || ending.reason.notice_json_after(seconds);
+                Some(ending.notice.as_deref().map_or_else(own, str::to_owned))
             }
             Notice::Text => Some(row.title.to_owned()),
         };
@@ -108,8 +110,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
 
     /// Why it drains.
     pub(super) fn drained(&self) -> Ending {
-        let is_retired = self.terms.is_retired();
-        Ending::by_operator(if is_retired { Reason::RouteChanged } else { Reason::Draining })
+        Ending::by_operator(if self.terms.is_retired() {
+            Reason::RouteChanged
+        } else if self.application.is_drained() {
+            Reason::UpstreamDraining
+        } else {
+            Reason::Draining
+        })
     }
 
     /// Closes a connection whose output is stuck: what has not been begun is given up, so that a Close can be next.

@@ -12,13 +12,12 @@ use drawgate_protocol::{
     Chunk, CloseCode, CloseFrame, Event, LocalCode, MaskKey, Receiver, Role, SendError, Sender, Violation,
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 use super::closing::{LINGER_BYTES_MAX, LINGER_TIME_MAX};
 use super::remainder::Remainder;
 use super::{Application, Phase, Relay, Turn, kind_of};
 use crate::backend::held::Held;
-use crate::backend::upstream::{Connected, Lease};
+use crate::backend::upstream::{Connected, Lease, Socket};
 use crate::clock::Moment;
 use crate::compression::Outlet;
 use crate::connection::output::Output;
@@ -33,9 +32,9 @@ use crate::tls::Wire;
 #[derive(Debug)]
 pub(crate) struct Far {
     /// Nothing once it is over.
-    socket: Option<Wire<TcpStream>>,
+    socket: Option<Wire<Socket>>,
     /// Its place at the application, for as long as it lasts.
-    _lease: Option<Lease>,
+    lease: Option<Lease>,
     receiver: Receiver,
     sender: Sender,
     output: Output,
@@ -80,8 +79,8 @@ enum Stage {
 enum Farewell {
     /// The answer to its own Close.
     Answer(Option<CloseCode>),
-    /// That the gateway drains.
-    Drain,
+    /// That the gateway or the application drains.
+    Drain(Reason),
 }
 
 impl Far {
@@ -90,7 +89,7 @@ impl Far {
         let Connected { socket, rest, lease, .. } = connected;
         Self {
             socket: Some(socket),
-            _lease: lease,
+            lease,
             receiver: Receiver::new(Role::Client, terms.message_limits()),
             sender: Sender::new(Role::Client),
             output: Output::new(std::sync::Arc::clone(&facilities.budget)),
@@ -116,6 +115,11 @@ impl Far {
     /// Since when the socket has taken nothing, and how much waits for it.
     pub(super) fn blocked(&self) -> Option<(Moment, usize)> {
         Some((self.output.blocked_since()?, self.output.len()))
+    }
+
+    /// Whether an operator has drained the application.
+    pub(super) fn is_drained(&self) -> bool {
+        self.lease.as_ref().is_some_and(Lease::is_drained)
     }
 
     /// Whether the application has been given all that there is for it.
@@ -426,10 +430,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
     /// Tells a client that leaves, or must, that this is the end.
     fn bid_farewell(&mut self, frames: &mut Vec<u8>, now: Moment) {
         match self.far_mut().and_then(|far| far.farewell.take()) {
-            Some(Farewell::Drain) => {
+            Some(Farewell::Drain(reason)) => {
                 // Closing is what the drain does from here on as anywhere.
                 self.phase = Phase::Open;
-                self.queue_close(self.drained(), self.terms.notice, frames, now);
+                self.queue_close(Ending::by_operator(reason), self.terms.notice, frames, now);
             }
             Some(Farewell::Answer(code)) => {
                 let answer = code.map(|code| CloseFrame { code, reason: "" });
@@ -465,13 +469,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
     /// is an application to ask.
     pub(super) fn leave_for_drain(&mut self, now: Moment) -> bool {
         let until = self.close_until(now);
-        let label = self.drained().reason.row().label;
+        let reason = self.drained().reason;
         let key = self.facilities.chance.bytes();
         let Some(far) = self.far_mut().filter(|far| far.stage == Stage::Open) else { return false };
-        let close = CloseFrame { code: CloseCode::GOING_AWAY, reason: label };
+        let close = CloseFrame { code: CloseCode::GOING_AWAY, reason: reason.row().label };
         let _ = far.sender.close(far.output.frames(), Some(close), Some(key));
         far.stage = Stage::Closing { until };
-        far.farewell = Some(Farewell::Drain);
+        far.farewell = Some(Farewell::Drain(reason));
         (self.phase, self.message_since) = (Phase::Leaving { until }, None);
         true
     }
