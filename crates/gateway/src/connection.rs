@@ -10,6 +10,7 @@ mod attempt;
 mod ending;
 mod identity;
 mod live;
+mod load;
 mod masks;
 mod onward;
 mod output;
@@ -61,6 +62,7 @@ use admit::admit;
 pub(crate) use ending::Ending;
 use identity::Identity;
 pub(crate) use live::Live;
+pub(crate) use load::Load;
 pub(crate) use output::Budget;
 pub(crate) use pace::Paces;
 use relay::{Application, Outcome, Relay, Remarks};
@@ -97,6 +99,8 @@ pub(crate) struct Gate {
     pub(crate) chance: Chance,
     pub(crate) firewall: Firewall,
     pub(crate) live: Live,
+    /// Whether anybody can be let in, or has to go.
+    pub(crate) load: Load,
     /// Places for connections that are let in.
     pub(crate) places: Arc<Semaphore>,
     /// How many there are.

@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The modules from the ground up, a floor a line; each may use what stands before it in this list.
-const MODULES: [&str; 37] = [
+const MODULES: [&str; 39] = [
     // Words that all others use.
     "clock",
     "chance",
@@ -30,6 +30,7 @@ const MODULES: [&str; 37] = [
     "balance",
     "audit",
     "firewall",
+    "overload",
     "session",
     "compression",
     "auth",
@@ -38,6 +39,7 @@ const MODULES: [&str; 37] = [
     // Touch sockets and disk.
     "timers",
     "disk",
+    "meter",
     "state",
     "observe",
     "tls",

@@ -420,6 +420,7 @@ async fn read_head<S: AsyncRead + Unpin>(
         _ = draining.wait_for(|draining| *draining) => {
             Err(HeadError::Refused(Refused::because(Reason::Draining)))
         }
+        () = gate.load.until_shedding() => Err(HeadError::Refused(Refused::because(Reason::Overloaded))),
         head = timeout_at(until, Head::read(socket)) => {
             head.unwrap_or(Err(HeadError::Refused(Refused {
                 limit: Some(millis(door.head_timeout)),
@@ -442,7 +443,13 @@ where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     let route = &asked.entrance.route;
-    let message = match poll_fn(|cx| relay.poll(cx)).await {
+    let waited = tokio::select! {
+        biased;
+        waited = poll_fn(|cx| relay.poll(cx)) => waited,
+        // Whoever has not said who it is goes before those who have.
+        () = gate.load.until_shedding() => return Err(close(relay, Ending::by_gate(Reason::Overloaded)).await),
+    };
+    let message = match waited {
         Outcome::FirstMessage(message) => message,
         Outcome::Ended(ending) if ending.reason == Reason::FirstMessageTimeout => {
             let limit = Some(millis(authenticator.config().first_message_timeout));

@@ -466,6 +466,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
         if signals.contains(Signal::Shed) {
             self.shed(now);
         }
+        if signals.contains(Signal::Overload) {
+            self.end_for_load(now);
+        }
         if signals.contains(Signal::Abort) {
             if let Some(far) = self.far_mut() {
                 far.cut();
@@ -494,6 +497,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
         }
         if self.inspecting().is_some_and(|inspecting| inspecting.held().is_some()) {
             self.close_from_outside(overloaded, now);
+        }
+    }
+
+    /// Ends it though it may hold nothing; if it has been told and has not gone, without another word.
+    fn end_for_load(&mut self, now: Moment) {
+        if self.sender.is_closed() {
+            self.give_up_output(Ending::by_gate(Reason::Overloaded), now);
+        } else {
+            self.end_session(Ending::by_gate(Reason::Overloaded), now);
         }
     }
 

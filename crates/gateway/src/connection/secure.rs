@@ -49,6 +49,10 @@ where
             encryption.metrics.handshake(HandshakeOutcome::Failed, None);
             return Err(Ending::by_operator(Reason::Draining));
         }
+        () = gate.load.until_shedding() => {
+            encryption.metrics.handshake(HandshakeOutcome::Failed, None);
+            return Err(Ending::by_gate(Reason::Overloaded));
+        }
         made = timeout_at(until, encryption.tls.accept(socket)) => made,
     };
     match made {

@@ -92,9 +92,13 @@ impl Admin {
             chance: gate.chance.clone(),
         };
         let observer = gate.observer.clone();
-        let draining = gate.draining.clone();
+        let (draining, gate) = (gate.draining.clone(), Arc::clone(gate));
         let api = Arc::new(Api::new(&tokens, operations));
-        let state = AdminState::new(move || observer.render(), move || !*draining.borrow())
+        let unready = move || match () {
+            () if *draining.borrow() => Some("draining"),
+            () => gate.load.refuses().map(|_| "overloaded"),
+        };
+        let state = AdminState::new(move || observer.render(), unready)
             .with_api(Arc::clone(&api), hosts)
             .encrypted(encryption);
         Ok(Self { listener, state, face: AdminFace(api) })
