@@ -236,6 +236,7 @@ fn operations() -> Operations {
         observer: server.observer(),
         clock: Clock::system(),
         chance: Chance::seeded(1),
+        runtime: tokio::runtime::Handle::current(),
     }
 }
 

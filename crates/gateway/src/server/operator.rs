@@ -1,11 +1,13 @@
 //! The admin listener: bound with the others, and given what it may tell of the gateway and do to it.
 
 use std::sync::{Arc, RwLock};
+use std::thread;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::runtime::{Builder, Handle, RuntimeFlavor};
+use tokio::sync::{oneshot, watch};
 
 use super::certificates;
 use super::reload::{ReloadError, Reloaded, Reloader};
@@ -90,6 +92,7 @@ impl Admin {
             observer: gate.observer.clone(),
             clock: clock.clone(),
             chance: gate.chance.clone(),
+            runtime: Handle::current(),
         };
         let observer = gate.observer.clone();
         let (draining, gate) = (gate.draining.clone(), Arc::clone(gate));
@@ -108,12 +111,34 @@ impl Admin {
         self.face.clone()
     }
 
-    pub(super) async fn serve(self, mut stopped: watch::Receiver<bool>) {
-        admin::serve(self.listener, self.state, async move {
-            let _ = stopped.wait_for(|stopped| *stopped).await;
-        })
-        .await;
+    /// Serves until it is `stopped`. Beside a runtime of several threads on one of its own: operators are answered also while clients
+    /// keep all others busy.
+    pub(super) async fn serve(self, stopped: watch::Receiver<bool>) {
+        let Self { listener, state, .. } = self;
+        if Handle::current().runtime_flavor() != RuntimeFlavor::MultiThread {
+            return serve(listener, state, stopped).await;
+        }
+        let Ok(listener) = listener.into_std() else { return };
+        let (done, ended) = oneshot::channel::<()>();
+        let work = move || {
+            let Ok(runtime) = Builder::new_current_thread().enable_all().build() else { return };
+            runtime.block_on(async {
+                if let Ok(listener) = TcpListener::from_std(listener) {
+                    serve(listener, state, stopped).await;
+                }
+            });
+            drop(done);
+        };
+        if thread::Builder::new().name("drawgate-admin".to_owned()).spawn(work).is_ok() {
+            let _ = ended.await;
+        }
     }
+}
+
+async fn serve(listener: TcpListener, state: AdminState, mut stopped: watch::Receiver<bool>) {
+    // Where the server was dropped there is nobody left to say it.
+    let stopped = async move { drop(stopped.wait_for(|stopped| *stopped).await) };
+    admin::serve(listener, state, stopped).await;
 }
 
 /// What records and metrics call it.
