@@ -65,7 +65,7 @@ pub(crate) use live::Live;
 pub(crate) use load::Load;
 pub(crate) use output::Budget;
 pub(crate) use pace::Paces;
-use relay::{Application, Outcome, Relay, Remarks};
+use relay::{Outcome, Relay, Remarks};
 
 /// What every connection's data path shares.
 #[derive(Debug)]
@@ -354,7 +354,7 @@ where
                     life.remark(&remarks);
                     continue;
                 }
-                Ok(outcome) => break end(*relay, outcome),
+                Ok(outcome) => break end(&mut relay, outcome),
                 Err(ending) => break ending,
             };
             Box::pin(identity::refresh(&life.gate, &mut life.record, &mut relay, token)).await;
@@ -417,7 +417,7 @@ impl Drop for Life {
 }
 
 /// What follows the second part, the relay: the news to the application.
-fn end<S>(relay: Relay<S>, outcome: Outcome) -> Ending
+fn end<S>(relay: &mut Relay<S>, outcome: Outcome) -> Ending
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
@@ -428,9 +428,7 @@ where
             Ending::by_gate(Reason::InternalError)
         }
     };
-    if let Application::Handler(handling) = relay.into_application()
-        && handling.end(ending.reason).is_err()
-    {
+    if !relay.tell_end(ending.reason) {
         ending.detail = Some("the handler panicked when it was told of the end".to_owned());
     }
     ending

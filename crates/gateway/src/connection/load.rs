@@ -14,13 +14,12 @@ use crate::overload::{Cause, Stage};
 pub(crate) struct Load {
     /// The place of what there is too little of in [`Cause::ALL`], from 1 on; 0 while there is enough.
     refused_for: AtomicU8,
-    /// Whether those who are there are told to go.
-    is_shedding: watch::Sender<bool>,
+    stage: watch::Sender<Stage>,
 }
 
 impl Default for Load {
     fn default() -> Self {
-        Self { refused_for: AtomicU8::new(0), is_shedding: watch::Sender::new(false) }
+        Self { refused_for: AtomicU8::new(0), stage: watch::Sender::new(Stage::Normal) }
     }
 }
 
@@ -34,23 +33,17 @@ impl Load {
     /// From now on this is in force.
     pub(crate) fn set(&self, stage: Stage, cause: Option<Cause>) {
         let place = cause.and_then(|cause| Cause::ALL.iter().position(|other| *other == cause));
-        let number = match stage {
-            Stage::Normal => 0,
-            Stage::Refusing | Stage::Shedding => {
-                place.and_then(|place| u8::try_from(place + 1).ok()).unwrap_or(1)
-            }
-        };
-        self.refused_for.store(number, Ordering::Relaxed);
-        let is_shedding = stage == Stage::Shedding;
-        self.is_shedding.send_if_modified(|before| std::mem::replace(before, is_shedding) != is_shedding);
+        let place = place.and_then(|place| u8::try_from(place + 1).ok()).unwrap_or(1);
+        self.refused_for.store(if stage == Stage::Normal { 0 } else { place }, Ordering::Relaxed);
+        self.stage.send_if_modified(|before| std::mem::replace(before, stage) != stage);
     }
 
-    /// Ready once those who are on their way in have to go: they cost most, and nobody knows them yet.
-    pub(super) fn until_shedding(&self) -> impl Future<Output = ()> + use<> {
-        let mut is_shedding = self.is_shedding.subscribe();
+    /// Ready once it has come to `stage`: for those who are on their way in, of whom nobody knows who they are.
+    pub(super) fn until(&self, stage: Stage) -> impl Future<Output = ()> + use<> {
+        let mut in_force = self.stage.subscribe();
         async move {
-            if is_shedding.wait_for(|is_shedding| *is_shedding).await.is_err() {
-                // The gate is gone, and with it whoever could shed.
+            if in_force.wait_for(|in_force| *in_force >= stage).await.is_err() {
+                // The gate is gone, and with it whoever could say so.
                 std::future::pending::<()>().await;
             }
         }
@@ -59,25 +52,29 @@ impl Load {
 
 #[cfg(test)]
 mod tests {
-    use std::pin::pin;
+    use std::pin::{Pin, pin};
     use std::task::{Context, Waker};
 
     use super::*;
 
+    fn is_heard<F: Future>(heard: &mut Pin<&mut F>) -> bool {
+        heard.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready()
+    }
+
     #[test]
-    fn whoever_waits_hears_of_shedding_alone() {
+    fn whoever_waits_hears_of_its_stage_and_of_those_above() {
         let load = Load::default();
-        let mut heard = pin!(load.until_shedding());
-        let mut is_heard = || heard.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready();
-        assert_eq!(load.refuses(), None);
+        let mut refusing = pin!(load.until(Stage::Refusing));
+        let mut shedding = pin!(load.until(Stage::Shedding));
+        assert!(load.refuses().is_none() && !is_heard(&mut refusing) && !is_heard(&mut shedding));
         for cause in Cause::ALL {
             load.set(Stage::Refusing, Some(cause));
             assert_eq!(load.refuses(), Some(cause));
-            assert!(!is_heard());
         }
+        assert!(is_heard(&mut refusing) && !is_heard(&mut shedding));
         load.set(Stage::Shedding, Some(Cause::Memory));
-        assert!(is_heard());
+        assert!(is_heard(&mut shedding) && is_heard(&mut pin!(load.until(Stage::Refusing))));
         load.set(Stage::Normal, None);
-        assert_eq!(load.refuses(), None);
+        assert!(load.refuses().is_none() && !is_heard(&mut pin!(load.until(Stage::Refusing))));
     }
 }

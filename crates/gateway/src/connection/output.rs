@@ -6,6 +6,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
 use drawgate_protocol::frame::frame_bytes;
@@ -22,13 +23,30 @@ pub(crate) struct Budget {
     /// The metric itself, so that whoever reads it reads what is so.
     used: Gauge,
     bytes_max: usize,
+    /// There is too little memory for anything more to wait, whatever the budget says.
+    is_pressed: AtomicBool,
     /// Told when the budget is exceeded.
     pub(crate) exceeded: Notify,
 }
 
 impl Budget {
     pub(crate) fn new(bytes_max: usize, used: Gauge) -> Self {
-        Self { used, bytes_max, exceeded: Notify::new() }
+        Self { used, bytes_max, is_pressed: AtomicBool::new(false), exceeded: Notify::new() }
+    }
+
+    /// Whether whoever is blocked is to bring nothing more.
+    pub(crate) fn press(&self, is_pressed: bool) {
+        self.is_pressed.store(is_pressed, Ordering::Relaxed);
+    }
+
+    /// How much one read may bring.
+    #[inline]
+    pub(super) fn read_bytes_max(&self) -> usize {
+        if self.is_pressed.load(Ordering::Relaxed) { PRESSED_READ_BYTES } else { super::worker::READ_BYTES }
+    }
+
+    fn is_tight(&self) -> bool {
+        self.excess() > 0 || self.is_pressed.load(Ordering::Relaxed)
     }
 
     /// How many bytes wait in all.
@@ -106,7 +124,7 @@ impl Output {
     #[inline]
     pub(super) fn is_full(&self, more: usize, message_bytes: usize) -> bool {
         self.len() + more >= FULL_BYTES.max(message_bytes.saturating_add(super::worker::READ_BYTES))
-            || (self.blocked_since().is_some() && self.budget.excess() > 0)
+            || (self.blocked_since().is_some() && self.budget.is_tight())
     }
 
     /// Where frames go that do not belong to the poll's own output: notices, pings, Close.
@@ -153,7 +171,7 @@ impl Output {
     ) -> Poll<io::Result<()>> {
         let bytes: &[u8] = match &mut self.waiting {
             Some(waiting) if !waiting.is_empty() => {
-                waiting.pending.append(fresh);
+                waiting.append(fresh);
                 &waiting.pending[waiting.written_bytes..]
             }
             Some(_) | None => fresh,
@@ -234,6 +252,15 @@ impl Waiting {
         self.pending.len() - self.written_bytes
     }
 
+    /// Adds what came behind it. Grows by steps, since twice of what thousands hold is a lot; by so many bytes at least, since to move all
+    /// for each small one would cost its square.
+    fn append(&mut self, fresh: &mut Vec<u8>) {
+        if self.pending.capacity() - self.pending.len() < fresh.len() {
+            self.pending.reserve_exact(fresh.len().max(self.pending.len().min(GROWTH_BYTES)));
+        }
+        self.pending.append(fresh);
+    }
+
     /// Takes `written` bytes off the front, where that is not all; where nothing waited yet, `fresh` is what does.
     fn advance(&mut self, fresh: &mut Vec<u8>, written: usize) {
         let is_fresh = self.is_empty();
@@ -285,11 +312,17 @@ impl Waiting {
 
     /// Keeps the budget's count of this connection true.
     fn settle(&mut self, budget: &Budget) {
-        let bytes = if self.blocked_since.is_some() { self.len() } else { 0 };
+        let bytes = if self.blocked_since.is_some() { self.pending.capacity() } else { 0 };
         budget.charge(self.charged_bytes, bytes);
         self.charged_bytes = bytes;
     }
 }
+
+/// How much one read brings while there is too little memory: of thousands that have yet to be blocked each may hold as much.
+const PRESSED_READ_BYTES: usize = 4 * 1024;
+
+/// By how much output that waits grows.
+const GROWTH_BYTES: usize = 16 * 1024;
 
 /// Sizes of vectors, which are never larger.
 fn gauged(bytes: usize) -> i64 {

@@ -10,6 +10,7 @@ use super::ending::millis;
 use super::{Door, Ending, Gate};
 use crate::clock::Instant;
 use crate::observe::HandshakeOutcome;
+use crate::overload::Stage;
 use crate::reason::Reason;
 use crate::tls::{Established, Failure, FailureKind, Peer, Wire};
 
@@ -49,7 +50,7 @@ where
             encryption.metrics.handshake(HandshakeOutcome::Failed, None);
             return Err(Ending::by_operator(Reason::Draining));
         }
-        () = gate.load.until_shedding() => {
+        () = gate.load.until(Stage::Refusing) => {
             encryption.metrics.handshake(HandshakeOutcome::Failed, None);
             return Err(Ending::by_gate(Reason::Overloaded));
         }

@@ -35,7 +35,7 @@ impl LoadMetrics {
         let refused = register(
             registry,
             "overload_refused",
-            "Clients that were turned away because the process runs out of something, by what: memory, descriptors or delay",
+            "Clients that were turned away at the accept because the process runs out of something, by what: memory, descriptors or delay",
             Family::<CauseLabels, Counter>::default(),
         );
         let delay = Gauge::<f64, AtomicU64>::default();

@@ -11,7 +11,7 @@ use tokio::time::sleep_until;
 
 use crate::connection::Gate;
 use crate::meter::Meter;
-use crate::overload::{Config, Judge, MemoryMax, Readings, Stage};
+use crate::overload::{Cause, Config, Judge, MemoryMax, Readings, Stage};
 
 /// Where readings come from.
 #[derive(Clone, Default)]
@@ -100,6 +100,7 @@ pub(super) async fn watch(gate: Arc<Gate>, gauge: Gauge) {
         if judged != in_force {
             gate.load.set(judged.0, judged.1);
             gate.facilities.compression.pause(judged.0 > Stage::Normal);
+            gate.facilities.budget.press(judged.0 > Stage::Normal && judged.1 == Some(Cause::Memory));
             gate.observer.load_judged(in_force.0, judged.0, judged.1, &readings);
             in_force = judged;
         }
@@ -115,6 +116,6 @@ fn waiting_bytes(gate: &Gate) -> u64 {
 
 /// Quick enough that what comes meanwhile fits between two thresholds, and seldom enough to cost less than a thousandth of a core.
 const SAMPLE_INTERVAL: Duration = Duration::from_millis(100);
-/// Buffers and compression may take so much of the memory each, whatever is written: with the connections themselves, and what their
-/// allocator keeps, it is more than half.
-const MEMORY_PARTS: u64 = 4;
+/// What waits, and what compression has set aside, may be one of so many parts of the memory each, whatever is written: what is given up
+/// stays with the allocator for seconds, and as much again may have come meanwhile.
+const MEMORY_PARTS: u64 = 8;

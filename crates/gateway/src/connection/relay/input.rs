@@ -45,7 +45,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
         let remainder = self.remainder.unused();
         let kept = remainder.len();
         input[..kept].copy_from_slice(remainder);
-        let mut buffer = ReadBuf::new(&mut input[kept..]);
+        let read_bytes_max = self.facilities.budget.read_bytes_max();
+        let mut buffer = ReadBuf::new(&mut input[kept..kept + read_bytes_max]);
         let count = match Pin::new(&mut self.socket).poll_read(cx, &mut buffer) {
             Poll::Pending => return false,
             Poll::Ready(Err(error)) => {
@@ -73,7 +74,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
     fn read_ahead(&mut self, cx: &mut Context<'_>, input: &mut [u8], turn: &Turn<'_>) -> bool {
         let kept = self.remainder.unused().len();
         let room = READ_AHEAD_BYTES_MAX.saturating_sub(kept);
-        let is_full = self.output.is_full(turn.fresh.len(), self.sending_bytes);
+        let is_full = self.output.is_full(turn.fresh.len(), self.sending_bytes as usize);
         if is_full || room == 0 || self.input_until().is_some() || self.is_held() {
             self.paused_since.get_or_insert(turn.now);
             return false;
