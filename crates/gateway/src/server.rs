@@ -11,6 +11,7 @@ mod force;
 mod keys;
 mod operator;
 mod overload;
+mod own_thread;
 mod reload;
 mod route;
 mod socket;

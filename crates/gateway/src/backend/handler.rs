@@ -225,6 +225,11 @@ impl Handling {
         self.assembler.held_bytes() + queued_bytes
     }
 
+    /// Whether a message has come in part.
+    pub(crate) fn is_gathering(&self) -> bool {
+        self.assembler.held_bytes() > 0
+    }
+
     /// Whether the application still works on something.
     pub(crate) fn is_busy(&self) -> bool {
         self.call.is_some()

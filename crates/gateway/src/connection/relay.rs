@@ -522,6 +522,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
         };
         is_busy
             || self.is_held()
+            || self.waits_for_room()
             || self.has_remarks()
             || self.tenure.as_ref().is_some_and(|tenure| tenure.has_token())
     }

@@ -1,18 +1,17 @@
 //! The admin listener: bound with the others, and given what it may tell of the gateway and do to it.
 
 use std::sync::{Arc, RwLock};
-use std::thread;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
-use tokio::runtime::{Builder, Handle, RuntimeFlavor};
-use tokio::sync::{oneshot, watch};
+use tokio::runtime::Handle;
+use tokio::sync::watch;
 
-use super::certificates;
 use super::reload::{ReloadError, Reloaded, Reloader};
 use super::socket::listen;
 use super::start::{BindError, StartError};
+use super::{certificates, own_thread};
 use crate::address_bans::AddressBans;
 use crate::admin::{self, AdminState, Api, NotReloaded, Operations, TicketRoutes, Token};
 use crate::connection::Gate;
@@ -115,23 +114,13 @@ impl Admin {
     /// keep all others busy.
     pub(super) async fn serve(self, stopped: watch::Receiver<bool>) {
         let Self { listener, state, .. } = self;
-        if Handle::current().runtime_flavor() != RuntimeFlavor::MultiThread {
-            return serve(listener, state, stopped).await;
-        }
         let Ok(listener) = listener.into_std() else { return };
-        let (done, ended) = oneshot::channel::<()>();
-        let work = move || {
-            let Ok(runtime) = Builder::new_current_thread().enable_all().build() else { return };
-            runtime.block_on(async {
-                if let Ok(listener) = TcpListener::from_std(listener) {
-                    serve(listener, state, stopped).await;
-                }
-            });
-            drop(done);
-        };
-        if thread::Builder::new().name("drawgate-admin".to_owned()).spawn(work).is_ok() {
-            let _ = ended.await;
-        }
+        own_thread::run("drawgate-admin", async move {
+            if let Ok(listener) = TcpListener::from_std(listener) {
+                serve(listener, state, stopped).await;
+            }
+        })
+        .await;
     }
 }
 

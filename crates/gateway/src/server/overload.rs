@@ -1,17 +1,21 @@
 //! Measures the load of the process, has it judged, and acts on that: the one task that does.
 //!
-//! Several times a second, whatever the connections do; they pay one atomic load at their accept. How late this task comes to
-//! itself is how late the runtime is for everybody.
+//! Several times a second, whatever the connections do; they pay one atomic load at their accept. A task on the runtime says that it was
+//! come to; how long ago that is is how late the runtime is for everybody.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::time::sleep_until;
+use tokio::time::sleep;
 
+use super::own_thread;
+use crate::clock::{Clock, Instant};
 use crate::connection::Gate;
 use crate::meter::Meter;
-use crate::overload::{Cause, Config, Judge, MemoryMax, Readings, Stage};
+use crate::overload::{Cause, Config, Judge, MemoryMax, Readings, Stage, Verdict};
 
 /// Where readings come from.
 #[derive(Clone, Default)]
@@ -83,35 +87,61 @@ impl Gauge {
     }
 }
 
-/// Goes on until it is dropped.
+/// Goes on until it is dropped. Beside a runtime of several threads on one of its own, which has time also while clients keep all others busy.
 pub(super) async fn watch(gate: Arc<Gate>, gauge: Gauge) {
+    let clock = gate.facilities.clock.clone();
+    let beat = Arc::new(AtomicU64::new(0));
+    let (watched_beat, started_at) = (Arc::clone(&beat), clock.now());
+    let watching = own_thread::run("drawgate-overload", async move {
+        watch_beat(gate, gauge, &watched_beat, started_at).await;
+    });
+    tokio::select! {
+        never = keep_beat(&clock, &beat, started_at) => match never {},
+        () = watching => {}
+    }
+}
+
+/// Says now and then that the runtime came to this task.
+async fn keep_beat(clock: &Clock, beat: &AtomicU64, started_at: Instant) -> Infallible {
+    loop {
+        beat.store(millis_since(clock, started_at), Ordering::Relaxed);
+        sleep(SAMPLE_INTERVAL).await;
+    }
+}
+
+async fn watch_beat(gate: Arc<Gate>, gauge: Gauge, beat: &AtomicU64, started_at: Instant) {
     let clock = &gate.facilities.clock;
     let mut judge = Judge::new(gauge.config);
     let mut in_force = (Stage::Normal, None);
     loop {
-        let due = clock.now() + SAMPLE_INTERVAL;
-        sleep_until(due).await;
-        let now = clock.now();
+        sleep(SAMPLE_INTERVAL).await;
+        let since_beat = millis_since(clock, started_at).saturating_sub(beat.load(Ordering::Relaxed));
+        let delay = Duration::from_millis(since_beat).saturating_sub(SAMPLE_INTERVAL);
         let readings = gauge.read();
-        let readings = Readings { delay: readings.delay.max(now.saturating_duration_since(due)), ..readings };
-        let verdict = judge.judge(&readings, now);
+        let readings = Readings { delay: readings.delay.max(delay), ..readings };
+        let verdict = judge.judge(&readings, clock.now());
         gate.observer.load_measured(&readings);
-        let judged = (verdict.stage, verdict.cause);
-        if judged != in_force {
-            gate.load.set(judged.0, judged.1);
-            gate.facilities.compression.pause(judged.0 > Stage::Normal);
-            gate.facilities.budget.press(judged.0 > Stage::Normal && judged.1 == Some(Cause::Memory));
-            gate.observer.load_judged(in_force.0, judged.0, judged.1, &readings);
-            in_force = judged;
+        if (verdict.stage, verdict.cause) != in_force {
+            put_in_force(&gate, &verdict);
+            gate.observer.load_judged(in_force.0, verdict.stage, verdict.cause, &readings);
+            in_force = (verdict.stage, verdict.cause);
         }
         if let (Some(demand), Some(memory)) = (verdict.demand, readings.memory) {
-            gate.live.relieve(&demand, memory.used.saturating_sub(waiting_bytes(&gate)));
+            let waiting_bytes = u64::try_from(gate.facilities.budget.used()).unwrap_or(u64::MAX);
+            gate.live.relieve(&demand, memory.used.saturating_sub(waiting_bytes));
         }
     }
 }
 
-fn waiting_bytes(gate: &Gate) -> u64 {
-    u64::try_from(gate.facilities.budget.used()).unwrap_or(u64::MAX)
+fn put_in_force(gate: &Gate, verdict: &Verdict) {
+    let is_overloaded = verdict.stage > Stage::Normal;
+    gate.load.set(verdict.stage, verdict.cause);
+    gate.facilities.compression.pause(is_overloaded);
+    gate.facilities.budget.press(is_overloaded && verdict.cause == Some(Cause::Memory));
+}
+
+fn millis_since(clock: &Clock, started_at: Instant) -> u64 {
+    u64::try_from(clock.now().saturating_duration_since(started_at).as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Quick enough that what comes meanwhile fits between two thresholds, and seldom enough to cost less than a thousandth of a core.

@@ -210,7 +210,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
     /// Whether the application's input must wait, with `fresh` bytes of output beside what is pending.
     fn is_far_paused(&self, fresh: usize) -> bool {
         self.is_delivering()
-            && (self.output.is_full(fresh, self.sending_bytes as usize) || self.has_remarks())
+            && (self.output.is_full(fresh, self.sending_bytes as usize)
+                || self.waits_for_room()
+                || self.has_remarks())
     }
 
     /// Whether the application's input stands still and need not any more.

@@ -4,6 +4,8 @@
 //! be used yet, messages that have come in part, and what a handler has sent to a client that does not read. Each by the memory that it
 //! takes, not by its payload.
 
+use std::time::Duration;
+
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::far::Far;
@@ -26,9 +28,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
         note(self.far().and_then(Far::blocked));
         note(self.inspecting().and_then(Inspecting::held));
         if beside_bytes > 0 {
-            note(self.message_since.or(self.paused_since).map(|since| (since, 0)));
+            note(Some((self.message_since.or(self.paused_since).unwrap_or(self.heard_at), 0)));
         }
         self.pulse.record_blocked(bytes, since.map(Moment::since_epoch));
+    }
+
+    /// Whether nothing may be added to a message that has come in part, since all buffers together are full: somebody is told to go
+    /// now, and then it goes on. Nothing else would stop those who send many such messages before they are told.
+    pub(super) fn waits_for_room(&self) -> bool {
+        let is_gathering = match &self.application {
+            Application::Handler(handling) => handling.is_gathering(),
+            Application::Unauthenticated(_) | Application::Echo(_) | Application::Upstream(_) => false,
+        };
+        (is_gathering || self.inspecting().is_some_and(|inspecting| inspecting.held().is_some()))
+            && self.facilities.budget.excess() > 0
+    }
+
+    /// When to look again whether there is room: nobody says so.
+    pub(super) fn room_due(&self) -> Option<Moment> {
+        self.waits_for_room().then(|| self.facilities.now() + ROOM_RETRY_TIME)
     }
 
     /// What is held and counts itself nowhere.
@@ -59,6 +77,9 @@ impl<S> Relay<S> {
         }
     }
 }
+
+/// Longer than it takes to tell those who have to go.
+const ROOM_RETRY_TIME: Duration = Duration::from_millis(100);
 
 impl<S> Drop for Relay<S> {
     fn drop(&mut self) {

@@ -75,7 +75,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
         let kept = self.remainder.unused().len();
         let room = READ_AHEAD_BYTES_MAX.saturating_sub(kept);
         let is_full = self.output.is_full(turn.fresh.len(), self.sending_bytes as usize);
-        if is_full || room == 0 || self.input_until().is_some() || self.is_held() {
+        if is_full || room == 0 || self.input_until().is_some() || self.is_held() || self.waits_for_room() {
             self.paused_since.get_or_insert(turn.now);
             return false;
         }
