@@ -112,6 +112,11 @@ impl Unauthenticated {
         Self { until, assembler: Assembler::new(FIRST_MESSAGE_LIMITS), first: None, is_taken: false }
     }
 
+    /// It comes to nothing.
+    fn give_up(&mut self) {
+        (self.assembler, self.first) = (self.assembler.emptied(), None);
+    }
+
     /// The memory of what has come of the first message.
     fn held_bytes(&self) -> usize {
         self.assembler.held_bytes() + self.first.as_ref().map_or(0, |first| first.as_bytes().len())
