@@ -70,6 +70,8 @@ fn r11_nobody_is_let_in_then_those_go_who_have_not_said_who_they_are_and_then_al
     while let Some(mut client) = enter() {
         client.send(&half_first_message());
         talking.push(client);
+        // Slowly enough for each stage to be seen.
+        std::thread::sleep(Duration::from_millis(1));
         assert!(talking.len() < 10_000, "{}", program.log());
     }
     let has_record = |message| program.records().iter().any(|record| record["message"] == message);

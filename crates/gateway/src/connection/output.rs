@@ -129,7 +129,11 @@ impl Output {
 
     /// Where frames go that do not belong to the poll's own output: notices, pings, Close.
     pub(super) fn frames(&mut self) -> &mut Vec<u8> {
-        &mut self.waiting.get_or_insert_default().pending
+        let waiting = self.waiting.get_or_insert_default();
+        if !waiting.pending.is_empty() {
+            waiting.make_room(FRAME_BYTES);
+        }
+        &mut waiting.pending
     }
 
     /// Queues a pong behind what waits. While the socket is blocked it takes the place of one that has not been begun
@@ -145,6 +149,8 @@ impl Output {
             waiting.pending.drain(start..start + bytes);
         }
         let start = waiting.pending.len();
+        // One takes the place of another: no more than that is needed.
+        waiting.pending.reserve_exact(payload.len() + HEADER_BYTES_MAX);
         sender.pong(&mut waiting.pending, payload, key)?;
         waiting.pong = Some((start, waiting.pending.len() - start));
         Ok(())
@@ -252,13 +258,19 @@ impl Waiting {
         self.pending.len() - self.written_bytes
     }
 
-    /// Adds what came behind it. Grows by steps, since twice of what thousands hold is a lot; by so many bytes at least, since to move all
-    /// for each small one would cost its square.
+    /// Adds what came behind it.
     fn append(&mut self, fresh: &mut Vec<u8>) {
-        if self.pending.capacity() - self.pending.len() < fresh.len() {
-            self.pending.reserve_exact(fresh.len().max(self.pending.len().min(GROWTH_BYTES)));
-        }
+        self.make_room(fresh.len());
         self.pending.append(fresh);
+    }
+
+    /// Grows by steps, since twice of what thousands hold is a lot; by an eighth at least, since to move all for each small frame would
+    /// cost its square.
+    fn make_room(&mut self, bytes: usize) {
+        if self.pending.capacity() - self.pending.len() < bytes {
+            let step = (self.pending.len() / 8).min(GROWTH_BYTES_MAX);
+            self.pending.reserve_exact(bytes.max(step));
+        }
     }
 
     /// Takes `written` bytes off the front, where that is not all; where nothing waited yet, `fresh` is what does.
@@ -281,6 +293,8 @@ impl Waiting {
         // Moving the rest to the front each time would cost its square.
         if self.written_bytes > self.pending.len() / 2 {
             self.compact();
+            // What is counted is what waits: no more than about twice of that is held.
+            self.pending.shrink_to(self.pending.len());
         }
     }
 
@@ -312,7 +326,7 @@ impl Waiting {
 
     /// Keeps the budget's count of this connection true.
     fn settle(&mut self, budget: &Budget) {
-        let bytes = if self.blocked_since.is_some() { self.pending.capacity() } else { 0 };
+        let bytes = if self.blocked_since.is_some() { self.len() } else { 0 };
         budget.charge(self.charged_bytes, bytes);
         self.charged_bytes = bytes;
     }
@@ -321,8 +335,12 @@ impl Waiting {
 /// How much one read brings while there is too little memory: of thousands that have yet to be blocked each may hold as much.
 const PRESSED_READ_BYTES: usize = 4 * 1024;
 
-/// By how much output that waits grows.
-const GROWTH_BYTES: usize = 16 * 1024;
+/// By how much more than is needed output that waits grows.
+const GROWTH_BYTES_MAX: usize = 16 * 1024;
+/// Of a frame (RFC 6455 §5.2).
+const HEADER_BYTES_MAX: usize = 14;
+/// Room for what is written between messages.
+const FRAME_BYTES: usize = 512;
 
 /// Sizes of vectors, which are never larger.
 fn gauged(bytes: usize) -> i64 {

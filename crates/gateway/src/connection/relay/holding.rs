@@ -28,7 +28,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
         note(self.far().and_then(Far::blocked));
         note(self.inspecting().and_then(Inspecting::held));
         if beside_bytes > 0 {
-            note(Some((self.message_since.or(self.paused_since).unwrap_or(self.heard_at), 0)));
+            // What has stood still for longest goes first; what comes in only might.
+            since = since.or(self.paused_since).or(self.message_since);
         }
         self.pulse.record_blocked(bytes, since.map(Moment::since_epoch));
     }

@@ -16,7 +16,7 @@ use crate::compression::COMPRESSED_STEP_BYTES;
 impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
     /// Works on what was read before and has not been looked at to its end.
     pub(super) fn use_remainder(&mut self, turn: &mut Turn<'_>) -> bool {
-        if !self.remainder_is_fresh || self.is_paused(turn.fresh.len(), turn.onward.len()) {
+        if !self.remainder_is_fresh || self.must_wait(turn) {
             return false;
         }
         let mut remainder = mem::take(&mut self.remainder);
@@ -102,11 +102,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
         true
     }
 
+    /// Whether what has been read has to be kept. After our Close nothing comes of it, so it need not.
+    fn must_wait(&self, turn: &Turn<'_>) -> bool {
+        self.is_paused(turn.fresh.len(), turn.onward.len()) && !self.sender.is_closed()
+    }
+
     /// Works through `input` until it is used up or must wait; what is left stays in it.
     fn process(&mut self, input: &mut &mut [u8], turn: &mut Turn<'_>) {
         self.remainder_is_fresh = false;
         while self.is_receiving() {
-            if self.is_paused(turn.fresh.len(), turn.onward.len()) {
+            if self.must_wait(turn) {
                 self.remainder_is_fresh = !input.is_empty();
                 return;
             }
