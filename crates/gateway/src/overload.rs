@@ -262,8 +262,9 @@ const RECOVERY_PERCENT: u32 = 5;
 const CALM_TIME: Duration = Duration::from_secs(1);
 /// How often in a row the runtime must be late.
 const LATE_IN_A_ROW: u32 = 3;
-/// How long what was asked for may take: connections are told so, and allocators give back what is freed over some seconds.
-const SETTLE_TIME: Duration = Duration::from_secs(5);
+/// How long what was asked for may take: connections are told so and have a while to answer, and the program's allocator gives back what
+/// is freed over ten seconds. Whatever grows meanwhile is asked for at once.
+const SETTLE_TIME: Duration = Duration::from_secs(15);
 /// What may be more meanwhile.
 const GROWTH_PERCENT: u32 = 1;
 
@@ -348,9 +349,9 @@ mod tests {
         assert_eq!(demand(100, 910), None);
         // What has come on top of it.
         assert_eq!(demand(100, 940), Some(Demand { bytes: 40, from_anyone: true }));
-        assert_eq!(demand(4999, 940), None);
+        assert_eq!(demand(14_999, 940), None);
         assert_eq!(demand(1, 930), Some(Demand { bytes: 230, from_anyone: true }));
-        assert_eq!(demand(5000, 820), None);
+        assert_eq!(demand(15_000, 820), None);
         // Another time, once this is over.
         assert_eq!(demand(100, 600), None);
         assert_eq!(demand(1000, 600), None);
