@@ -26,6 +26,7 @@ mod handshake;
 mod keys;
 mod messages;
 mod operations;
+mod overload;
 mod passing;
 mod pipelined;
 mod policy;
