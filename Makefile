@@ -86,6 +86,7 @@ clients: program tools
 
 # The examples in docs/, word for word, against the program.
 pages: program tools
+	conformance/install.sh conformance go
 	$(PYTHON) conformance/docs.py --binary $(BINARY)
 
 # A page in headless Chromium against the program.
@@ -93,6 +94,7 @@ browser: program
 	conformance/install.sh conformance chromium
 	$(PYTHON) conformance/browser.py --binary $(BINARY)
 	$(PYTHON) conformance/dashboard.py --binary $(BINARY)
+	$(PYTHON) conformance/sealed.py --binary $(BINARY)
 
 # The alerts and the Grafana dashboard in packaging/monitoring: of metrics that there are, and the alerts run by promtool. And the filter
 # in packaging/fail2ban, by fail2ban-regex, over what the program writes.

@@ -32,6 +32,7 @@ need_program() {
         chromium) need "chromium --version || chromium-browser --version || google-chrome --version" chromium ;;
         dpkg-deb) need "dpkg-deb --version" dpkg ;;
         caddy) need "caddy version" caddy ;;
+        go) need "go version && test -d /usr/share/gocode/src/github.com/gorilla/websocket" golang-go golang-github-gorilla-websocket-dev ;;
         haproxy) need "PATH=$PATH:/usr/sbin haproxy -v" haproxy ;;
         nginx) need "PATH=$PATH:/usr/sbin nginx -v" nginx-light ;;
         fail2ban-regex) command -v fail2ban-regex >/dev/null || fetch fail2ban usr/bin/fail2ban-regex ;;

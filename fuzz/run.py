@@ -30,6 +30,7 @@ TARGETS = {
     "forwarded": (512, 1),
     "handshake": (1024, 1),
     "json": (512, 1),
+    "jwe": (512, 1),
     "key_set": (2048, 1),
     "policy": (512, 2),
     "proxy": (600, 1),

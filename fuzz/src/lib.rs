@@ -19,6 +19,7 @@ pub mod handshake;
 #[path = "../../crates/protocol/tests/reference/inflate.rs"]
 mod inflate;
 pub mod json;
+pub mod jwe;
 pub mod key_set;
 pub mod policy;
 pub mod proxy;
@@ -71,6 +72,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "forwarded", run: forwarded::run, seeds: forwarded::seeds, damages: 80_000 },
     Target { name: "handshake", run: handshake::run, seeds: handshake::seeds, damages: 50_000 },
     Target { name: "json", run: json::run, seeds: json::seeds, damages: 80_000 },
+    Target { name: "jwe", run: jwe::run, seeds: jwe::seeds, damages: 4_000 },
     Target { name: "key_set", run: key_set::run, seeds: key_set::seeds, damages: 20_000 },
     Target { name: "policy", run: policy::run, seeds: policy::seeds, damages: 2_000 },
     Target { name: "proxy", run: proxy::run, seeds: proxy::seeds, damages: 40_000 },

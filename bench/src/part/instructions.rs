@@ -163,9 +163,6 @@ mod tests {
         let figures = |number: u32| vec![number.to_string()];
         let text = with_release("", &["20 B"], "0.1.0", &figures(5));
         let text = with_release(&text, &["20 B"], "0.2.0", &figures(7));
-        assert_eq!(
-            with_release(&text, &["20 B"], "0.2.0", &figures(6)),
-            "release;20 B\n0.1.0;5\n0.2.0;6\n"
-        );
+        assert_eq!(with_release(&text, &["20 B"], "0.2.0", &figures(6)), "release;20 B\n0.1.0;5\n0.2.0;6\n");
     }
 }

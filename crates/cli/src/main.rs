@@ -11,6 +11,7 @@ mod demo;
 mod logging;
 mod proxy;
 mod run;
+mod seal;
 mod service;
 mod token;
 mod try_message;
@@ -69,6 +70,10 @@ enum Command {
     Reload(admin::ReloadArgs),
     /// Make the key of an audit log, and verify one
     Audit(audit::Args),
+    /// Seal a message of a route that seals them; it is read from standard input
+    Seal(seal::Args),
+    /// Open a sealed message; it is read from standard input
+    Open(seal::Args),
     /// Print the version
     Version,
     /// Print a script that completes drawgate's arguments in a shell
@@ -134,6 +139,8 @@ fn execute(command: Command) -> Result<Outcome, Failure> {
         Command::Ticket(args) => admin::ticket(&args),
         Command::Reload(args) => admin::reload(&args),
         Command::Audit(args) => audit::audit(&args),
+        Command::Seal(args) => seal::seal(&args),
+        Command::Open(args) => seal::open(&args),
         Command::Version => print(&format!("drawgate {}\n", env!("CARGO_PKG_VERSION"))),
         Command::Completions { shell } => {
             let mut script = Vec::new();

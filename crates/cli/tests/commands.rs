@@ -44,6 +44,49 @@ fn init_writes_a_file_that_passes_and_runs() {
 }
 
 #[test]
+fn what_is_sealed_opens_by_the_same_words_and_by_no_others() {
+    let folder = folder();
+    for (name, content) in [("seal.key", "0a"), ("other.key", "0b")] {
+        fs::write(folder.path().join(name), content.repeat(32)).unwrap();
+    }
+    fs::write(folder.path().join("short.key"), "0a").unwrap();
+    let salt = "A".repeat(43);
+    let right = [("--key", "seal.key"), ("--kid", "k1"), ("--salt", &salt), ("--to", "gate"), ("--seq", "7")];
+    let run = |verb: &str, changed: (&str, &str), stdin: &str| {
+        let mut words = vec![verb];
+        for (name, value) in right {
+            words.extend([name, if name == changed.0 { changed.1 } else { value }]);
+        }
+        drawgate_with_stdin(&folder, &words, stdin)
+    };
+    let sealed = run("seal", ("", ""), "hello \u{20ac}").fine();
+    assert_ne!(run("seal", ("", ""), "hello \u{20ac}").fine(), sealed, "nonces are drawn");
+    assert_eq!(run("open", ("", ""), &sealed).fine(), "hello \u{20ac}");
+    let other_salt = format!("{}A", "B".repeat(42));
+    let advice = "hold --key, --kid, --salt, --to and --seq against whoever sealed it";
+    for (name, value) in
+        [("--key", "other.key"), ("--kid", "k2"), ("--salt", &other_salt), ("--to", "client"), ("--seq", "8")]
+    {
+        let said = run("open", (name, value), &sealed).failed();
+        assert!(said.contains(advice) && !said.contains("hello"), "{name}: {said}");
+    }
+    let tampered = sealed.replacen('e', "f", 1);
+    for damaged in [&*tampered, &sealed[1..], "", "hello"] {
+        let said = run("open", ("", ""), damaged).failed();
+        assert!(said.contains(advice), "{damaged}: {said}");
+    }
+    for (name, value, advice) in [
+        ("--key", "short.key", "openssl rand -hex 32"),
+        ("--key", "none.key", "cannot be read"),
+        ("--kid", "a b", "write 1 to 64"),
+        ("--salt", "AAAA", "43 characters"),
+    ] {
+        let said = run("seal", (name, value), "hello").failed();
+        assert!(said.contains(advice), "{name}: {said}");
+    }
+}
+
+#[test]
 fn try_says_what_would_become_of_a_message_and_why() {
     let folder = folder();
     fs::write(folder.path().join("demo.toml"), demo_text()).unwrap();

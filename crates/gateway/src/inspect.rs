@@ -10,6 +10,7 @@ pub mod email;
 mod format;
 pub mod policy;
 pub mod schema;
+pub mod seal;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -33,6 +34,8 @@ pub struct Inspections {
     pub messages: Option<Inspection>,
     /// What the backend sends.
     pub replies: Option<Inspection>,
+    /// The key under which messages of both directions are sealed: opened before they are looked into, sealed after.
+    pub seal: Option<seal::Config>,
 }
 
 /// What a message of one direction must be, and what becomes of one that is not.

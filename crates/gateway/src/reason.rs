@@ -498,6 +498,17 @@ row::reasons! {
     PolicyRuleFailed "policy_rule_failed" "Policy Rule Failed" "whether the message may pass could not be told"
         http[] close[POLICY_VIOLATION] level Warn fault Operator retry Never;
 
+    /// The route's messages are sealed (`seal`), and this one is not what the client's side of the session has to send next: it is no
+    /// compact JWE of that form, its key, direction or number is another, it was changed on the way, or what it holds is not
+    /// UTF-8. Which of them is said to nobody, the operator included.
+    PayloadUnsealed "payload_unsealed" "Payload Unsealed" "the message is not sealed as it has to be"
+        http[] close[POLICY_VIOLATION] level Warn fault Client retry Never;
+
+    /// The key of a session on a route that seals its messages has sealed as many as it may, fewer than 2^31. A new
+    /// connection has another key.
+    SealSpent "seal_spent" "Seal Spent" "the key of this session has sealed as many messages as it may"
+        http[] close[TRY_AGAIN_LATER] level Info fault None retry AtOnce;
+
     /// More messages of the connection were refused in a minute than `inspect.refusals_max` of the route allows. The records before
     /// say why each was.
     RefusalsExceeded "refusals_exceeded" "Refusals Exceeded" "too many messages were refused"

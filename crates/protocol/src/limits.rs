@@ -41,3 +41,17 @@ impl Default for Limits {
         Self { message_bytes_max: 1024 * 1024, message_fragments_max: 1024 }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_compressed_message_may_have_what_storing_it_takes_in_as_many_frames_as_it_may_have() {
+        let limits = Limits { message_bytes_max: 320, message_fragments_max: 4 };
+        assert_eq!(limits.compressed_bytes_max(), 320 + 10 + 5 * 8);
+        let many = Limits { message_fragments_max: u32::MAX, ..limits };
+        assert_eq!(many.compressed_bytes_max(), 320 + 10 + (COMPRESSED_FLUSHES_MAX + 1) * 8);
+        assert_eq!(Limits::UNLIMITED.compressed_bytes_max(), u64::MAX);
+    }
+}

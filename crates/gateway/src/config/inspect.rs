@@ -1,7 +1,8 @@
-//! Reads `[routes.NAME.inspect]` and `[routes.NAME.inspect_replies]`: what messages must be, and what becomes of those that are not.
+//! Reads `[routes.NAME.inspect]`, `[routes.NAME.inspect_replies]` and `[routes.NAME.seal]`: what messages must be, and what becomes of those that are not.
 
 mod rules;
 mod schemas;
+mod seal;
 
 use super::defaults;
 use super::problem::ProblemKind;
@@ -9,17 +10,18 @@ use super::read::{Context, Table, Value};
 use crate::inspect::{Consequence, Format, Inspection, Inspections};
 use crate::json::{self, Unseen};
 
-/// Takes both tables out of a route's.
+/// Takes the tables out of a route's.
 pub(super) fn inspections(context: &mut Context<'_>, route: &mut Table<'_>) -> Option<Inspections> {
     let limits_value = route.take("json");
     let limits = json_limits(context, limits_value.as_ref());
-    let messages = route.take("inspect").map(|value| messages(context, &value, &limits));
-    let replies = route.take("inspect_replies").map(|value| replies(context, &value, &limits));
-    let is_json = |inspection: &Option<Option<Inspection>>| match inspection {
+    let messages = route.take("inspect").map(|value| (messages(context, &value, &limits), value));
+    let replies = route.take("inspect_replies").map(|value| (replies(context, &value, &limits), value));
+    let seal = route.take("seal").map_or(Some(None), |value| seal::seal(context, &value).map(Some));
+    let is_json = |inspection: &Option<(Option<Inspection>, Value<'_>)>| match inspection {
         None => false,
         // One that could not be read may be.
-        Some(None) => true,
-        Some(Some(inspection)) => matches!(inspection.format, Format::Json(_)),
+        Some((None, _)) => true,
+        Some((Some(inspection), _)) => matches!(inspection.format, Format::Json(_)),
     };
     if let Some(value) = limits_value
         && !is_json(&messages)
@@ -29,12 +31,21 @@ pub(super) fn inspections(context: &mut Context<'_>, route: &mut Table<'_>) -> O
         let advice = "write format = \"json\" in inspect or inspect_replies, or leave it out";
         context.report_unseen(&value.place, ProblemKind::NotAllowed, wrong, advice);
     }
+    if let Some(Some(_)) = &seal {
+        for inspection in [&messages, &replies] {
+            if let Some((Some(Inspection { format: Format::Binary, .. }), value)) = inspection {
+                let wrong = "lets binary pass alone, and what is sealed is text";
+                let advice = "write format = \"text\" or \"json\", or leave out seal";
+                context.report_unseen(&value.place, ProblemKind::NotAllowed, wrong, advice);
+            }
+        }
+    }
     // One that could not be read is none at all: a route without it would let everything through.
-    Some(Inspections { messages: whole(messages)?, replies: whole(replies)? })
+    Some(Inspections { messages: whole(messages)?, replies: whole(replies)?, seal: seal? })
 }
 
-fn whole(inspection: Option<Option<Inspection>>) -> Option<Option<Inspection>> {
-    inspection.map_or(Some(None), |inspection| inspection.map(Some))
+fn whole(inspection: Option<(Option<Inspection>, Value<'_>)>) -> Option<Option<Inspection>> {
+    inspection.map_or(Some(None), |(inspection, _)| inspection.map(Some))
 }
 
 fn messages(context: &mut Context<'_>, value: &Value<'_>, limits: &json::Limits) -> Option<Inspection> {

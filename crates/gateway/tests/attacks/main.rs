@@ -36,6 +36,7 @@ mod reasons;
 mod relayed;
 mod resources;
 mod routing;
+mod sealed;
 mod sessions;
 mod state;
 mod support;

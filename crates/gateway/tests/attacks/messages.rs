@@ -275,6 +275,7 @@ async fn what_a_handler_gets_and_sends_is_inspected() {
     let inspections = Inspections {
         messages: Some(Inspection::new(Format::Json(Default::default()))),
         replies: Some(replies),
+        seal: None,
     };
     let route = Route::new("handler", "/handler", Origins::Any, Access::Open, Parrot(Arc::clone(&heard)));
     let config = drawgate::config::Config::from_toml(&echo("", ""), ".".as_ref(), &|_| None).unwrap();

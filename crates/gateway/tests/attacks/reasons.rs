@@ -244,6 +244,10 @@ async fn provoke(reason: Reason) {
         }
         Reason::PolicyRefused => elsewhere("tests/attacks/policy.rs", "fn m13_a_rule_closes_or_drops"),
         Reason::PolicyRuleFailed => elsewhere("tests/attacks/policy.rs", "fn m13_a_rule_that_cannot_be_told"),
+        Reason::PayloadUnsealed => {
+            elsewhere("tests/attacks/sealed.rs", "fn what_is_not_sealed_as_it_has_to_be");
+        }
+        Reason::SealSpent => elsewhere("tests/attacks/sealed.rs", "fn a_session_ends_before_its_key"),
         Reason::RefusalsExceeded => elsewhere("tests/attacks/messages.rs", "fn too_many_refusals"),
         Reason::ReplyRefused => elsewhere("tests/attacks/messages.rs", "fn a_reply_that_is_refused_closes"),
         Reason::HandlerPanicked => {

@@ -342,7 +342,7 @@ pub(in crate::config) static WORDS: [&Word; 45] = [
 ];
 
 /// What must be written out, in the order of docs/defaults.md.
-pub(in crate::config) static REQUIRED: [Required; 26] = [
+pub(in crate::config) static REQUIRED: [Required; 28] = [
     Required {
         key: "listeners",
         allowed: "at least one table [listeners.NAME]",
@@ -352,6 +352,16 @@ pub(in crate::config) static REQUIRED: [Required; 26] = [
         key: "routes",
         allowed: "at least one table [routes.NAME]",
         reason: "Without one every request is refused.",
+    },
+    Required {
+        key: "routes.*.seal.key_id",
+        allowed: "1 to 64 of A-Z a-z 0-9 . _ -",
+        reason: "Clients find the key by it; a key that follows another has another name.",
+    },
+    Required {
+        key: "routes.*.seal.secret_file",
+        allowed: "a file of 32 to",
+        reason: "Whoever has the key reads the messages: there is none that a program could come with.",
     },
     Required {
         key: "routes.*.inspect.format",

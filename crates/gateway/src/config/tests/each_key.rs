@@ -50,6 +50,10 @@ fn base(shape: &str) -> String {
 
 /// `text`, with the table that this key belongs to where that inspects.
 fn inspecting(shape: &str, mut text: String) -> String {
+    if shape.starts_with("routes.*.seal.") {
+        let seal = "seal = { key_id = \"k1\", secret_file = \"token.secret\" }";
+        text = text.replace("backend = \"echo\"", &format!("backend = \"echo\"\n{seal}"));
+    }
     for (prefix, table) in
         [("inspect.", "inspect"), ("inspect_replies.", "inspect_replies"), ("json.", "inspect")]
     {

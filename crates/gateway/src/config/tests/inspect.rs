@@ -139,6 +139,40 @@ fn rules_are_read_in_their_order_and_what_is_wrong_with_one_is_told_in_its_place
 }
 
 #[test]
+fn a_route_seals_under_the_key_that_it_names() {
+    let config = read_inspecting("seal = { key_id = \"2026-11\", secret_file = \"token.secret\" }").unwrap();
+    let route = &config.routes[0];
+    let seal = route.inspections.seal.as_ref().unwrap();
+    assert_eq!((seal.key_id.as_str(), seal.secret.expose()), ("2026-11", SECRET.as_bytes()));
+    assert_eq!(route.limits.message_bytes_max, Some(64 * 1024));
+    for (key_id, file, key) in [
+        ("a b", "token.secret", "routes.chat.seal.key_id"),
+        ("", "token.secret", "routes.chat.seal.key_id"),
+        ("k1", "none.secret", "routes.chat.seal.secret_file"),
+    ] {
+        let seal = format!("seal = {{ key_id = \"{key_id}\", secret_file = \"{file}\" }}");
+        let problems = read_inspecting(&seal).unwrap_err();
+        assert!(problems.iter().any(|problem| problem.key == key), "{problems}");
+    }
+}
+
+#[test]
+fn what_lets_binary_pass_alone_does_not_go_with_a_seal() {
+    let seal = "seal = { key_id = \"k1\", secret_file = \"token.secret\" }";
+    for table in ["inspect", "inspect_replies"] {
+        let with = |format: &str| read_inspecting(&format!("{seal}\n{table} = {{ format = \"{format}\" }}"));
+        let problems = with("binary").unwrap_err();
+        let keys: Vec<_> = problems.iter().map(|problem| &*problem.key).collect();
+        assert_eq!(keys, [format!("routes.chat.{table}")]);
+        let shown = problems.to_string();
+        assert!(shown.contains("what is sealed is text") && shown.contains("or leave out seal"), "{shown}");
+        for format in ["text", "json"] {
+            with(format).unwrap();
+        }
+    }
+}
+
+#[test]
 fn what_a_variable_brings_into_a_schema_or_a_condition_is_not_told() {
     let secret = |name: &str| (name == "SECRET").then(|| "hunter2".to_owned());
     for lines in [

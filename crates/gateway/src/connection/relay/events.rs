@@ -88,7 +88,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
     /// Sees one piece on its way: into the message that is inspected, or on at once.
     #[inline]
     pub(super) fn deliver(&mut self, chunk: &Chunk<'_>, turn: &mut Turn<'_>) {
-        if self.inspects(Toward::Backend) {
+        // A credential is for the gate, and no message yet.
+        let is_credential = matches!(self.application, Application::Unauthenticated(_));
+        if self.inspects(Toward::Backend) && !is_credential {
             self.inspect(Toward::Backend, chunk, turn);
         } else {
             self.hand_on(chunk, turn);
@@ -97,6 +99,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
 
     /// Hands one piece to whoever gets the messages.
     pub(super) fn hand_on(&mut self, chunk: &Chunk<'_>, turn: &mut Turn<'_>) {
+        let inspects_echo = self.inspects(Toward::Client);
         match &mut self.application {
             Application::Unauthenticated(nobody) => {
                 if chunk.kind == MessageKind::Binary {
@@ -107,7 +110,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
                     Err(violation) => self.break_off(violation, turn),
                 }
             }
-            Application::Echo(_) if self.terms.inspections.replies.is_some() => {
+            Application::Echo(_) if inspects_echo => {
                 self.inspect_echo(chunk, turn);
             }
             Application::Echo(echoing) => match echoing.chunk(

@@ -21,7 +21,8 @@ use crate::connection::identity::Identity;
 use crate::connection::output::Budget;
 use crate::connection::{Ending, Facilities, Terms};
 use crate::inspect::policy::{Effect, Note};
-use crate::inspect::{Context, Inspection, Judgement, Refusal, Replacement, Toward, Verdict};
+use crate::inspect::seal::{Sealing, Spent, Unsealed};
+use crate::inspect::{Context, Inspection, Inspections, Judgement, Refusal, Replacement, Toward, Verdict};
 use crate::observe::{Direction, FrameKind, TrafficDelta};
 use crate::principal::{ClientAddr, Principal};
 use crate::rate::{Gcra, Rate};
@@ -37,6 +38,8 @@ pub(super) struct Inspecting {
     principal: Option<Arc<Principal>>,
     to_backend: Gathering,
     to_client: Gathering,
+    /// The keys of the session, where the route seals messages.
+    sealing: Option<Sealing>,
     /// Since when something of a message is held.
     held_since: Option<Moment>,
     budget: Arc<Budget>,
@@ -72,8 +75,10 @@ impl Inspecting {
         facilities: &Facilities,
         client: ClientAddr,
         identity: Option<&Identity>,
+        sealing: Option<Sealing>,
     ) -> Option<Box<Self>> {
-        if terms.inspections.messages.is_none() && terms.inspections.replies.is_none() {
+        let Inspections { messages, replies, seal: _ } = &terms.inspections;
+        if messages.is_none() && replies.is_none() && sealing.is_none() {
             return None;
         }
         let session = identity.and_then(|identity| identity.session.as_ref());
@@ -85,6 +90,7 @@ impl Inspecting {
             principal: identity.map(|identity| Arc::clone(&identity.principal)),
             to_backend: gathering(),
             to_client: gathering(),
+            sealing,
             held_since: None,
             budget: Arc::clone(&facilities.budget),
             charged_bytes: 0,
@@ -163,7 +169,7 @@ impl Drop for Inspecting {
 impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
     /// Whether the route inspects what goes there.
     pub(super) fn inspects(&self, toward: Toward) -> bool {
-        inspection(&self.terms, toward).is_some()
+        self.terms.inspections.seal.is_some() || inspection(&self.terms, toward).is_some()
     }
 
     pub(super) fn inspecting(&self) -> Option<&Inspecting> {
@@ -304,7 +310,61 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
         }
     }
 
+    /// What becomes of a message. Where the route seals, what the client sends is opened first, and what it gets is sealed last.
     fn judge(&mut self, toward: Toward, kind: MessageKind, bytes: &[u8], now: Moment) -> Judged {
+        if self.terms.inspections.seal.is_none() {
+            return self.examine(toward, kind, bytes, now);
+        }
+        let text = match toward {
+            Toward::Client => None,
+            Toward::Backend => match self.open(kind, bytes) {
+                Ok(text) => Some(text.into_bytes()),
+                Err(reason) => {
+                    self.terms.metrics.message_refused(toward, reason);
+                    return Judged::Ends(Box::new(Ending::by_gate(reason)));
+                }
+            },
+        };
+        let judged = self.examine(toward, kind, text.as_deref().unwrap_or(bytes), now);
+        match (judged, toward) {
+            (Judged::Passes(None), Toward::Backend) => {
+                Judged::Passes(text.map(|bytes| Replacement { kind, bytes }))
+            }
+            (Judged::Passes(None), Toward::Client) => self.seal(kind, bytes),
+            (Judged::Passes(Some(Replacement { kind, bytes })), Toward::Client) => self.seal(kind, &bytes),
+            (judged @ (Judged::Passes(Some(_)) | Judged::Refused | Judged::Ends(_)), _) => judged,
+        }
+    }
+
+    /// What the client has sealed.
+    fn open(&mut self, kind: MessageKind, bytes: &[u8]) -> Result<String, Reason> {
+        let sealing = under_way(&mut self.tenure).and_then(|inspecting| inspecting.sealing.as_mut());
+        match (sealing, kind) {
+            (Some(sealing), _) if sealing.is_spent(Toward::Backend) => Err(Reason::SealSpent),
+            (Some(sealing), MessageKind::Text) => {
+                sealing.open(Toward::Backend, bytes).map_err(|Unsealed| Reason::PayloadUnsealed)
+            }
+            (_, MessageKind::Text | MessageKind::Binary) => Err(Reason::PayloadUnsealed),
+        }
+    }
+
+    /// A reply, as it goes out; only text is sealed.
+    fn seal(&mut self, kind: MessageKind, bytes: &[u8]) -> Judged {
+        let sealing = under_way(&mut self.tenure).and_then(|inspecting| inspecting.sealing.as_mut());
+        let text = (kind == MessageKind::Text).then(|| std::str::from_utf8(bytes).ok()).flatten();
+        let (Some(sealing), Some(text)) = (sealing, text) else {
+            let reason = Reason::ReplyRefused;
+            self.terms.metrics.message_refused(Toward::Client, reason);
+            return Judged::Ends(Box::new(ending(reason, "only text can be sealed".to_owned(), None)));
+        };
+        match sealing.seal(Toward::Client, text) {
+            Ok(sealed) => Judged::Passes(Some(Replacement { kind, bytes: sealed.into_bytes() })),
+            Err(Spent) => Judged::Ends(Box::new(Ending::by_gate(Reason::SealSpent))),
+        }
+    }
+
+    /// What the steps of inspection make of a message that is open.
+    fn examine(&mut self, toward: Toward, kind: MessageKind, bytes: &[u8], now: Moment) -> Judged {
         let (Some(inspecting), Some(inspection)) =
             (under_way(&mut self.tenure), inspection(&self.terms, toward))
         else {

@@ -17,6 +17,7 @@ use crate::clock::Moment;
 use crate::connection::Ending;
 use crate::connection::identity::{Identity, Term};
 use crate::connection::pace::Pacing;
+use crate::inspect::seal::Sealing;
 use crate::limits::Limits;
 use crate::principal::{ClientAddr, Principal};
 use crate::rate::{Gcra, Rate};
@@ -177,10 +178,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
         has_refresh: bool,
     ) {
         let now = self.facilities.now();
-        let inspecting = Inspecting::new(&self.terms, &self.facilities, client, identity);
+        let sealing = self.begin_sealing();
+        let inspecting = Inspecting::new(&self.terms, &self.facilities, client, identity, sealing);
         let subject = identity.map(|identity| Arc::clone(&identity.principal.subject));
         let pacing = self.terms.paces.as_ref().map(|_| Box::new(Pacing::new(client, subject)));
         self.tenure = Tenure::new(&self.terms.limits, identity, has_refresh, (inspecting, pacing), now);
+    }
+
+    /// The keys of the session, where the route seals messages; the client is told of them before anything else.
+    fn begin_sealing(&mut self) -> Option<Sealing> {
+        let terms = Arc::clone(&self.terms);
+        let config = terms.inspections.seal.as_ref()?;
+        let salt = self.facilities.chance.bytes();
+        self.queue_text(&Sealing::announcement(config, &salt));
+        Some(Sealing::new(config, &salt))
     }
 
     /// The token that was sent is good: the session goes on under it.
