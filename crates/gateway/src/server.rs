@@ -57,7 +57,7 @@ pub struct Server {
     control: Control,
     draft: Draft,
     admin: Option<Admin>,
-    gauge: Option<overload::Gauge>,
+    gauge: Option<Box<overload::Gauge>>,
     draining: watch::Sender<bool>,
     requests: Requests,
 }
@@ -205,7 +205,7 @@ impl Server {
         });
         tasks.spawn(upkeep::shed_load(Arc::clone(&gate)));
         if let Some(gauge) = gauge {
-            tasks.spawn(overload::watch(Arc::clone(&gate), gauge));
+            tasks.spawn(overload::watch(Arc::clone(&gate), *gauge));
         }
         tasks.spawn(upkeep::report_suppressed(gate.observer.clone()));
         tasks.spawn(upkeep::forget_in_memory(Arc::clone(&gate), control.clone()));

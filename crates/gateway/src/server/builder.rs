@@ -341,7 +341,15 @@ impl Builder {
         });
         let takes_tickets = draft.plan.takes_tickets();
         let admin = admin_config.map(|config| Admin::bind(config, &gate, &control, takes_tickets, reloader));
-        Ok(Server { gate, control, draft, admin: admin.transpose()?, gauge, draining, requests })
+        Ok(Server {
+            gate,
+            control,
+            draft,
+            admin: admin.transpose()?,
+            gauge: gauge.map(Box::new),
+            draining,
+            requests,
+        })
     }
 
     /// What it says of what can be changed while a server runs, and of what cannot.
