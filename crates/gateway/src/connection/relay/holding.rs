@@ -30,6 +30,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
         if beside_bytes > 0 {
             // What has stood still for longest goes first; what comes in only might.
             since = since.or(self.paused_since).or(self.message_since);
+            // What was read ahead of a handler that still works on something stands still as well.
+            if let Application::Handler(_) = self.application {
+                since = since.or(Some(self.heard_at));
+            }
         }
         self.pulse.record_blocked(bytes, since.map(Moment::since_epoch));
     }
