@@ -2,7 +2,7 @@
 # A fresh machine needs Rust (rustfmt and clippy with it), a C compiler, Python 3.11 and Node 18; the rest installs itself.
 
 .DELETE_ON_ERROR:
-.PHONY: test check unit coverage fuzz-corpus fuzz simulate program tools conformance clients pages browser monitoring package licences newcomer clean
+.PHONY: test check unit attack coverage fuzz-corpus fuzz simulate program tools conformance clients pages browser monitoring package licences newcomer clean
 
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 BINARY := $(TARGET_DIR)/debug/drawgate
@@ -37,6 +37,10 @@ endif
 # Unit, integration and documentation tests.
 unit:
 	cargo test --workspace --locked
+
+# The program with 256 MiB under a mixed attack for SECONDS (docs/overload.md); 180 unless it is said.
+attack:
+	ATTACK_SECONDS=$(or $(SECONDS),180) cargo test --package drawgate-cli --test process --locked r11_under -- --nocapture
 
 # How much of the protocol crate its own tests reach: at least 97 % of the lines, and all but what docs/coverage.md explains.
 coverage:

@@ -75,8 +75,8 @@ impl Config {
 pub struct AdminState {
     /// Writes the metrics out as OpenMetrics text, up to and with its `# EOF`.
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
-    /// Whether new connections are welcome: false from the moment draining begins.
-    pub ready: Arc<dyn Fn() -> bool + Send + Sync>,
+    /// Why new connections are not welcome, in a word: from the moment draining begins, and while the process is overloaded.
+    pub unready: Arc<dyn Fn() -> Option<&'static str> + Send + Sync>,
     /// How long clients may take.
     pub timeouts: Timeouts,
     api: Option<Arc<Api>>,
@@ -88,11 +88,11 @@ impl AdminState {
     /// State with the default timeouts, and without an API.
     pub fn new(
         metrics: impl Fn() -> String + Send + Sync + 'static,
-        ready: impl Fn() -> bool + Send + Sync + 'static,
+        unready: impl Fn() -> Option<&'static str> + Send + Sync + 'static,
     ) -> Self {
         Self {
             metrics: Arc::new(metrics),
-            ready: Arc::new(ready),
+            unready: Arc::new(unready),
             timeouts: Timeouts::default(),
             api: None,
             hosts: Vec::new(),
@@ -283,10 +283,10 @@ fn page_for<B>(
     }
     Some(Ok(match path {
         "/metrics" => answer::page(StatusCode::OK, OPENMETRICS, (state.metrics)()),
-        "/readyz" if !(state.ready)() => {
-            answer::page(StatusCode::SERVICE_UNAVAILABLE, PLAIN_TEXT, "draining")
-        }
-        "/readyz" => answer::page(StatusCode::OK, PLAIN_TEXT, "ready"),
+        "/readyz" => match (state.unready)() {
+            Some(why) => answer::page(StatusCode::SERVICE_UNAVAILABLE, PLAIN_TEXT, why),
+            None => answer::page(StatusCode::OK, PLAIN_TEXT, "ready"),
+        },
         _ => answer::page(StatusCode::OK, PLAIN_TEXT, "ok"),
     }))
 }

@@ -5,6 +5,7 @@
 //! is reserved before an offer is accepted. Decides and works in memory only; negotiated in the upgrade, used by the relay.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use drawgate_protocol::deflate::{Agreement, Contexts, Deflation, INFLATER_BYTES_MAX, Inflation};
@@ -22,6 +23,8 @@ pub(crate) struct Room {
     /// The metric itself, so that whoever reads it reads what is so.
     reserved: Gauge,
     bytes_max: usize,
+    /// Nothing is compressed for now: there is no time or memory to spare.
+    is_paused: AtomicBool,
 }
 
 /// One connection's place in the [`Room`], until it is dropped.
@@ -38,7 +41,7 @@ pub(crate) struct Compression {
     inflated: Gcra,
     /// The message that is being sent goes out compressed.
     sends_compressed: bool,
-    _reservation: Reservation,
+    reservation: Reservation,
 }
 
 /// What a worker lends to the compression of whichever connection it polls; empty until one needs it.
@@ -75,7 +78,16 @@ pub(crate) enum Refused {
 
 impl Room {
     pub(crate) const fn new(bytes_max: usize, reserved: Gauge) -> Self {
-        Self { reserved, bytes_max }
+        Self { reserved, bytes_max, is_paused: AtomicBool::new(false) }
+    }
+
+    /// From now on no message is compressed, or messages are again; those that have begun go on as they are.
+    pub(crate) fn pause(&self, is_paused: bool) {
+        self.is_paused.store(is_paused, Ordering::Relaxed);
+    }
+
+    fn is_paused(&self) -> bool {
+        self.is_paused.load(Ordering::Relaxed)
     }
 
     fn reserve(self: &Arc<Self>) -> Option<Reservation> {
@@ -115,7 +127,7 @@ impl Compression {
             inflated_rate,
             inflated: Gcra::default(),
             sends_compressed: false,
-            _reservation: reservation,
+            reservation,
         };
         Ok((Box::new(compression), answer))
     }
@@ -176,7 +188,8 @@ impl Outlet<'_> {
         let is_whole = last && !self.sender.is_within_message();
         if !self.sender.is_within_message() {
             // Of a message that comes in pieces nobody knows how long it will be.
-            compression.sends_compressed = !last || bytes >= DEFLATED_BYTES_MIN;
+            let is_worth_it = !last || bytes >= DEFLATED_BYTES_MIN;
+            compression.sends_compressed = is_worth_it && !compression.reservation.0.is_paused();
         }
         if !compression.sends_compressed {
             return self.sender.data(out, kind, last, parts, None);

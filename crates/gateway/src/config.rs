@@ -26,6 +26,7 @@ mod keys;
 mod later;
 mod listeners;
 mod operations;
+mod overload;
 mod page;
 mod problem;
 mod read;

@@ -10,6 +10,7 @@ mod attempt;
 mod ending;
 mod identity;
 mod live;
+mod load;
 mod masks;
 mod onward;
 mod output;
@@ -62,9 +63,10 @@ use admit::admit;
 pub(crate) use ending::Ending;
 use identity::Identity;
 pub(crate) use live::Live;
+pub(crate) use load::Load;
 pub(crate) use output::Budget;
 pub(crate) use pace::Paces;
-use relay::{Application, Outcome, Relay, Remarks};
+use relay::{Outcome, Relay, Remarks};
 
 /// What every connection's data path shares.
 #[derive(Debug)]
@@ -98,6 +100,8 @@ pub(crate) struct Gate {
     pub(crate) chance: Chance,
     pub(crate) firewall: Firewall,
     pub(crate) live: Live,
+    /// Whether anybody can be let in, or has to go.
+    pub(crate) load: Load,
     /// Places for connections that are let in.
     pub(crate) places: Arc<Semaphore>,
     /// How many there are.
@@ -353,7 +357,7 @@ where
                     life.remark(&remarks);
                     continue;
                 }
-                Ok(outcome) => break end(*relay, outcome),
+                Ok(outcome) => break end(&mut relay, outcome),
                 Err(ending) => break ending,
             };
             Box::pin(identity::refresh(&life.gate, &mut life.record, &mut relay, token)).await;
@@ -416,7 +420,7 @@ impl Drop for Life {
 }
 
 /// What follows the second part, the relay: the news to the application.
-fn end<S>(relay: Relay<S>, outcome: Outcome) -> Ending
+fn end<S>(relay: &mut Relay<S>, outcome: Outcome) -> Ending
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
@@ -427,9 +431,7 @@ where
             Ending::by_gate(Reason::InternalError)
         }
     };
-    if let Application::Handler(handling) = relay.into_application()
-        && handling.end(ending.reason).is_err()
-    {
+    if !relay.tell_end(ending.reason) {
         ending.detail = Some("the handler panicked when it was told of the end".to_owned());
     }
     ending

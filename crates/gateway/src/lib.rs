@@ -8,6 +8,7 @@
 //! 1. [`server`] binds, accepts and drains; [`config`] says how; [`admin`] shows health, metrics and sessions, and ends these
 //! 2. `connection` lives one connection, from the accept to its end, and concludes it
 //! 3. [`address`] says who the client is, where trusted proxies stand in front; [`firewall`] admits it, or not
+//!    ([`overload`] says when nobody can be admitted, because the process runs out of something)
 //! 4. [`tls`] makes the handshake, where the listener encrypts; `upgrade` reads the request and finds the route
 //! 5. [`auth`] turns a credential into a [`Principal`](principal::Principal)
 //!    (`jwks` fetches the keys to verify with, where they lie elsewhere)
@@ -61,8 +62,10 @@ pub mod inspect;
 pub mod json;
 mod jwks;
 pub mod limits;
+mod meter;
 pub mod network;
 pub mod observe;
+pub mod overload;
 pub mod principal;
 mod pulse;
 mod rate;

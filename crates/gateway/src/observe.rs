@@ -9,6 +9,7 @@ mod banned;
 mod encode;
 mod events;
 mod keys;
+mod load;
 mod log;
 mod metrics;
 mod operated;

@@ -52,6 +52,8 @@ pub(crate) enum Signal {
     /// A route was removed or closed to whom it had let in, or an application was drained: it may be this connection's, whose terms or
     /// whose place at the application say so.
     Retired = 512,
+    /// The process runs out of something, and this one has been chosen to go.
+    Overload = 1024,
 }
 
 impl Pulse {
@@ -140,7 +142,8 @@ const ENDING: u16 = Signal::Drain as u16
     | Signal::Abort as u16
     | Signal::Session as u16
     | Signal::Banned as u16
-    | Signal::Denied as u16;
+    | Signal::Denied as u16
+    | Signal::Overload as u16;
 
 /// Beside the signals: the connection is about to look at its outbox.
 const OUTBOX_HELD: u16 = 128;
@@ -203,7 +206,9 @@ mod tests {
             pulse.signal(signal);
             assert!(!pulse.is_called(&waker), "{signal:?} ends nothing");
         }
-        for signal in [Signal::Drain, Signal::Abort, Signal::Session, Signal::Banned, Signal::Denied] {
+        for signal in
+            [Signal::Drain, Signal::Abort, Signal::Session, Signal::Banned, Signal::Denied, Signal::Overload]
+        {
             let woken = count.0.load(Ordering::Relaxed);
             pulse.signal(signal);
             assert_eq!(count.0.load(Ordering::Relaxed), woken + 1, "{signal:?}");

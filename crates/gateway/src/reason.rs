@@ -402,9 +402,10 @@ row::reasons! {
     CloseTimeout "close_timeout" "Close Timeout" "our Close was not answered in time"
         http[] close[] level Info fault Client retry AtOnce;
 
-    /// The buffers of all connections together reached their bound, and this was one of the slowest. Add memory or instances.
+    /// The process runs out of memory, descriptors or time, and nobody is let in; or the buffers of all connections together reached
+    /// their bound, or memory did, and this was one of those that cost most. docs/overload.md has the stages. Add memory or instances.
     Overloaded "overloaded" "Overloaded" "the server is overloaded, please try again later"
-        http[] close[TRY_AGAIN_LATER] level Error fault Gateway retry AfterSeconds(10);
+        http[503] close[TRY_AGAIN_LATER] level Error fault Gateway retry AfterSeconds(10);
 
     // The application behind the gate.
 

@@ -11,6 +11,8 @@ mod draft;
 mod force;
 mod keys;
 mod operator;
+mod overload;
+mod own_thread;
 mod reload;
 mod route;
 mod socket;
@@ -57,6 +59,7 @@ pub struct Server {
     control: Control,
     draft: Draft,
     admin: Option<Admin>,
+    gauge: Option<Box<overload::Gauge>>,
     draining: watch::Sender<bool>,
     requests: Requests,
 }
@@ -89,6 +92,10 @@ impl Entry {
 
 impl Entry {
     fn admit(&self, client: Option<ClientAddr>, now: Instant) -> Result<Option<Admission>, NoRoom> {
+        if let Some(cause) = self.gate.load.refuses() {
+            self.gate.observer.turned_away(cause);
+            return Err(NoRoom { reason: Reason::Overloaded, limit: None });
+        }
         let full = |_| {
             let limit = u64::try_from(self.gate.places_max).unwrap_or(u64::MAX);
             NoRoom { reason: Reason::ServerFull, limit: Some(limit) }
@@ -195,7 +202,7 @@ impl Server {
     /// Serves until `shutdown` is ready, then drains: says so at `/readyz`, accepts no more, lets each connection finish what has
     /// come, closes it with 1012, and cuts what is left when the drain's time is up. Dropping the future cuts all at once.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Drained {
-        let Self { gate, control, draft, admin, draining, mut requests } = self;
+        let Self { gate, control, draft, admin, gauge, draining, mut requests } = self;
         let _cut = CutOnDrop(Arc::clone(&gate));
         let mut tasks = JoinSet::new();
         tasks.spawn({
@@ -205,6 +212,9 @@ impl Server {
             }
         });
         tasks.spawn(upkeep::shed_load(Arc::clone(&gate)));
+        if let Some(gauge) = gauge {
+            tasks.spawn(overload::watch(Arc::clone(&gate), *gauge));
+        }
         tasks.spawn(upkeep::report_suppressed(gate.observer.clone()));
         tasks.spawn(upkeep::forget_in_memory(Arc::clone(&gate), control.clone()));
         tasks.spawn(upkeep::forget_on_disk(control));

@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The modules from the ground up, a floor a line; each may use what stands before it in this list.
-const MODULES: [&str; 38] = [
+const MODULES: [&str; 40] = [
     // Words that all others use.
     "clock",
     "chance",
@@ -30,6 +30,7 @@ const MODULES: [&str; 38] = [
     "balance",
     "audit",
     "firewall",
+    "overload",
     "session",
     "compression",
     "auth",
@@ -38,6 +39,7 @@ const MODULES: [&str; 38] = [
     // Touch sockets and disk.
     "timers",
     "disk",
+    "meter",
     "state",
     "observe",
     "tls",

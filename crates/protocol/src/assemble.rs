@@ -50,10 +50,10 @@ impl Assembler {
         Self { limits, bytes: Vec::new(), fragments: 0 }
     }
 
-    /// How much is held of the message that is open.
+    /// How much memory is held for the message that is open.
     #[must_use]
     pub const fn held_bytes(&self) -> usize {
-        self.bytes.len()
+        self.bytes.capacity()
     }
 
     /// One with the same bounds that holds nothing.
@@ -131,7 +131,7 @@ mod tests {
     fn what_is_held_is_told_and_one_like_it_is_empty_with_the_same_bounds() {
         let mut assembler = Assembler::new(Limits { message_bytes_max: 4, ..Limits::default() });
         assert_eq!(push(&mut assembler, b"abc", false), Ok(None));
-        assert_eq!(assembler.held_bytes(), 3);
+        assert!((3..=8).contains(&assembler.held_bytes()));
         let mut emptied = assembler.emptied();
         assert_eq!(emptied.held_bytes(), 0);
         assert_eq!(push(&mut emptied, b"abcd", false), Ok(None));

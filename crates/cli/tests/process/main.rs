@@ -16,6 +16,7 @@ mod canary;
 mod connect;
 mod connect_servers;
 mod ends;
+mod overload;
 mod proxy;
 mod reload;
 mod resources;

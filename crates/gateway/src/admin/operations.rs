@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use serde_json::Value;
+use tokio::runtime::Handle;
 
 use crate::address_bans::{AddressBanError, AddressBans};
 use crate::causes::in_one_line;
@@ -37,6 +38,8 @@ pub(crate) struct Operations {
     pub(crate) observer: Observer,
     pub(crate) clock: Clock,
     pub(crate) chance: Chance,
+    /// Where the server runs.
+    pub(crate) runtime: Handle,
 }
 
 /// Every route's name, and whether it takes tickets.
@@ -76,7 +79,7 @@ impl Operations {
     /// Has the configuration read again; what that has changed.
     pub(super) async fn reload(&self, who: Arc<str>) -> Result<Value, NotReloaded> {
         let this = self.clone();
-        to_its_end(async move {
+        self.to_its_end(async move {
             let result = (this.reload)().await;
             let outcome = match &result {
                 Ok(_) => Ok(Closed::Nothing),
@@ -118,7 +121,7 @@ impl Operations {
         session: Option<SessionId>,
     ) -> Result<Revoked, ControlError> {
         let this = self.clone();
-        to_its_end(async move {
+        self.to_its_end(async move {
             let result = this.control.revoke(revocation).await;
             let left = session.map_or(0, |id| this.sessions().end(Which::Id(id), End::Revoked));
             let result = result.map(|Revoked { closed }| Revoked { closed: closed + left });
@@ -131,7 +134,7 @@ impl Operations {
     /// Keeps a subject out and ends its sessions.
     pub(super) async fn ban(&self, who: Arc<str>, ban: SubjectBan) -> Result<Revoked, ControlError> {
         let this = self.clone();
-        to_its_end(async move {
+        self.to_its_end(async move {
             let subject = ban.subject.clone();
             let result = this.control.ban(ban).await;
             this.record(&who, Action::Ban, &subject, closed(&result));
@@ -143,7 +146,7 @@ impl Operations {
     /// Lets a subject in again; whether it had been kept out.
     pub(super) async fn unban(&self, who: Arc<str>, subject: String) -> Result<bool, ControlError> {
         let this = self.clone();
-        to_its_end(async move {
+        self.to_its_end(async move {
             let result = this.control.unban(subject.clone()).await;
             let outcome = match &result {
                 Ok(true) => Ok(Closed::Nothing),
@@ -159,7 +162,7 @@ impl Operations {
     /// Keeps a network out and ends its connections; how many.
     pub(super) async fn ban_address(&self, who: Arc<str>, ban: AddressBan) -> Result<usize, AddressBanError> {
         let this = self.clone();
-        to_its_end(async move {
+        self.to_its_end(async move {
             let network = ban.effective().to_string();
             let result = this.address_bans.ban_address(ban).await;
             let outcome =
@@ -177,7 +180,7 @@ impl Operations {
         network: Network,
     ) -> Result<bool, AddressBanError> {
         let this = self.clone();
-        to_its_end(async move {
+        self.to_its_end(async move {
             let result = this.address_bans.unban_address(network).await;
             let outcome = match &result {
                 Ok(true) => Ok(Closed::Nothing),
@@ -245,17 +248,17 @@ impl Operations {
         };
         self.observer.operated(&Operated { who, action, on, closed, failure: failure.as_deref() });
     }
-}
 
-/// Lives `change` as a task of its own, which goes on where this is dropped because the client has left.
-async fn to_its_end<T: Send + 'static>(change: impl Future<Output = T> + Send + 'static) -> T {
-    match tokio::spawn(change).await {
-        Ok(done) => done,
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            // The runtime ends, and this with it.
-            Err(_) => std::future::pending().await,
-        },
+    /// Lives `change` as a task of the server's, which goes on where this is dropped because the client has left.
+    async fn to_its_end<T: Send + 'static>(&self, change: impl Future<Output = T> + Send + 'static) -> T {
+        match self.runtime.spawn(change).await {
+            Ok(done) => done,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The runtime ends, and this with it.
+                Err(_) => std::future::pending().await,
+            },
+        }
     }
 }
 

@@ -35,7 +35,8 @@ struct Running {
 async fn start(timeouts: Timeouts, metrics: impl Fn() -> String + Send + Sync + 'static) -> Running {
     let ready = Arc::new(AtomicBool::new(true));
     let is_ready = Arc::clone(&ready);
-    let mut state = AdminState::new(metrics, move || is_ready.load(Ordering::Relaxed));
+    let mut state =
+        AdminState::new(metrics, move || (!is_ready.load(Ordering::Relaxed)).then_some("draining"));
     state.timeouts = timeouts;
     start_with(state, ready).await
 }
@@ -236,6 +237,7 @@ fn operations() -> Operations {
         observer: server.observer(),
         clock: Clock::system(),
         chance: Chance::seeded(1),
+        runtime: tokio::runtime::Handle::current(),
     }
 }
 
@@ -281,7 +283,7 @@ async fn a_body_that_does_not_come_in_time_ends_the_connection() {
     let operations = operations();
     let sessions = Arc::clone(operations.control.sessions());
     let mut state =
-        AdminState::new(String::new, || true).with_api(Arc::new(Api::new(&tokens, operations)), Vec::new());
+        AdminState::new(String::new, || None).with_api(Arc::new(Api::new(&tokens, operations)), Vec::new());
     state.timeouts = Timeouts { request, ..Timeouts::default() };
     let admin = start_with(state, Arc::default()).await;
     let head = format!(

@@ -219,6 +219,17 @@ impl Handling {
         Ok(())
     }
 
+    /// The memory of a message that has come in part, and of what waits to be sent, if `has_queue`.
+    pub(crate) fn held_bytes(&self, has_queue: bool) -> usize {
+        let queued_bytes = if has_queue { self.session.0.outbox.held_bytes() } else { 0 };
+        self.assembler.held_bytes() + queued_bytes
+    }
+
+    /// Whether a message has come in part.
+    pub(crate) fn is_gathering(&self) -> bool {
+        self.assembler.held_bytes() > 0
+    }
+
     /// Whether the application still works on something.
     pub(crate) fn is_busy(&self) -> bool {
         self.call.is_some()
@@ -260,12 +271,13 @@ impl Handling {
             return;
         }
         self.session.0.outbox.end();
+        self.assembler = self.assembler.emptied();
         let call = self.call.take();
         self.has_panicked |= catch_unwind(AssertUnwindSafe(|| drop(call))).is_err();
     }
 
     /// Tells the application that the connection has ended.
-    pub(crate) fn end(mut self, reason: Reason) -> Result<(), Panicked> {
+    pub(crate) fn end(&mut self, reason: Reason) -> Result<(), Panicked> {
         self.tell(reason);
         if self.has_panicked { Err(Panicked) } else { Ok(()) }
     }

@@ -71,7 +71,7 @@ impl Outbox {
         let mut state = self.locked();
         let outgoing = state.queue.pop_front()?;
         if let Outgoing::Message(message) = &outgoing {
-            state.bytes -= message.as_bytes().len();
+            state.bytes -= held_bytes(message);
         }
         if state.queue.is_empty() {
             state.queue = VecDeque::new();
@@ -84,6 +84,11 @@ impl Outbox {
     /// Whether nothing is queued.
     pub(crate) fn is_empty(&self) -> bool {
         self.locked().queue.is_empty()
+    }
+
+    /// The memory of what is queued.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.locked().bytes
     }
 
     /// The connection has ended: whoever waits for room, or comes later, is told so.
@@ -99,7 +104,7 @@ impl Outbox {
         if state.closed {
             return Push::Closed;
         }
-        let bytes = message.as_bytes().len();
+        let bytes = held_bytes(&message);
         let has_room =
             state.bytes.saturating_add(bytes) <= OUTBOX_BYTES_MAX && state.queue.len() < OUTBOX_MESSAGES_MAX;
         if !has_room && !state.queue.is_empty() {
@@ -122,6 +127,18 @@ enum Push {
     Full(Message),
     Closed,
 }
+
+/// What a message takes while it is queued: its bytes, its place, and what every allocation costs. One of a byte takes many times that.
+const fn held_bytes(message: &Message) -> usize {
+    let payload = match message {
+        Message::Text(text) => text.capacity(),
+        Message::Binary(bytes) => bytes.capacity(),
+    };
+    payload + size_of::<Outgoing>() + ALLOCATION_BYTES
+}
+
+/// What an allocator adds to a small one.
+const ALLOCATION_BYTES: usize = 16;
 
 /// The most bytes that wait in an outbox, beside a single message that is larger.
 const OUTBOX_BYTES_MAX: usize = 64 * 1024;

@@ -5,9 +5,11 @@
 //! `limits::Limits::default()`, which the library has for programs without a file, equal to the table.
 
 mod admin;
+mod overload;
 mod words;
 
 pub(super) use self::admin::{ADMIN, ADMIN_HOSTS, ADMIN_TLS, ADMIN_TOKENS};
+pub(super) use self::overload::*;
 pub(super) use self::words::*;
 use super::units::Unit;
 
@@ -563,7 +565,7 @@ pub(super) static JSON_MEMBERS_MAX: Amount = Amount::new(
 );
 
 /// Every [`Amount`], in the order of docs/defaults.md.
-pub(super) static AMOUNTS: [&Amount; 61] = [
+pub(super) static AMOUNTS: [&Amount; 66] = [
     &WORKERS,
     &DRAIN_TIMEOUT,
     &CONNECTIONS_MAX,
@@ -571,6 +573,11 @@ pub(super) static AMOUNTS: [&Amount; 61] = [
     &BUFFERS_BYTES_MAX,
     &COMPRESSION_BYTES_MAX,
     &TLS_HANDSHAKES_MAX,
+    &OVERLOAD_MEMORY_MAX,
+    &OVERLOAD_MEMORY_REFUSE_PERCENT,
+    &OVERLOAD_MEMORY_SHED_PERCENT,
+    &OVERLOAD_DESCRIPTORS_REFUSE_PERCENT,
+    &OVERLOAD_DELAY_MAX,
     &TLS_TIMEOUT,
     &HEAD_TIMEOUT,
     &PROXY_HEADER_TIMEOUT,

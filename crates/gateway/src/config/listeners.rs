@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use super::addresses::proxy_protocol;
 use super::defaults;
+use super::overload::overload;
 use super::read::{Context, Place, Table, Value};
 use super::tls::tls;
 use crate::address::ProxyProtocol;
+use crate::overload;
 
 /// The `[server]` table, and what is bounded for the process as a whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +24,8 @@ pub struct ServerConfig {
     pub connections_max: Option<usize>,
     /// The most connections that may wait for their first message at a time.
     pub unauthenticated_max: usize,
+    /// When nobody is let in any more, or some have to go, since the process runs out of something.
+    pub overload: overload::Config,
 }
 
 /// One `[listeners.NAME]` table.
@@ -103,6 +107,7 @@ pub(super) fn server(context: &mut Context<'_>, value: Option<&Value<'_>>) -> (S
         reload_on_change,
         connections_max: table.amount(context, &defaults::CONNECTIONS_MAX).map(count),
         unauthenticated_max: count(table.bounded(context, &defaults::UNAUTHENTICATED_MAX)),
+        overload: overload(context, table.take("overload").as_ref()),
     };
     let buffers_bytes_max = table.bounded(context, &defaults::BUFFERS_BYTES_MAX);
     let compression_bytes_max = table.bounded(context, &defaults::COMPRESSION_BYTES_MAX);

@@ -128,6 +128,7 @@ fn what_is_left_out_has_its_default() {
             reload_on_change: false,
             connections_max: None,
             unauthenticated_max: 10_000,
+            overload: crate::overload::Config::default(),
         }
     );
     assert_eq!(config.buffers_bytes_max, 256 * 1024 * 1024);
@@ -177,7 +178,7 @@ fn r03_what_a_48_may_have_follows_what_a_client_may_unless_it_is_written() {
 fn everything() -> String {
     format!(
         r#"
-        server = {{ workers = 3, drain_timeout = "250ms", reload_on_change = true, connections_max = 5000, unauthenticated_max = 50, buffers_bytes_max = "1GiB", compression_bytes_max = "0B", tls_handshakes_max = 9 }}
+        server = {{ workers = 3, drain_timeout = "250ms", reload_on_change = true, connections_max = 5000, unauthenticated_max = 50, buffers_bytes_max = "1GiB", compression_bytes_max = "0B", tls_handshakes_max = 9, overload = {{ memory_max = "256MiB", memory_refuse_percent = 60, memory_shed_percent = 70, descriptors_refuse_percent = "unlimited", delay_max = "300ms" }} }}
         [listeners.a]
         address = "127.0.0.1:0"
         tls = {{ certificates = [{{ certificate_file = "cert.pem", private_key_file = "key.pem" }}], client_ca_file = "cert.pem", client_auth = "optional" }}
@@ -269,6 +270,13 @@ fn everything_that_is_supported_is_read() {
             reload_on_change: true,
             connections_max: Some(5000),
             unauthenticated_max: 50,
+            overload: crate::overload::Config {
+                memory_max: crate::overload::MemoryMax::Bytes(256 << 20),
+                memory_refuse_percent: Some(60),
+                memory_shed_percent: Some(70),
+                descriptors_refuse_percent: None,
+                delay_max: Some(Duration::from_millis(300)),
+            },
         }
     );
     assert_eq!((config.buffers_bytes_max, config.compression_bytes_max), (1 << 30, 0));

@@ -32,6 +32,7 @@ use crate::backend::upstream::{Connected, TRACEPARENT};
 use crate::clock::Instant;
 use crate::compression::{Compression, Declined};
 use crate::observe::{Opened, Side};
+use crate::overload::Stage;
 use crate::principal::Principal;
 use crate::pulse::Pulse;
 use crate::reason::{self, Reason};
@@ -420,6 +421,7 @@ async fn read_head<S: AsyncRead + Unpin>(
         _ = draining.wait_for(|draining| *draining) => {
             Err(HeadError::Refused(Refused::because(Reason::Draining)))
         }
+        () = gate.load.until(Stage::Refusing) => Err(HeadError::Refused(Refused::because(Reason::Overloaded))),
         head = timeout_at(until, Head::read(socket)) => {
             head.unwrap_or(Err(HeadError::Refused(Refused {
                 limit: Some(millis(door.head_timeout)),
@@ -442,7 +444,13 @@ where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     let route = &asked.entrance.route;
-    let message = match poll_fn(|cx| relay.poll(cx)).await {
+    let waited = tokio::select! {
+        biased;
+        waited = poll_fn(|cx| relay.poll(cx)) => waited,
+        // Whoever has not said who it is goes before those who have.
+        () = gate.load.until(Stage::Shedding) => return Err(close(relay, Ending::by_gate(Reason::Overloaded)).await),
+    };
+    let message = match waited {
         Outcome::FirstMessage(message) => message,
         Outcome::Ended(ending) if ending.reason == Reason::FirstMessageTimeout => {
             let limit = Some(millis(authenticator.config().first_message_timeout));

@@ -2,12 +2,15 @@
 //!
 //! A connection has its place from its accept to its end. Nothing is decided here but who is shed first.
 
+use std::cmp::Reverse;
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
 use crate::network::Network;
+use crate::overload::Demand;
 use crate::pulse::{Pulse, Signal};
 
 /// The connections that live: to be told that the gateway drains or sheds load, and counted.
@@ -96,10 +99,47 @@ impl Live {
         }
     }
 
+    /// Has connections go until `demand` will have been met: those whose peers read slowest, for what waits there, and then, where that
+    /// was not enough before, those of the clients that have the most. `others_bytes` is what all of them take beside what waits.
+    pub(crate) fn relieve(&self, demand: &Demand, others_bytes: u64) {
+        let pulses = self.pulses();
+        let waiting: usize = pulses.iter().filter_map(|pulse| pulse.blocked()).map(|(_, bytes)| bytes).sum();
+        let wanted = usize::try_from(demand.bytes).unwrap_or(usize::MAX);
+        self.shed(wanted);
+        let left = u64::try_from(wanted.saturating_sub(waiting)).unwrap_or(u64::MAX);
+        if !demand.from_anyone || left == 0 {
+            return;
+        }
+        let count = u64::try_from(pulses.len()).unwrap_or(u64::MAX).max(1);
+        let each_bytes = (others_bytes / count).max(CONNECTION_BYTES_MIN);
+        let wanted = usize::try_from(left.div_ceil(each_bytes)).unwrap_or(usize::MAX);
+        for pulse in by_share(pulses).iter().take(wanted) {
+            pulse.signal(Signal::Overload);
+        }
+    }
+
     fn locked(&self) -> MutexGuard<'_, Places> {
         self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// Those of the client with the most connections first.
+fn by_share(pulses: Vec<Arc<Pulse>>) -> Vec<Arc<Pulse>> {
+    let mut counts: HashMap<Option<IpAddr>, usize> = HashMap::new();
+    for pulse in &pulses {
+        *counts.entry(pulse.client_address()).or_default() += 1;
+    }
+    let mut pulses = pulses;
+    // Of clients with as many the same one's stay together; within one the order is whichever places had.
+    pulses.sort_by_cached_key(|pulse| {
+        let client = pulse.client_address();
+        (Reverse(counts.get(&client).copied().unwrap_or(0)), client)
+    });
+    pulses
+}
+
+/// What a connection takes at least, with its socket.
+const CONNECTION_BYTES_MIN: u64 = 4096;
 
 impl Places {
     fn count(&self) -> usize {

@@ -14,6 +14,7 @@ use super::relay::{Outcome, Relay};
 use super::{Gate, Record, Route};
 use crate::auth::credential;
 use crate::backend::upstream::{Connected, DialError, Opening, Speaker, Upstream};
+use crate::overload::Stage;
 use crate::reason::Reason;
 use crate::tls::Peer;
 use crate::upgrade::{Entrance, Refused};
@@ -85,6 +86,7 @@ pub(super) async fn before_the_answer<S: AsyncRead + Unpin>(
         _ = draining.wait_for(|draining| *draining) => {
             Err(NoWay::Refused(Refused::because(Reason::Draining)))
         }
+        () = gate.load.until(Stage::Refusing) => Err(NoWay::Refused(Refused::because(Reason::Overloaded))),
         connected = asked.dial(gate, upstream, record, &protocols) => connected.map_err(NoWay::Refused),
         ending = left(socket, early) => Err(NoWay::Ended(ending)),
     }

@@ -6,6 +6,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
 use drawgate_protocol::frame::frame_bytes;
@@ -22,13 +23,30 @@ pub(crate) struct Budget {
     /// The metric itself, so that whoever reads it reads what is so.
     used: Gauge,
     bytes_max: usize,
+    /// There is too little memory for anything more to wait, whatever the budget says.
+    is_pressed: AtomicBool,
     /// Told when the budget is exceeded.
     pub(crate) exceeded: Notify,
 }
 
 impl Budget {
     pub(crate) fn new(bytes_max: usize, used: Gauge) -> Self {
-        Self { used, bytes_max, exceeded: Notify::new() }
+        Self { used, bytes_max, is_pressed: AtomicBool::new(false), exceeded: Notify::new() }
+    }
+
+    /// Whether whoever is blocked is to bring nothing more.
+    pub(crate) fn press(&self, is_pressed: bool) {
+        self.is_pressed.store(is_pressed, Ordering::Relaxed);
+    }
+
+    /// How much one read may bring.
+    #[inline]
+    pub(super) fn read_bytes_max(&self) -> usize {
+        if self.is_pressed.load(Ordering::Relaxed) { PRESSED_READ_BYTES } else { super::worker::READ_BYTES }
+    }
+
+    fn is_tight(&self) -> bool {
+        self.excess() > 0 || self.is_pressed.load(Ordering::Relaxed)
     }
 
     /// How many bytes wait in all.
@@ -106,12 +124,16 @@ impl Output {
     #[inline]
     pub(super) fn is_full(&self, more: usize, message_bytes: usize) -> bool {
         self.len() + more >= FULL_BYTES.max(message_bytes.saturating_add(super::worker::READ_BYTES))
-            || (self.blocked_since().is_some() && self.budget.excess() > 0)
+            || (self.blocked_since().is_some() && self.budget.is_tight())
     }
 
     /// Where frames go that do not belong to the poll's own output: notices, pings, Close.
     pub(super) fn frames(&mut self) -> &mut Vec<u8> {
-        &mut self.waiting.get_or_insert_default().pending
+        let waiting = self.waiting.get_or_insert_default();
+        if !waiting.pending.is_empty() {
+            waiting.make_room(FRAME_BYTES);
+        }
+        &mut waiting.pending
     }
 
     /// Queues a pong behind what waits. While the socket is blocked it takes the place of one that has not been begun
@@ -127,6 +149,8 @@ impl Output {
             waiting.pending.drain(start..start + bytes);
         }
         let start = waiting.pending.len();
+        // One takes the place of another: no more than that is needed.
+        waiting.pending.reserve_exact(payload.len() + HEADER_BYTES_MAX);
         sender.pong(&mut waiting.pending, payload, key)?;
         waiting.pong = Some((start, waiting.pending.len() - start));
         Ok(())
@@ -153,7 +177,7 @@ impl Output {
     ) -> Poll<io::Result<()>> {
         let bytes: &[u8] = match &mut self.waiting {
             Some(waiting) if !waiting.is_empty() => {
-                waiting.pending.append(fresh);
+                waiting.append(fresh);
                 &waiting.pending[waiting.written_bytes..]
             }
             Some(_) | None => fresh,
@@ -234,6 +258,21 @@ impl Waiting {
         self.pending.len() - self.written_bytes
     }
 
+    /// Adds what came behind it.
+    fn append(&mut self, fresh: &mut Vec<u8>) {
+        self.make_room(fresh.len());
+        self.pending.append(fresh);
+    }
+
+    /// Grows by steps, since twice of what thousands hold is a lot; by an eighth at least, since to move all for each small frame would
+    /// cost its square.
+    fn make_room(&mut self, bytes: usize) {
+        if self.pending.capacity() - self.pending.len() < bytes {
+            let step = (self.pending.len() / 8).min(GROWTH_BYTES_MAX);
+            self.pending.reserve_exact(bytes.max(step));
+        }
+    }
+
     /// Takes `written` bytes off the front, where that is not all; where nothing waited yet, `fresh` is what does.
     fn advance(&mut self, fresh: &mut Vec<u8>, written: usize) {
         let is_fresh = self.is_empty();
@@ -254,6 +293,8 @@ impl Waiting {
         // Moving the rest to the front each time would cost its square.
         if self.written_bytes > self.pending.len() / 2 {
             self.compact();
+            // What is counted is what waits: no more than about twice of that is held.
+            self.pending.shrink_to(self.pending.len());
         }
     }
 
@@ -290,6 +331,16 @@ impl Waiting {
         self.charged_bytes = bytes;
     }
 }
+
+/// How much one read brings while there is too little memory: of thousands that have yet to be blocked each may hold as much.
+const PRESSED_READ_BYTES: usize = 4 * 1024;
+
+/// By how much more than is needed output that waits grows.
+const GROWTH_BYTES_MAX: usize = 16 * 1024;
+/// Of a frame (RFC 6455 §5.2).
+const HEADER_BYTES_MAX: usize = 14;
+/// Room for what is written between messages.
+const FRAME_BYTES: usize = 512;
 
 /// Sizes of vectors, which are never larger.
 fn gauged(bytes: usize) -> i64 {

@@ -8,6 +8,7 @@ mod closing;
 mod deadlines;
 mod events;
 mod far;
+mod holding;
 mod input;
 mod inspecting;
 mod pace;
@@ -24,7 +25,6 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use self::closing::{LINGER_BYTES_MAX, LINGER_TIME_MAX};
 pub(crate) use self::far::Far;
-use self::inspecting::Inspecting;
 pub(crate) use self::inspecting::Remarks;
 use self::remainder::Remainder;
 use self::tenure::Tenure;
@@ -61,6 +61,8 @@ pub(crate) struct Relay<S> {
     remainder: Remainder,
     /// The remainder has not been looked at to its end.
     remainder_is_fresh: bool,
+    /// How much the budget counts of what is held here and counts itself nowhere.
+    held_bytes: u32,
     phase: Phase,
     ending: Option<Box<Ending>>,
     timer: Option<Timer>,
@@ -70,8 +72,8 @@ pub(crate) struct Relay<S> {
     pinged_at: Option<Moment>,
     /// When the message that is open began.
     message_since: Option<Moment>,
-    /// How much of the message that is being sent is out or waits; 0 between messages.
-    sending_bytes: usize,
+    /// How much of the message that is being sent is out or waits; 0 between messages, and no more than fits.
+    sending_bytes: u32,
     /// Since when input stands still because output is full or the application is busy.
     paused_since: Option<Moment>,
     pings: Gcra,
@@ -118,6 +120,16 @@ impl Unauthenticated {
     /// One whose first message must have come at `until`.
     pub(crate) const fn new(until: Moment) -> Self {
         Self { until, assembler: Assembler::new(FIRST_MESSAGE_LIMITS), first: None, is_taken: false }
+    }
+
+    /// It comes to nothing.
+    fn give_up(&mut self) {
+        (self.assembler, self.first) = (self.assembler.emptied(), None);
+    }
+
+    /// The memory of what has come of the first message.
+    fn held_bytes(&self) -> usize {
+        self.assembler.held_bytes() + self.first.as_ref().map_or(0, |first| first.as_bytes().len())
     }
 }
 
@@ -194,6 +206,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
             compression: None,
             output,
             remainder_is_fresh: !already_read.is_empty(),
+            held_bytes: 0,
             remainder: Remainder::new(already_read),
             phase: Phase::Open,
             ending: None,
@@ -257,7 +270,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
                 self.pulse.forget_waker();
             }
         }
-        self.record_blocked();
+        self.record_held();
         outcome
     }
 
@@ -266,23 +279,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
         Arc::clone(&self.pulse)
     }
 
-    /// The application, which outlives the relay by the time it takes to tell it the end.
-    pub(crate) fn into_application(self) -> Application {
-        self.application
-    }
-
-    /// Tells whoever sheds load what waits here, on both sides.
-    fn record_blocked(&self) {
-        let (mut since, mut bytes) = (self.output.blocked_since(), self.output.len());
-        if let Some((far_since, far_bytes)) = self.far().and_then(Far::blocked) {
-            since = Some(since.map_or(far_since, |since| since.min(far_since)));
-            bytes += far_bytes;
+    /// Tells an application in this process that the connection has ended; false if it panicked.
+    pub(crate) fn tell_end(&mut self, reason: Reason) -> bool {
+        match &mut self.application {
+            Application::Handler(handling) => handling.end(reason).is_ok(),
+            Application::Unauthenticated(_) | Application::Echo(_) | Application::Upstream(_) => true,
         }
-        if let Some((held_since, held_bytes)) = self.inspecting().and_then(Inspecting::held) {
-            since = Some(since.map_or(held_since, |since| since.min(held_since)));
-            bytes += held_bytes;
-        }
-        self.pulse.record_blocked(bytes, since.map(Moment::since_epoch));
     }
 
     fn drive(&mut self, cx: &mut Context<'_>, now: Moment) -> Poll<Outcome> {
@@ -477,6 +479,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
         if signals.contains(Signal::Shed) {
             self.shed(now);
         }
+        if signals.contains(Signal::Overload) {
+            self.end_for_load(now);
+        }
         if signals.contains(Signal::Abort) {
             if let Some(far) = self.far_mut() {
                 far.cut();
@@ -499,15 +504,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
             far.cut();
             return self.close_from_outside(overloaded, now);
         }
-        if self.inspecting().is_some_and(|inspecting| inspecting.held().is_some()) {
+        let is_gathering = self.inspecting().is_some_and(|inspecting| inspecting.held().is_some());
+        if is_gathering || self.holds_anything() {
             self.close_from_outside(overloaded, now);
+        }
+    }
+
+    /// Ends it though it may hold nothing; if it has been told and has not gone, without another word.
+    fn end_for_load(&mut self, now: Moment) {
+        if self.sender.is_closed() {
+            self.give_up_output(Ending::by_gate(Reason::Overloaded), now);
+        } else {
+            self.end_session(Ending::by_gate(Reason::Overloaded), now);
         }
     }
 
     /// Whether input must wait, with `fresh` bytes of output beside what is pending, and `onward` bytes for an application.
     #[inline]
     fn is_paused(&self, fresh: usize, onward: usize) -> bool {
-        let is_full = || self.output.is_full(fresh, self.sending_bytes);
+        let is_full = || self.output.is_full(fresh, self.sending_bytes as usize);
         let is_busy = match &self.application {
             Application::Unauthenticated(nobody) => {
                 nobody.first.is_some() || (nobody.is_taken && self.phase == Phase::Open) || is_full()
@@ -519,8 +534,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
         };
         is_busy
             || self.is_held()
+            || self.waits_for_room()
             || self.has_remarks()
             || self.tenure.as_ref().is_some_and(|tenure| tenure.has_token())
+    }
+
+    /// So many bytes of the message that is being sent are out or wait, and it may be its end.
+    fn sent_of_message(&mut self, bytes: usize, is_end: bool) {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        self.sending_bytes = if is_end { 0 } else { self.sending_bytes.saturating_add(bytes) };
     }
 
     /// Whether there is still something to do with messages.

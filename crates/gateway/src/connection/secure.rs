@@ -10,6 +10,7 @@ use super::ending::millis;
 use super::{Door, Ending, Gate};
 use crate::clock::Instant;
 use crate::observe::HandshakeOutcome;
+use crate::overload::Stage;
 use crate::reason::Reason;
 use crate::tls::{Established, Failure, FailureKind, Peer, Wire};
 
@@ -48,6 +49,10 @@ where
         _ = draining.wait_for(|draining| *draining) => {
             encryption.metrics.handshake(HandshakeOutcome::Failed, None);
             return Err(Ending::by_operator(Reason::Draining));
+        }
+        () = gate.load.until(Stage::Refusing) => {
+            encryption.metrics.handshake(HandshakeOutcome::Failed, None);
+            return Err(Ending::by_gate(Reason::Overloaded));
         }
         made = timeout_at(until, encryption.tls.accept(socket)) => made,
     };

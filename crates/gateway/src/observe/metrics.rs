@@ -17,6 +17,7 @@ use prometheus_client::registry::{Metric, Registry, Unit};
 use super::audit::AuditMetrics;
 use super::banned::BannedCounters;
 use super::keys::KeyFamilies;
+use super::load::LoadMetrics;
 use super::reloads::Reloads;
 use super::tls::TlsFamilies;
 use super::traffic::{Count, Direction, FrameKind, TrafficDelta};
@@ -59,6 +60,7 @@ pub(super) struct Metrics {
     pub(super) records_suppressed: Counter,
     pub(super) records_lost: Lost,
     pub(super) reloads: Reloads,
+    pub(super) load: LoadMetrics,
 }
 
 impl Metrics {
@@ -95,6 +97,7 @@ impl Metrics {
             failed: handshakes.get_or_create_owned(&ResultLabels { result: "failed" }),
             ends,
             reloads: Reloads::register(&mut registry),
+            load: LoadMetrics::register(&mut registry),
             tls: TlsFamilies::register(&mut registry),
             keys: KeyFamilies::register(&mut registry),
             audit: AuditMetrics::register(&mut registry),
@@ -490,7 +493,12 @@ pub(super) fn register<M: Metric + Clone>(registry: &mut Registry, name: &str, h
     metric
 }
 
-fn register_bytes<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M {
+pub(super) fn register_bytes<M: Metric + Clone>(
+    registry: &mut Registry,
+    name: &str,
+    help: &str,
+    metric: M,
+) -> M {
     registry.register_with_unit(name, help, Unit::Bytes, metric.clone());
     metric
 }

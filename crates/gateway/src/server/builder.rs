@@ -11,6 +11,7 @@ use tokio::sync::{Semaphore, watch};
 use super::Server;
 use super::draft::{Fixed, Sketch};
 use super::operator::Admin;
+use super::overload::{Gauge, Gauges};
 use super::reload::{ReloadSource, Requests};
 use super::route::{self, Route};
 use super::start::StartError;
@@ -23,10 +24,11 @@ use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::compression;
 use crate::config::{Config, ListenerConfig};
-use crate::connection::{Budget, Facilities, Gate, Live};
+use crate::connection::{Budget, Facilities, Gate, Live, Load};
 use crate::control::Control;
 use crate::firewall::{self, Firewall};
 use crate::observe::{self, Observer};
+use crate::overload::{self, Readings};
 use crate::session::Sessions;
 use crate::state::{self, Loaded, Store};
 use crate::ticket::Tickets;
@@ -49,6 +51,8 @@ pub struct Builder {
     reload_source: Option<ReloadSource>,
     warnings: Vec<String>,
     admin: Option<admin::Config>,
+    overload: overload::Config,
+    gauges: Gauges,
     buffers_bytes_max: usize,
     compression_bytes_max: usize,
     connections_max: usize,
@@ -76,6 +80,8 @@ impl Default for Builder {
             reload_source: None,
             warnings: Vec::new(),
             admin: None,
+            overload: overload::Config::default(),
+            gauges: Gauges::default(),
             buffers_bytes_max: 256 * 1024 * 1024,
             compression_bytes_max: 256 * 1024 * 1024,
             connections_max: usize::MAX,
@@ -114,6 +120,7 @@ impl Builder {
             routes: routes.into_iter().map(|route| Route::from_config(route, &auth)).collect(),
             drain_timeout: server.drain_timeout,
             connections_max: server.connections_max.unwrap_or(usize::MAX),
+            overload: server.overload,
             unauthenticated_max: server.unauthenticated_max,
             firewall,
             addresses,
@@ -188,6 +195,20 @@ impl Builder {
         self
     }
 
+    /// Lets nobody in, and has those go that cost most, where the process runs out of memory, descriptors or time, as `config` says.
+    #[must_use]
+    pub fn overload(mut self, config: overload::Config) -> Self {
+        self.overload = config;
+        self
+    }
+
+    /// Takes from `read` what the process uses, instead of asking the system; it is called ten times a second.
+    #[must_use]
+    pub fn readings(mut self, read: impl Fn() -> Readings + Send + Sync + 'static) -> Self {
+        self.gauges = Gauges::Given(Arc::new(read));
+        self
+    }
+
     /// Lets at most this many connections wait for their first message at a time; 10,000 by default.
     #[must_use]
     pub fn unauthenticated_max(mut self, unauthenticated_max: usize) -> Self {
@@ -253,10 +274,11 @@ impl Builder {
         self
     }
 
-    /// Reads time from `clock` and randomness from `chance`, so that a run can be replayed.
+    /// Reads time from `clock` and randomness from `chance`, so that a run can be replayed. Nor does it look at what the process uses,
+    /// unless [`Self::readings`] are given after this.
     #[must_use]
     pub fn deterministic(mut self, clock: Clock, chance: Chance) -> Self {
-        (self.clock, self.chance) = (clock, Some(chance));
+        (self.clock, self.chance, self.gauges) = (clock, Some(chance), Gauges::None);
         self
     }
 
@@ -284,7 +306,8 @@ impl Builder {
         let token_time_max = route::token_time_max(&mut self.routes.iter());
         let sessions = Arc::new(Sessions::new(chance.clone(), token_time_max));
         // Before the first accept: whoever was kept out is kept out from the beginning.
-        let facilities = self.facilities(&observer, chance.clone());
+        let gauge = Gauge::new(self.overload, &self.gauges);
+        let facilities = self.facilities(&observer, chance.clone(), gauge.as_ref());
         let firewall = Firewall::new(&self.firewall, facilities.started_at);
         let (store, mark) = self.load(&sessions, &firewall)?;
         if let Some(audit) = &self.audit {
@@ -306,6 +329,7 @@ impl Builder {
             observer,
             chance,
             live: Live::default(),
+            load: Load::default(),
             places_max: connections_max,
             places: Arc::new(places(connections_max)),
             unauthenticated: Arc::new(places(unauthenticated_max)),
@@ -320,7 +344,15 @@ impl Builder {
         });
         let takes_tickets = draft.plan.takes_tickets();
         let admin = admin_config.map(|config| Admin::bind(config, &gate, &control, takes_tickets, reloader));
-        Ok(Server { gate, control, draft, admin: admin.transpose()?, draining, requests })
+        Ok(Server {
+            gate,
+            control,
+            draft,
+            admin: admin.transpose()?,
+            gauge: gauge.map(Box::new),
+            draining,
+            requests,
+        })
     }
 
     /// What it says of what can be changed while a server runs, and of what cannot.
@@ -330,6 +362,7 @@ impl Builder {
             connections_max: self.connections_max,
             unauthenticated_max: self.unauthenticated_max,
             tls_handshakes_max: self.tls_handshakes_max,
+            overload: self.overload,
             buffers_bytes_max: self.buffers_bytes_max,
             compression_bytes_max: self.compression_bytes_max,
             log: self.log,
@@ -380,12 +413,14 @@ impl Builder {
         })
     }
 
-    fn facilities(&self, observer: &Observer, chance: Chance) -> Arc<Facilities> {
-        let room = compression::Room::new(self.compression_bytes_max, observer.compression_bytes());
+    fn facilities(&self, observer: &Observer, chance: Chance, gauge: Option<&Gauge>) -> Arc<Facilities> {
+        let bytes_max = gauge.and_then(Gauge::bytes_max).unwrap_or(usize::MAX);
+        let room =
+            compression::Room::new(self.compression_bytes_max.min(bytes_max), observer.compression_bytes());
         Arc::new(Facilities {
             started_at: self.clock.now(),
             timers: Timers::new(self.clock.clone()),
-            budget: Arc::new(Budget::new(self.buffers_bytes_max, observer.buffered_bytes())),
+            budget: Arc::new(Budget::new(self.buffers_bytes_max.min(bytes_max), observer.buffered_bytes())),
             compression: Arc::new(room),
             clock: self.clock.clone(),
             chance,

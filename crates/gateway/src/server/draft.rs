@@ -23,7 +23,7 @@ use crate::config::ListenerConfig;
 use crate::connection::{Door, Encryption};
 use crate::observe::{self, Observer};
 use crate::upgrade::Entrances;
-use crate::{address, admin, audit, firewall, state, tls};
+use crate::{address, admin, audit, firewall, overload, state, tls};
 
 /// What is served, or is to be.
 #[derive(Debug)]
@@ -105,6 +105,7 @@ pub(super) struct Fixed {
     pub(super) connections_max: usize,
     pub(super) unauthenticated_max: usize,
     pub(super) tls_handshakes_max: usize,
+    pub(super) overload: overload::Config,
     pub(super) buffers_bytes_max: usize,
     pub(super) compression_bytes_max: usize,
     pub(super) log: Option<observe::Config>,
@@ -122,6 +123,7 @@ impl Fixed {
             ("server.connections_max", self.connections_max != before.connections_max),
             ("server.unauthenticated_max", self.unauthenticated_max != before.unauthenticated_max),
             ("server.tls_handshakes_max", self.tls_handshakes_max != before.tls_handshakes_max),
+            ("server.overload", self.overload != before.overload),
             ("server.buffers_bytes_max", self.buffers_bytes_max != before.buffers_bytes_max),
             ("server.compression_bytes_max", self.compression_bytes_max != before.compression_bytes_max),
             ("log", self.log != before.log),

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-use super::certificates;
 use super::reload::{ReloadError, Reloaded, Reloader};
 use super::socket::listen;
 use super::start::{BindError, StartError};
+use super::{certificates, own_thread};
 use crate::address_bans::AddressBans;
 use crate::admin::{self, AdminState, Api, NotReloaded, Operations, TicketRoutes, Token};
 use crate::connection::Gate;
@@ -92,11 +93,16 @@ impl Admin {
             observer: gate.observer.clone(),
             clock: clock.clone(),
             chance: gate.chance.clone(),
+            runtime: Handle::current(),
         };
         let observer = gate.observer.clone();
-        let draining = gate.draining.clone();
+        let (draining, gate) = (gate.draining.clone(), Arc::clone(gate));
         let api = Arc::new(Api::new(&tokens, operations));
-        let state = AdminState::new(move || observer.render(), move || !*draining.borrow())
+        let unready = move || match () {
+            () if *draining.borrow() => Some("draining"),
+            () => gate.load.refuses().map(|_| "overloaded"),
+        };
+        let state = AdminState::new(move || observer.render(), unready)
             .with_api(Arc::clone(&api), hosts)
             .encrypted(encryption);
         Ok(Self { listener, state, face: AdminFace(api) })
@@ -106,12 +112,24 @@ impl Admin {
         self.face.clone()
     }
 
-    pub(super) async fn serve(self, mut stopped: watch::Receiver<bool>) {
-        admin::serve(self.listener, self.state, async move {
-            let _ = stopped.wait_for(|stopped| *stopped).await;
+    /// Serves until it is `stopped`. Beside a runtime of several threads on one of its own: operators are answered also while clients
+    /// keep all others busy.
+    pub(super) async fn serve(self, stopped: watch::Receiver<bool>) {
+        let Self { listener, state, .. } = self;
+        let Ok(listener) = listener.into_std() else { return };
+        own_thread::run("drawgate-admin", async move {
+            if let Ok(listener) = TcpListener::from_std(listener) {
+                serve(listener, state, stopped).await;
+            }
         })
         .await;
     }
+}
+
+async fn serve(listener: TcpListener, state: AdminState, mut stopped: watch::Receiver<bool>) {
+    // Where the server was dropped there is nobody left to say it.
+    let stopped = async move { drop(stopped.wait_for(|stopped| *stopped).await) };
+    admin::serve(listener, state, stopped).await;
 }
 
 /// What records and metrics call it.

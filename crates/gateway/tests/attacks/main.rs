@@ -30,6 +30,7 @@ mod local;
 mod messages;
 mod named;
 mod operations;
+mod overload;
 mod passing;
 mod pipelined;
 mod policy;

@@ -132,7 +132,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
 
     /// Sees to it that the next deadline wakes this connection. A timer that comes too early only looks again.
     pub(super) fn arm(&mut self) {
-        let Some(deadline) = self.next_deadline() else { return };
+        let Some(deadline) = self.next_deadline().into_iter().chain(self.room_due()).min() else { return };
         let Some(at) = self.facilities.instant(deadline) else { return };
         if self.timer.as_ref().is_some_and(|timer| self.facilities.timers.fires_by(timer, at)) {
             return;

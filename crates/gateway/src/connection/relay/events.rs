@@ -125,7 +125,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
                 turn.fresh,
             ) {
                 Ok(bytes) => {
-                    self.sending_bytes = if chunk.message_end { 0 } else { self.sending_bytes + bytes };
+                    self.sent_of_message(bytes, chunk.message_end);
                     turn.tally.chunk(Direction::Out, kind_of(chunk.kind), bytes, chunk.message_end);
                     self.tell(turn);
                 }

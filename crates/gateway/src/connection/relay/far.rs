@@ -122,6 +122,11 @@ impl Far {
         self.lease.as_ref().is_some_and(Lease::is_drained)
     }
 
+    /// The memory of what has come from the application and may not be used yet.
+    pub(super) fn held_bytes(&self) -> usize {
+        if self.remainder_is_fresh { self.remainder.held_bytes() } else { 0 }
+    }
+
     /// Whether the application has been given all that there is for it.
     pub(super) fn is_idle(&self) -> bool {
         self.output.is_empty()
@@ -208,7 +213,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
 
     /// Whether the application's input must wait, with `fresh` bytes of output beside what is pending.
     fn is_far_paused(&self, fresh: usize) -> bool {
-        self.is_delivering() && (self.output.is_full(fresh, self.sending_bytes) || self.has_remarks())
+        self.is_delivering()
+            && (self.output.is_full(fresh, self.sending_bytes as usize)
+                || self.waits_for_room()
+                || self.has_remarks())
     }
 
     /// Whether the application's input stands still and need not any more.
@@ -233,6 +241,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
     /// Reads once from the application, if its input may flow, and works on what has come.
     pub(super) fn read_far(&mut self, cx: &mut Context<'_>, input: &mut [u8], turn: &mut Turn<'_>) -> bool {
         let is_paused = self.is_far_paused(turn.fresh.len());
+        let read_bytes_max = self.facilities.budget.read_bytes_max();
         let Some(far) = self.far_mut() else { return false };
         if !far.is_receiving() {
             return far.poll_discard(cx, input);
@@ -257,7 +266,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
         let remainder = far.remainder.unused();
         let kept = remainder.len();
         input[..kept].copy_from_slice(remainder);
-        let mut buffer = ReadBuf::new(&mut input[kept..]);
+        let mut buffer = ReadBuf::new(&mut input[kept..kept + read_bytes_max]);
         let count = match Pin::new(socket).poll_read(cx, &mut buffer) {
             Poll::Pending => return false,
             Poll::Ready(Ok(())) => buffer.filled().len(),
@@ -361,7 +370,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
         };
         match outlet.data(turn.fresh, chunk.kind, chunk.message_end, &[&held, chunk.payload]) {
             Ok(()) => {
-                self.sending_bytes = if chunk.message_end { 0 } else { self.sending_bytes + bytes };
+                self.sent_of_message(bytes, chunk.message_end);
                 turn.tally.chunk(Direction::Out, kind_of(chunk.kind), bytes, chunk.message_end);
                 self.tell(turn);
             }

@@ -16,7 +16,7 @@ use crate::compression::COMPRESSED_STEP_BYTES;
 impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
     /// Works on what was read before and has not been looked at to its end.
     pub(super) fn use_remainder(&mut self, turn: &mut Turn<'_>) -> bool {
-        if !self.remainder_is_fresh || self.is_paused(turn.fresh.len(), turn.onward.len()) {
+        if !self.remainder_is_fresh || self.must_wait(turn) {
             return false;
         }
         let mut remainder = mem::take(&mut self.remainder);
@@ -45,7 +45,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
         let remainder = self.remainder.unused();
         let kept = remainder.len();
         input[..kept].copy_from_slice(remainder);
-        let mut buffer = ReadBuf::new(&mut input[kept..]);
+        let read_bytes_max = self.facilities.budget.read_bytes_max();
+        let mut buffer = ReadBuf::new(&mut input[kept..kept + read_bytes_max]);
         let count = match Pin::new(&mut self.socket).poll_read(cx, &mut buffer) {
             Poll::Pending => return false,
             Poll::Ready(Err(error)) => {
@@ -73,8 +74,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
     fn read_ahead(&mut self, cx: &mut Context<'_>, input: &mut [u8], turn: &Turn<'_>) -> bool {
         let kept = self.remainder.unused().len();
         let room = READ_AHEAD_BYTES_MAX.saturating_sub(kept);
-        let is_full = self.output.is_full(turn.fresh.len(), self.sending_bytes);
-        if is_full || room == 0 || self.input_until().is_some() || self.is_held() {
+        let is_full = self.output.is_full(turn.fresh.len(), self.sending_bytes as usize);
+        if is_full || room == 0 || self.input_until().is_some() || self.is_held() || self.waits_for_room() {
             self.paused_since.get_or_insert(turn.now);
             return false;
         }
@@ -101,11 +102,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
         true
     }
 
+    /// Whether what has been read has to be kept. After our Close nothing comes of it, so it need not.
+    fn must_wait(&self, turn: &Turn<'_>) -> bool {
+        self.is_paused(turn.fresh.len(), turn.onward.len()) && !self.sender.is_closed()
+    }
+
     /// Works through `input` until it is used up or must wait; what is left stays in it.
     fn process(&mut self, input: &mut &mut [u8], turn: &mut Turn<'_>) {
         self.remainder_is_fresh = false;
         while self.is_receiving() {
-            if self.is_paused(turn.fresh.len(), turn.onward.len()) {
+            if self.must_wait(turn) {
                 self.remainder_is_fresh = !input.is_empty();
                 return;
             }

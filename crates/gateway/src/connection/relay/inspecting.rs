@@ -436,6 +436,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
 
     /// Nothing more of what is held can become a message once the side that sends it has closed.
     pub(super) fn give_up_held(&mut self, now: Moment) {
+        if self.phase != Phase::Open
+            && let Application::Unauthenticated(nobody) = &mut self.application
+        {
+            nobody.give_up();
+        }
         let (phase, Some(inspecting)) = (self.phase, under_way(&mut self.tenure)) else { return };
         let replies_go_on = matches!(phase, Phase::Open | Phase::Leaving { .. });
         if phase != Phase::Open && inspecting.charged_bytes > 0 {

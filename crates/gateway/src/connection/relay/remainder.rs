@@ -23,6 +23,11 @@ impl Remainder {
         self.unused().is_empty()
     }
 
+    /// The memory that it takes.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.0.as_ref().map_or(0, |held| size_of::<Held>() + held.bytes.capacity())
+    }
+
     pub(super) fn unused(&self) -> &[u8] {
         self.0.as_ref().map_or(&[], |held| &held.bytes[held.used..])
     }
