@@ -290,7 +290,7 @@ mod tests {
         assert!(memory.used > 1 << 20 && memory.max <= 1 << 40, "{memory:?}");
         // Kernels before 6.2 do not say.
         if let Some(before) = meter.descriptors() {
-            let held: Vec<_> = (0..100).map(|_| fs::File::open("/dev/null").unwrap()).collect();
+            let held: Vec<_> = (0..100).map(|_| File::open("/dev/null").unwrap()).collect();
             let during = meter.descriptors().unwrap();
             assert!(
                 during.used >= before.used.max(100) && during.max >= during.used,
