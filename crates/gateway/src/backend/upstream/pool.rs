@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::check::CheckError;
 use super::drains::{Drain, Drains};
+use super::resolver::Asking;
 use super::{Check, Config, DialError, Opening};
 use crate::balance::{Balance, Breaker, Candidate, Choice, HashBy, Health, Turn, hash_of};
 use crate::clock::Instant;
@@ -25,6 +26,8 @@ pub(super) struct Pool {
 /// One application.
 pub(super) struct Seat {
     pub(super) url: UpstreamUrl,
+    /// Where its name leads.
+    pub(super) asking: Asking,
     weight: u32,
     connections_max: Option<u32>,
     seed: u64,
@@ -55,6 +58,7 @@ impl Pool {
         let seat = |member: &super::Member| {
             let name = member.url.to_string();
             Arc::new(Seat {
+                asking: Asking::default(),
                 weight: member.weight,
                 connections_max: member.connections_max,
                 seed: hash_of(name.as_bytes()),
