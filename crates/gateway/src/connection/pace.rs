@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::clock::{Instant, Moment};
 use crate::limits::{Limits, OverRate, Rates};
-use crate::principal::ClientAddr;
+use crate::principal::{ClientAddr, ClientKey};
 use crate::rate::{Gcra, Rate, RateTable};
 use crate::reason::Reason;
 
@@ -113,7 +113,7 @@ impl Paces {
                 shared(table, &Key::Subject(subject), *limit, "of the subject")?;
             }
             if let Some((table, limit)) = self.client.of(kind) {
-                shared(table, &Key::Client(pacing.client), *limit, "of the client")?;
+                shared(table, &Key::Client(pacing.client.key()), *limit, "of the client")?;
             }
         }
         Ok(wait)
@@ -165,7 +165,7 @@ impl Kind {
 #[derive(Hash)]
 enum Key<'k> {
     Subject(&'k str),
-    Client(ClientAddr),
+    Client(ClientKey),
 }
 
 #[cfg(test)]
@@ -219,6 +219,21 @@ mod tests {
             Kind::Messages.over(5, "of the client")
         );
         assert_eq!(take(&mut pacing("192.0.2.3", Some("bob"))), Ok(Duration::ZERO));
+    }
+
+    #[test]
+    fn r03_the_addresses_of_one_v6_network_share_the_rate_of_one_client() {
+        let at = Clock::system().now();
+        let paces = Paces::new(&limits(OverRate::Close), at).unwrap();
+        let takes = |last: u16| {
+            paces.take(&mut pacing(&format!("2001:db8::{last:x}"), None), MESSAGE, Moment::EPOCH, at)
+        };
+        for last in 0..5 {
+            assert_eq!(takes(last), Ok(Duration::ZERO));
+        }
+        assert_eq!(takes(5).unwrap_err(), Kind::Messages.over(5, "of the client"));
+        let other = paces.take(&mut pacing("2001:db8:0:1::1", None), MESSAGE, Moment::EPOCH, at);
+        assert_eq!(other, Ok(Duration::ZERO));
     }
 
     #[test]
