@@ -320,6 +320,41 @@ mod tests {
     }
 
     #[test]
+    fn what_applications_are_offered_keeps_no_context_in_either_direction() {
+        let header = Offer::header();
+        assert_eq!(
+            header,
+            "permessage-deflate; server_no_context_takeover; client_no_context_takeover; client_max_window_bits=12"
+        );
+    }
+
+    #[test]
+    fn z08_an_application_is_held_to_what_it_was_offered() {
+        let parameter = |name| drawgate_protocol::handshake::Parameter { name, value: None };
+        let answer = |names: &[&'static str]| {
+            let parameters = names.iter().map(|name| parameter(*name)).collect();
+            Offer::verify(&[Extension { name: "permessage-deflate", parameters }])
+        };
+        assert_eq!(Offer::verify(&[]), Ok(None));
+        assert_eq!(answer(&[]), Err(AnswerFault::TakeoverKept));
+        assert_eq!(answer(&["server_no_context_takeover", "x"]), Err(AnswerFault::ParameterInvalid));
+        let agreed = answer(&["server_no_context_takeover"]).unwrap().unwrap();
+        // What it does not ask of us we keep to all the same: it was told so.
+        assert_eq!(agreed, OFFERED);
+    }
+
+    #[test]
+    fn z09_an_offer_has_its_room_as_long_as_it_may_be_accepted() {
+        let room = Arc::new(Room::new(INFLATER_BYTES_MAX, Gauge::default()));
+        let offer = Offer::new(&room).unwrap();
+        assert!(Offer::new(&room).is_none());
+        let compression = offer.accepted(OFFERED, None, 1000);
+        assert!(negotiate(&room, None).is_err(), "clients have what is left");
+        drop(compression);
+        assert_eq!(room.reserved.get(), 0);
+    }
+
+    #[test]
     fn small_messages_and_those_that_do_not_shrink_go_out_plain() {
         let (mut compression, mut workshop) = (negotiate(&roomy(), None).unwrap(), Workshop::default());
         let mut sender = Sender::new(Role::Server);
