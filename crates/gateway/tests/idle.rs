@@ -21,20 +21,33 @@ fn an_idle_connection_holds_less_than_a_kibibyte() {
 /// Both sides of it, on the gateway between.
 #[test]
 fn an_idle_relayed_connection_holds_less_than_two_and_a_half_kibibytes() {
+    relayed_holds_less_than(RELAYED_BYTES_MAX, CONFIGURATION, "");
+}
+
+/// The contexts are the worker's: what is left is what was agreed on.
+#[test]
+fn an_idle_connection_that_compresses_towards_its_application_holds_no_context() {
+    let application = CONFIGURATION.replace("backend =", "limits.compression = \"on\"\nbackend =");
+    relayed_holds_less_than(RELAYED_BYTES_MAX + AGREED_BYTES_MAX, &application, ", compression = \"on\"");
+}
+
+/// Behind a gateway whose backend has this setting too, `application` is the configuration of an echo.
+fn relayed_holds_less_than(bytes_max: i64, application: &str, setting: &str) {
     // The application is our echo, in a process that is not counted: on a thread of its own.
     let (tell, told) = std::sync::mpsc::channel();
+    let echo = application.to_owned();
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            tell.send(serve(CONFIGURATION).await).unwrap();
+            tell.send(serve(&echo).await).unwrap();
             std::future::pending::<()>().await;
         });
     });
     let application = told.recv().unwrap();
-    let backend = format!("backend = {{ urls = [\"ws://{application}\"] }}");
+    let backend = format!("backend = {{ urls = [\"ws://{application}\"]{setting} }}");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let address = runtime.block_on(serve(&CONFIGURATION.replace("backend = \"echo\"", &backend)));
-    holds_less_than(RELAYED_BYTES_MAX, &runtime, address);
+    holds_less_than(bytes_max, &runtime, address);
 }
 
 async fn serve(configuration: &str) -> SocketAddr {
@@ -81,6 +94,9 @@ const CONNECTIONS: usize = 300;
 const BYTES_MAX: i64 = 1024;
 
 const RELAYED_BYTES_MAX: i64 = 2560;
+
+/// What two flows, their rate and their room are.
+const AGREED_BYTES_MAX: i64 = 512;
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
