@@ -3,8 +3,8 @@
 
 `before`: the suite is the client, and behind the gateway is an application that echoes: drawgate itself. `behind`: the suite is the
 application, and a client that echoes, Python's websockets, comes through the gateway. Groups 1 to 7, 9 and 10; `--whole` adds those of
-permessage-deflate, 12 and 13, where the suite is the client: the way to the application is plain, which is the point. With `--compressed`, for runs by
-hand, it is not, and those groups run on both sides. A case passes when both its
+permessage-deflate, 12 and 13, where the suite is the client: the way to the application is plain, which is the point. With `--compressed`
+it is not, and those groups run on both sides; without `--whole`, a sample of them. A case passes when both its
 behaviour and its close are OK or INFORMATIONAL, save those of AHEAD_OF_ITS_ANSWER. docs/autobahn.md says what each side gave; `--write` brings
 that up to date.
 """
@@ -23,13 +23,13 @@ from kosoku import FailureError, run_fuzzingserver
 from kosoku.cases import CASES
 
 from program import ROOT, Program, ProgramError, accepts, find_binary, free_port
-from suite import BEGIN, COMPRESSED, END, GROUPS, passed, report, run_groups, verdict_counts
+from suite import BEGIN, COMPRESSED, END, GROUPS, SAMPLE, passed, report, run_groups, take_plain_answers, verdict_counts
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--binary", help="the program to test (default: target/debug/drawgate)")
-    parser.add_argument("--whole", action="store_true", help="groups 12 and 13 as well")
+    parser.add_argument("--whole", action="store_true", help="groups 12 and 13 as well, and all of them")
     parser.add_argument("--groups", nargs="+", choices=GROUPS, help="only these groups")
     parser.add_argument("--sides", nargs="+", default=list(SIDES), choices=SIDES, help="only these sides")
     parser.add_argument("--compressed", action="store_true", help="with compression towards the application")
@@ -42,7 +42,7 @@ def main():
     failed, said = False, []
     for side in arguments.sides:
         groups = arguments.groups or [group for group in GROUPS if arguments.whole or group not in COMPRESSED]
-        results = run_side(side, binary, groups, arguments.compressed)
+        results = run_side(side, binary, groups, arguments)
         print(f"{side}:")
         # Where the answer is back in time is chance.
         ahead = {case: results.pop(case) for case in AHEAD_OF_ITS_ANSWER if case in results}
@@ -53,27 +53,32 @@ def main():
     sys.exit(1 if failed | (not page_is_current(said, arguments.write)) else 0)
 
 
-def run_side(side, binary, groups, is_compressed):
+def run_side(side, binary, groups, arguments):
     """Starts the gateway, and what stands behind it, and runs the cases of this side."""
     with tempfile.TemporaryDirectory(prefix="drawgate-relayed-") as directory:
-        return asyncio.run(SIDES[side](binary, directory, groups, is_compressed))
+        return asyncio.run(SIDES[side](binary, directory, groups, arguments))
 
 
-async def before(binary, directory, groups, is_compressed):
+async def before(binary, directory, groups, arguments):
     """The suite is the client."""
     gate, application = free_port(), free_port()
-    with_echo = "\n".join([listener("behind", application), route("behind", "*", '"echo"'), limits("behind", ON[is_compressed])])
-    config = configuration(gate, application, with_echo, "on", is_compressed)
-    return await with_gateway(binary, directory, config, gate, lambda: run_groups(f"ws://127.0.0.1:{gate}", groups, False))
+    with_echo = "\n".join([listener("behind", application), route("behind", "*", '"echo"'), limits("behind", ON[arguments.compressed])])
+    config = configuration(gate, application, with_echo, "on", arguments.compressed)
+    is_sample = arguments.compressed and not arguments.whole
+    return await with_gateway(binary, directory, config, gate, lambda: run_groups(f"ws://127.0.0.1:{gate}", groups, is_sample))
 
 
-async def behind(binary, directory, groups, is_compressed):
+async def behind(binary, directory, groups, arguments):
     """The suite is the application."""
-    groups = [group for group in groups if is_compressed or group not in COMPRESSED]
+    groups = [group for group in groups if arguments.compressed or group not in COMPRESSED]
     cases = [case for case in CASES if case.split(".")[0] in groups]
+    compressed = [case for case in cases if case.split(".")[0] in COMPRESSED]
+    take_plain_answers(compressed)
+    if not arguments.whole:
+        cases = [case for case in cases if case not in compressed or case.split(".")[2] in SAMPLE]
     gate = free_port()
     async with run_fuzzingserver(cases, port=0) as server:
-        config = configuration(gate, server.port, "", "off", is_compressed)
+        config = configuration(gate, server.port, "", "off", arguments.compressed)
         return await with_gateway(binary, directory, config, gate, lambda: drive(server, gate, cases))
 
 
