@@ -384,6 +384,29 @@ mod tests {
     }
 
     #[test]
+    fn while_it_is_paused_messages_go_out_plain_and_those_that_have_begun_go_on() {
+        let room = roomy();
+        let mut compression = Offer::new(&room).unwrap().accepted(OFFERED, None, 1000);
+        let (mut sender, mut workshop) = (Sender::new(Role::Client), Workshop::default());
+        let mut first_byte = |last, is_paused| {
+            room.pause(is_paused);
+            let mut out = Vec::new();
+            let mut outlet =
+                Outlet { sender: &mut sender, compression: Some((&mut compression, &mut workshop)) };
+            let key = Some([1, 2, 3, 4]);
+            outlet.keyed_data(&mut out, MessageKind::Text, last, &[&[b'a'; 200]], key).unwrap();
+            assert!(out[1] & 0x80 != 0, "what goes to an application is masked");
+            (out[0], out.len() < 100)
+        };
+        assert_eq!(first_byte(true, false), (0xC1, true));
+        assert_eq!(first_byte(true, true), (0x81, false));
+        assert_eq!(first_byte(false, false), (0x41, true));
+        assert_eq!(first_byte(true, true), (0x80, true));
+        assert_eq!(first_byte(false, true), (0x01, false));
+        assert_eq!(first_byte(true, false), (0x80, false));
+    }
+
+    #[test]
     fn z03_what_inflates_in_a_second_is_bounded_beyond_one_message() {
         let now = Moment::EPOCH;
         let mut compression = negotiate(&roomy(), Some(100)).unwrap();

@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::application::{Application, Seen, accepting, before, unmasked};
 use crate::compression::{deflated, inflated, read_message};
 use crate::sessions::token;
-use crate::support::{Case, Frame, Raw, eventually, frame, payload, request};
+use crate::support::{Case, Frame, Raw, eventually, frame, payload, request, settled};
 use crate::upstream::tokens_toml;
 
 /// What the gateway offers.
@@ -419,6 +419,33 @@ async fn large_messages_go_both_ways_in_pieces_however_they_are_cut() {
             assert!(read_message(&mut client).await == long, "back in frames of {frame_bytes}");
         }
     }
+}
+
+/// The most that may wait on one side of a connection, and what one piece may inflate to beside it.
+const WAITING_BYTES_MAX: u64 = 256 * 1024 + 64 * 1024;
+
+#[tokio::test]
+async fn z03_r06_what_inflates_for_a_slow_client_waits_at_the_application() {
+    let application = Application::start().await;
+    let admin = "[admin]\naddress = \"127.0.0.1:0\"";
+    let limits = "stall_timeout = \"20s\"\ninflated_bytes_per_second = \"unlimited\"";
+    let mut case = Case::start(&format!("{}\n{admin}", compressing(&application, limits))).await;
+    let mut client = Raw::connect_bounded(case.address).await;
+    client.send(request("/app/", "").as_bytes()).await;
+    let mut seen = application.accept().await;
+    seen.upgrade(ANSWER).await;
+    client.read_head().await;
+    // Kilobytes that inflate to four megabytes, and come in one read.
+    let sent = unmasked(0xC2, &deflated(&[b'z'; 60_000])).repeat(70);
+    assert!(sent.len() < 16 * 1024, "{} bytes", sent.len());
+    seen.send(&sent).await;
+    let most = settled(async || case.buffered_bytes().await).await;
+    assert!((64 * 1024..=WAITING_BYTES_MAX).contains(&most), "{most} bytes wait");
+    case.neighbour_is_unharmed().await;
+    for _ in 0..70 {
+        assert_eq!(payload(&client.read_message().await), [b'z'; 60_000]);
+    }
+    assert_eq!(settled(async || case.buffered_bytes().await).await, 0);
 }
 
 /// `bytes` as a message in frames of so many, the first of which begins by `first`.
