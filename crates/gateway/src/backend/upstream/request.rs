@@ -7,14 +7,14 @@
 use std::fmt::Write as _;
 
 use drawgate_protocol::handshake::{ClientRequest, Header, Request};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use tokio::io::AsyncWriteExt as _;
 
 use super::{Connected, DialError, HostSent, Identity, OriginSent, Passing, Socket, answer};
 use crate::auth::{CredentialSource, credential};
 use crate::chance::Chance;
 use crate::compression::Offer;
-use crate::principal::ClientAddr;
+use crate::principal::{Claims, ClientAddr};
 use crate::route::PathPattern;
 use crate::session::SessionId;
 use crate::tls::Wire;
@@ -46,7 +46,7 @@ pub(crate) struct Opening<'r> {
 pub(crate) struct Speaker<'r> {
     pub(crate) subject: &'r str,
     pub(crate) session: Option<SessionId>,
-    pub(crate) claims: &'r Map<String, Value>,
+    pub(crate) claims: &'r Claims,
 }
 
 /// Asks over `socket`, and reads the answer.
@@ -142,7 +142,7 @@ fn ours<'s>(opening: &Opening<'_>, identity: &'s Identity) -> Vec<(&'s str, Stri
         ours.push((identity.subject.as_str(), escaped(subject)));
         ours.extend(session.map(|session| (identity.session.as_str(), session.to_string())));
         for (name, claim) in &identity.claims {
-            ours.extend(claims.get(claim).and_then(said).map(|value| (name.as_str(), value)));
+            ours.extend(claims.get(claim).as_ref().and_then(said).map(|value| (name.as_str(), value)));
         }
     }
     ours
@@ -300,6 +300,7 @@ mod tests {
         let claims = serde_json::json!({
             "email": "a@b.example", "roles": ["a,b", "c d"], "level": 7, "none": null, "at": { "x": 1 }
         });
+        let claims = Claims::new(claims.as_object().unwrap());
         let head = head(lines);
         let request = Request::parse(head.as_bytes(), &HeadLimits::default()).unwrap();
         let opening = Opening {
@@ -308,11 +309,7 @@ mod tests {
             sources,
             client: ClientAddr::new(client),
             is_encrypted: true,
-            speaker: subject.map(|subject| Speaker {
-                subject,
-                session: None,
-                claims: claims.as_object().unwrap(),
-            }),
+            speaker: subject.map(|subject| Speaker { subject, session: None, claims: &claims }),
             trace,
             protocols: &[],
             offers_compression: false,
