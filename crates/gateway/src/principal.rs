@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 pub use self::claims::Claims;
 use crate::clock::UnixTime;
+use crate::hex;
 
 /// The address that a socket names as its other end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -120,8 +121,6 @@ const IPV4_MARK: u64 = 0xffff;
 
 const IPV4_TEXT_BYTES_MAX: usize = "255.255.255.255".len();
 
-const HEX: [u8; 16] = *b"0123456789abcdef";
-
 impl Default for ClientKey {
     /// The unspecified address, which no client has.
     fn default() -> Self {
@@ -143,12 +142,7 @@ impl ConnectionId {
 
 impl fmt::Display for ConnectionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut digits = [0; 16];
-        for (pair, byte) in digits.chunks_exact_mut(2).zip(self.0.to_be_bytes()) {
-            pair[0] = HEX[usize::from(byte >> 4)];
-            pair[1] = HEX[usize::from(byte & 15)];
-        }
-        f.pad(str::from_utf8(&digits).unwrap_or_default())
+        hex::write(&self.0.to_be_bytes(), f)
     }
 }
 
