@@ -22,7 +22,14 @@ fn an_idle_connection_holds_less_than_a_kibibyte() {
 /// Both sides of it, on the gateway between.
 #[test]
 fn an_idle_relayed_connection_holds_less_than_two_kibibytes() {
-    relayed_holds_less_than(RELAYED_BYTES_MAX, "", "");
+    relayed_holds_less_than(RELAYED_BYTES_MAX, ["", ""], "", "");
+}
+
+/// The contexts are the worker's: what is left is what was agreed on.
+#[test]
+fn an_idle_connection_that_compresses_towards_its_application_holds_no_context() {
+    let settings = [", compression = \"on\"", "limits.compression = \"on\""];
+    relayed_holds_less_than(RELAYED_BYTES_MAX + AGREED_BYTES_MAX, settings, "", "");
 }
 
 /// The same with a token, and a session that it began.
@@ -34,21 +41,28 @@ fn an_idle_relayed_connection_with_a_session_holds_less_than_two_and_a_half_kibi
     });
     let secret = Secret::new(b"0123456789abcdef0123456789abcdef");
     let token = sign_hs256(&secret, claims.as_object().unwrap());
-    relayed_holds_less_than(SESSION_BYTES_MAX, AUTH, &format!("Authorization: Bearer {token}\r\n"));
+    relayed_holds_less_than(SESSION_BYTES_MAX, ["", ""], AUTH, &format!("Authorization: Bearer {token}\r\n"));
 }
 
-fn relayed_holds_less_than(bytes_max: i64, auth: &str, header: &str) {
+/// With these settings of the backend, and of the application's route.
+fn relayed_holds_less_than(
+    bytes_max: i64,
+    [setting, application_setting]: [&str; 2],
+    auth: &str,
+    header: &str,
+) {
     // The application is our echo, in a process that is not counted: on a thread of its own.
     let (tell, told) = std::sync::mpsc::channel();
+    let echo = CONFIGURATION.replace("backend =", &format!("{application_setting}\nbackend ="));
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            tell.send(serve(CONFIGURATION).await).unwrap();
+            tell.send(serve(&echo).await).unwrap();
             std::future::pending::<()>().await;
         });
     });
     let application = told.recv().unwrap();
-    let backend = format!("backend = {{ urls = [\"ws://{application}\"] }}");
+    let backend = format!("backend = {{ urls = [\"ws://{application}\"]{setting} }}");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let configuration = CONFIGURATION.replace("backend = \"echo\"", &backend) + auth;
     let configuration = match auth {
@@ -108,6 +122,9 @@ const BYTES_MAX: i64 = 1024;
 
 /// What is resident is more: an allocator has its classes, and a table room to grow.
 const RELAYED_BYTES_MAX: i64 = 2048;
+
+/// What two flows, their rate and their room are.
+const AGREED_BYTES_MAX: i64 = 512;
 
 const SESSION_BYTES_MAX: i64 = 2560;
 
