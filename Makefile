@@ -86,7 +86,7 @@ clients: program tools
 
 # The examples in docs/, word for word, against the program.
 pages: program tools
-	conformance/install.sh conformance go
+	conformance/install.sh conformance go haproxy caddy nginx
 	$(PYTHON) conformance/docs.py --binary $(BINARY)
 
 # A page in headless Chromium against the program, and a chat application that others wrote behind it.
