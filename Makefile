@@ -87,15 +87,17 @@ clients: program tools
 
 # The examples in docs/, word for word, against the program.
 pages: program tools
-	conformance/install.sh conformance go
+	conformance/install.sh conformance go haproxy caddy nginx
 	$(PYTHON) conformance/docs.py --binary $(BINARY)
 
-# A page in headless Chromium against the program.
+# A page in headless Chromium against the program, and a chat application that others wrote behind it.
 browser: program
 	conformance/install.sh conformance chromium
+	conformance/install.sh conformance/chat nginx prosody
 	$(PYTHON) conformance/browser.py --binary $(BINARY)
 	$(PYTHON) conformance/dashboard.py --binary $(BINARY)
 	$(PYTHON) conformance/sealed.py --binary $(BINARY)
+	$(PYTHON) conformance/chat.py --binary $(BINARY)
 
 # The alerts and the Grafana dashboard in packaging/monitoring: of metrics that there are, and the alerts run by promtool. And the filter
 # in packaging/fail2ban, by fail2ban-regex, over what the program writes.
@@ -119,7 +121,7 @@ newcomer:
 
 clean:
 	cargo clean
-	rm -rf conformance/.venv conformance/node_modules conformance/coverage/.venv bench/.venv bench/node_modules fuzz/target bench/target drawgate-data
+	rm -rf conformance/.venv conformance/node_modules conformance/chat/node_modules conformance/coverage/.venv bench/.venv bench/node_modules fuzz/target bench/target drawgate-data
 
 .PHONY: bench bench-smoke
 
