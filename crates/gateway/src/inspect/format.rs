@@ -11,6 +11,8 @@ use crate::reason::Reason;
 /// What messages are made of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Format {
+    /// Text or binary. It is put together whole all the same, for rules on it, and for an application that takes no fragments.
+    Any,
     /// Text, any.
     Text,
     /// Binary, any.
@@ -20,24 +22,25 @@ pub enum Format {
 }
 
 impl Format {
-    /// The kind of message that this is.
+    /// The kind of message that this is; `None` where it is either.
     #[must_use]
-    pub const fn kind(&self) -> MessageKind {
+    pub const fn kind(&self) -> Option<MessageKind> {
         match self {
-            Self::Text | Self::Json(_) => MessageKind::Text,
-            Self::Binary => MessageKind::Binary,
+            Self::Any => None,
+            Self::Text | Self::Json(_) => Some(MessageKind::Text),
+            Self::Binary => Some(MessageKind::Binary),
         }
     }
 
     pub(super) fn check(&self, message: &mut Inspected<'_>, toward: Toward) -> Result<(), Refusal> {
-        if message.kind != self.kind() {
+        if self.kind().is_some_and(|kind| kind != message.kind) {
             // RFC 6455 §7.4.1: 1003 is for who received data of a type that it cannot accept. A client that sends the wrong kind
             // was not written for this route, so there is nothing to go on with.
             let then = (toward == Toward::Backend).then_some(Consequence::Close);
             return Err(Refusal { then, ..Refusal::because(Reason::MessageKindRefused) });
         }
         match self {
-            Self::Text | Self::Binary => Ok(()),
+            Self::Any | Self::Text | Self::Binary => Ok(()),
             Self::Json(limits) => {
                 message.value = Some(read(&message.bytes, limits)?);
                 Ok(())

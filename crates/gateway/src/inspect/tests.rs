@@ -29,6 +29,13 @@ fn m12_a_message_of_the_wrong_kind_always_closes() {
 }
 
 #[test]
+fn any_is_text_and_binary() {
+    let inspection = Inspection::new(Format::Any);
+    assert_eq!(judge(&inspection, MessageKind::Text, b"{"), Verdict::Pass(None));
+    assert_eq!(judge(&inspection, MessageKind::Binary, &[0xff]), Verdict::Pass(None));
+}
+
+#[test]
 fn a_refusal_has_the_consequence_of_its_direction() {
     for (on_refusal, is_right) in [
         (Consequence::Notice, (|verdict| matches!(verdict, Verdict::Refuse(_))) as fn(&Verdict) -> bool),

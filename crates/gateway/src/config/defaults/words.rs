@@ -407,12 +407,12 @@ pub(in crate::config) static REQUIRED: [Required; 29] = [
     },
     Required {
         key: "routes.*.inspect.format",
-        allowed: "\"text\", \"binary\" or \"json\"",
+        allowed: "\"text\", \"binary\", \"json\" or \"any\"",
         reason: "What messages are is the application's to say; a guess would refuse good ones or let bad ones through.",
     },
     Required {
         key: "routes.*.inspect_replies.format",
-        allowed: "\"text\", \"binary\" or \"json\"",
+        allowed: "\"text\", \"binary\", \"json\" or \"any\"",
         reason: "As for what clients send.",
     },
     Required {

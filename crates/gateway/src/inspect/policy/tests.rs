@@ -166,6 +166,8 @@ fn without_a_session_there_are_no_claims_and_no_subject() {
     for (kind, format, when) in [
         (MessageKind::Text, Format::Text, "message == 'abc' && size(message) == 3"),
         (MessageKind::Binary, Format::Binary, "message == b'abc' && size(message) == 3"),
+        (MessageKind::Text, Format::Any, "type(message) == string && message == 'abc'"),
+        (MessageKind::Binary, Format::Any, "type(message) == bytes && message == b'abc'"),
     ] {
         let policy = Some(Policy::compile(vec![rule("r", when, Action::Drop)]).unwrap());
         let inspection = Inspection { policy, ..Inspection::new(format) };
