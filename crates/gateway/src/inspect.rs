@@ -13,7 +13,7 @@ pub mod schema;
 pub mod seal;
 
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use drawgate_protocol::MessageKind;
 use serde_json::Value;
@@ -23,6 +23,7 @@ pub use policy::Policy;
 pub use schema::{Schema, Schemas};
 
 use self::policy::Note;
+use crate::json::Document;
 use crate::principal::{ClientAddr, Principal};
 use crate::reason::{At, Reason};
 use crate::session::SessionId;
@@ -152,10 +153,10 @@ impl Inspection {
     /// What becomes of a message, and which rules have had something to say that does not keep it from going on.
     #[must_use]
     pub fn judge(&self, kind: MessageKind, bytes: &[u8], context: &Context<'_>) -> Judgement {
-        let mut message = Inspected { kind, bytes: Cow::Borrowed(bytes), value: None };
+        let mut message = Inspected { kind, bytes, document: None, value: OnceLock::new() };
         let mut notes = Vec::new();
         let verdict = match self.steps(&mut message, context, &mut notes) {
-            Ok(()) => Verdict::Pass(message.into_replacement()),
+            Ok(()) => Verdict::Pass(None),
             Err(refusal) => match refusal.then.unwrap_or(self.on_refusal) {
                 Consequence::Notice => Verdict::Refuse(refusal),
                 Consequence::Close => Verdict::Close(refusal),
@@ -229,18 +230,17 @@ impl Refusal {
 #[derive(Debug)]
 struct Inspected<'m> {
     kind: MessageKind,
-    /// Owned once a step has changed it.
-    bytes: Cow<'m, [u8]>,
-    /// What it says, once a step has read it; a step that changes the bytes takes it back.
-    value: Option<Value>,
+    bytes: &'m [u8],
+    /// What it says, once a step has read it.
+    document: Option<Document<'m>>,
+    /// The same, for whoever needs it as a copy; made when it is first asked for.
+    value: OnceLock<Value>,
 }
 
 impl Inspected<'_> {
-    fn into_replacement(self) -> Option<Replacement> {
-        match self.bytes {
-            Cow::Borrowed(_) => None,
-            Cow::Owned(bytes) => Some(Replacement { kind: self.kind, bytes }),
-        }
+    fn value(&self) -> Option<&Value> {
+        let document = self.document.as_ref()?;
+        Some(self.value.get_or_init(|| document.to_value()))
     }
 }
 
