@@ -31,9 +31,9 @@ pub(super) enum Node<'t> {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Extent {
     /// Elements or members.
-    pub(super) count: usize,
+    pub(super) count: u32,
     /// Nodes, its own among them.
-    pub(super) nodes: usize,
+    pub(super) nodes: u32,
 }
 
 /// Where the names of an object stand in their order.
@@ -42,7 +42,7 @@ pub(super) enum Ordered {
     /// Nowhere: there are few.
     Not,
     /// From this place on, in [`Document::ordered`].
-    From(usize),
+    From(u32),
 }
 
 /// One value of a document.
@@ -97,8 +97,8 @@ impl<'d> Element<'d> {
             Node::Bool(holds) => Kind::Bool(*holds),
             Node::Number(number) => Kind::Number(number),
             Node::String(text) => Kind::String(text),
-            Node::Array(extent) => Kind::Array(extent.count),
-            Node::Object(extent, _) => Kind::Object(extent.count),
+            Node::Array(extent) => Kind::Array(extent.count as usize),
+            Node::Object(extent, _) => Kind::Object(extent.count as usize),
         }
     }
 
@@ -122,7 +122,7 @@ impl<'d> Element<'d> {
     pub fn get(self, name: &str) -> Option<Self> {
         match self.node() {
             Node::Object(extent, Ordered::From(first)) => {
-                let names = self.document.ordered.get(*first..*first + extent.count)?;
+                let names = self.document.ordered.get(*first as usize..)?.get(..extent.count as usize)?;
                 let found = names.binary_search_by(|place| self.document.name_at(*place).cmp(name)).ok()?;
                 Some(Self { at: names[found] + 1, ..self })
             }
@@ -137,7 +137,7 @@ impl<'d> Element<'d> {
     pub fn elements(self) -> Elements<'d> {
         let left = match self.node() {
             Node::Array(extent) => extent.count,
-            _ => 0,
+            Node::Null | Node::Bool(_) | Node::Number(_) | Node::String(_) | Node::Object(..) => 0,
         };
         Elements { next: Self { at: self.at + 1, ..self }, left }
     }
@@ -146,7 +146,7 @@ impl<'d> Element<'d> {
     pub fn members(self) -> Members<'d> {
         let left = match self.node() {
             Node::Object(extent, _) => extent.count,
-            _ => 0,
+            Node::Null | Node::Bool(_) | Node::Number(_) | Node::String(_) | Node::Array(_) => 0,
         };
         Members { name: Self { at: self.at + 1, ..self }, left }
     }
@@ -155,7 +155,7 @@ impl<'d> Element<'d> {
     #[must_use]
     pub fn to_value(self) -> Value {
         // What is open, with how many values it still waits for, and the name of the next in an object.
-        let mut open: Vec<(Value, usize, &str)> = Vec::new();
+        let mut open: Vec<(Value, u32, &str)> = Vec::new();
         let mut next = self;
         loop {
             let mut whole = match next.node() {
@@ -166,7 +166,7 @@ impl<'d> Element<'d> {
                 Node::Array(Extent { count: 0, .. }) => Value::Array(Vec::new()),
                 Node::Object(Extent { count: 0, .. }, _) => Value::Object(Map::new()),
                 Node::Array(Extent { count, .. }) => {
-                    open.push((Value::Array(Vec::with_capacity(*count)), *count, ""));
+                    open.push((Value::Array(Vec::with_capacity(*count as usize)), *count, ""));
                     next.at += 1;
                     continue;
                 }
@@ -233,7 +233,7 @@ impl Node<'_> {
     /// How many nodes it takes.
     pub(super) const fn extent(&self) -> usize {
         match self {
-            Self::Array(extent) | Self::Object(extent, _) => extent.nodes,
+            Self::Array(extent) | Self::Object(extent, _) => extent.nodes as usize,
             Self::Null | Self::Bool(_) | Self::Number(_) | Self::String(_) => 1,
         }
     }
@@ -243,7 +243,7 @@ impl Node<'_> {
 #[derive(Clone, Debug)]
 pub struct Elements<'d> {
     next: Element<'d>,
-    left: usize,
+    left: u32,
 }
 
 impl<'d> Iterator for Elements<'d> {
@@ -261,7 +261,7 @@ impl<'d> Iterator for Elements<'d> {
 #[derive(Clone, Debug)]
 pub struct Members<'d> {
     name: Element<'d>,
-    left: usize,
+    left: u32,
 }
 
 impl<'d> Iterator for Members<'d> {

@@ -62,6 +62,9 @@ impl<'t, 'l> Reader<'t, 'l> {
         if self.text.starts_with('\u{feff}') {
             return Err(self.fault(Rule::ByteOrderMark));
         }
+        if u32::try_from(self.text.len()).is_err() {
+            return Err(self.fault(Rule::TooManyValues));
+        }
         loop {
             self.skip_white_space();
             let mut begun = self.begin()?;
@@ -94,15 +97,14 @@ impl<'t, 'l> Reader<'t, 'l> {
                 self.skip_white_space();
                 return if self.peek() == Some(b'}') { Ok(self.leave()) } else { self.name() };
             }
-            Some(b'"') => Node::String(self.string()?),
-            Some(b'-' | b'0'..=b'9') => Node::Number(self.number()?),
-            Some(b't') => self.word("true", Node::Bool(true))?,
-            Some(b'f') => self.word("false", Node::Bool(false))?,
-            Some(b'n') => self.word("null", Node::Null)?,
-            other => return Err(self.unexpected(other)),
+            Some(b'"') => self.string(),
+            Some(b'-' | b'0'..=b'9') => self.number(),
+            Some(b't') => self.word("true", Node::Bool(true)),
+            Some(b'f') => self.word("false", Node::Bool(false)),
+            Some(b'n') => self.word("null", Node::Null),
+            other => Err(self.unexpected(other)),
         };
-        self.document.nodes.push(whole);
-        Ok(Begun::Whole)
+        whole.map(|()| Begun::Whole)
     }
 
     /// Counts the value that is whole to what it is in, and looks at what follows it: the end of the array or object, if it is.
@@ -175,7 +177,7 @@ impl<'t, 'l> Reader<'t, 'l> {
     fn leave(&mut self) -> Begun {
         self.at += 1;
         if let Some(Open { node, count, within }) = self.open.pop() {
-            let extent = Extent { count, nodes: self.document.nodes.len() - node };
+            let extent = Extent { count: narrow(count), nodes: narrow(self.document.nodes.len() - node) };
             self.document.nodes[node] = match within {
                 Within::Array => Node::Array(extent),
                 Within::Object { names, .. } => Node::Object(extent, self.forget_names(names)),
@@ -191,32 +193,31 @@ impl<'t, 'l> Reader<'t, 'l> {
         if names.len() <= SCANNED_MAX {
             return Ordered::Not;
         }
-        let from = ordered.len();
+        let from = narrow(ordered.len());
         ordered.extend(names);
         Ordered::From(from)
     }
 
     /// A member's name and its colon. A value has not begun with it.
     fn name(&mut self) -> Result<Begun, Fault> {
-        let start = self.at;
-        let read = match self.peek() {
+        let (start, node) = (self.at, self.document.nodes.len());
+        match self.peek() {
             Some(b'"') => self.string()?,
             other => return Err(self.unexpected(other)),
-        };
+        }
         self.skip_white_space();
         match self.peek() {
             Some(b':') => self.at += 1,
             other => return Err(self.unexpected(other)),
         }
         if let Some(Open { within: Within::Object { name, offset_bytes, .. }, .. }) = self.open.last_mut() {
-            (*name, *offset_bytes) = (self.document.nodes.len(), start);
+            (*name, *offset_bytes) = (node, start);
         }
-        self.document.nodes.push(Node::String(read));
         Ok(Begun::Open)
     }
 
     /// RFC 8259 §7. Both quotes are ASCII, so the slice between two positions is always whole characters.
-    fn string(&mut self) -> Result<Cow<'t, str>, Fault> {
+    fn string(&mut self) -> Result<(), Fault> {
         let text = self.text;
         let start = self.at;
         self.at += 1;
@@ -235,16 +236,24 @@ impl<'t, 'l> Reader<'t, 'l> {
         }
         self.at += 1;
         let quoted = &text[start..self.at];
-        let read = if has_escapes {
+        if has_escapes {
             let fault = Fault { rule: Rule::UnknownEscape, offset_bytes: start };
-            Cow::Owned(serde_json::from_str(quoted).map_err(|_| fault)?)
+            let read: String = serde_json::from_str(quoted).map_err(|_| fault)?;
+            // Looked for in what was read: an escape hides nothing.
+            self.look_for_refused(&read, start)?;
+            self.document.nodes.push(Node::String(Cow::Owned(read)));
         } else {
-            Cow::Borrowed(&quoted[1..quoted.len() - 1])
-        };
-        // Looked for in what was read: an escape hides nothing.
-        match self.limits.refused.iter().find(|unseen| unseen.is_in(&read)) {
-            Some(unseen) => Err(Fault { rule: Rule::UnseenCharacter(*unseen), offset_bytes: start }),
-            None => Ok(read),
+            let read = &quoted[1..quoted.len() - 1];
+            self.look_for_refused(read, start)?;
+            self.document.nodes.push(Node::String(Cow::Borrowed(read)));
+        }
+        Ok(())
+    }
+
+    fn look_for_refused(&self, read: &str, offset_bytes: usize) -> Result<(), Fault> {
+        match self.limits.refused.iter().find(|unseen| unseen.is_in(read)) {
+            Some(unseen) => Err(Fault { rule: Rule::UnseenCharacter(*unseen), offset_bytes }),
+            None => Ok(()),
         }
     }
 
@@ -290,7 +299,7 @@ impl<'t, 'l> Reader<'t, 'l> {
     }
 
     /// RFC 8259 §6.
-    fn number(&mut self) -> Result<Number, Fault> {
+    fn number(&mut self) -> Result<(), Fault> {
         let start = self.at;
         let is_negative = self.peek() == Some(b'-');
         if is_negative {
@@ -302,10 +311,10 @@ impl<'t, 'l> Reader<'t, 'l> {
         } else {
             self.digits()?
         };
-        if digits <= EXACT_DIGITS && !matches!(self.peek(), Some(b'.' | b'e' | b'E')) {
-            if let Some(number) = self.whole_number(start, is_negative) {
-                return Ok(number);
-            }
+        let is_whole = !matches!(self.peek(), Some(b'.' | b'e' | b'E'));
+        if is_whole && let Some(number) = self.whole_number(start, is_negative) {
+            self.document.nodes.push(Node::Number(number));
+            return Ok(());
         }
         if self.peek() == Some(b'.') {
             self.at += 1;
@@ -328,14 +337,15 @@ impl<'t, 'l> Reader<'t, 'l> {
         if (has_exponent || digits > NUMBER_DIGITS_MAX) && !number.parse::<f64>().is_ok_and(f64::is_finite) {
             return Err(fault);
         }
-        serde_json::from_str(number).map_err(|_| fault)
+        let read = serde_json::from_str(number).map_err(|_| fault)?;
+        self.document.nodes.push(Node::Number(read));
+        Ok(())
     }
 
-    /// The number that began at `start` and ends here, in so few digits that it cannot overflow; `None` if it is for the long way: -0 is a
-    /// double.
+    /// The number that began at `start` and ends here; `None` if it is for the long way: it has many digits, or is -0, which is a double.
     fn whole_number(&self, start: usize, is_negative: bool) -> Option<Number> {
         let digits = &self.text.as_bytes()[start + usize::from(is_negative)..self.at];
-        if digits.len() > self.limits.number_digits_max {
+        if digits.len() > EXACT_DIGITS.min(self.limits.number_digits_max) {
             return None;
         }
         let number = digits.iter().fold(0_i64, |number, digit| number * 10 + i64::from(digit - b'0'));
@@ -355,10 +365,11 @@ impl<'t, 'l> Reader<'t, 'l> {
         if self.at == start { Err(self.unexpected(self.peek())) } else { Ok(self.at - start) }
     }
 
-    fn word(&mut self, word: &str, value: Node<'t>) -> Result<Node<'t>, Fault> {
+    fn word(&mut self, word: &str, value: Node<'t>) -> Result<(), Fault> {
         if self.text.as_bytes()[self.at..].starts_with(word.as_bytes()) {
             self.at += word.len();
-            Ok(value)
+            self.document.nodes.push(value);
+            Ok(())
         } else {
             Err(self.fault(Rule::Unexpected))
         }
@@ -381,6 +392,11 @@ impl<'t, 'l> Reader<'t, 'l> {
     fn fault(&self, rule: Rule) -> Fault {
         Fault { rule, offset_bytes: self.at }
     }
+}
+
+/// A count of what is in a text, whose bytes an `u32` counts, and which has no more of anything.
+fn narrow(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
 }
 
 /// How many bytes there are before the first that a string does not hold as it is: a quote, a backslash, a control character.

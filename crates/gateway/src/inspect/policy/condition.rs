@@ -138,11 +138,6 @@ impl Condition {
     pub(super) fn holds_at_once(&self, known: &Known<'_>) -> Option<bool> {
         self.quick.as_ref()?.holds(known)
     }
-
-    #[cfg(test)]
-    pub(super) const fn is_quick(&self) -> bool {
-        self.quick.is_some()
-    }
 }
 
 /// Whether the condition holds; an error is one that the message brought about, in words that have nothing of it.

@@ -28,23 +28,29 @@ pub(super) enum Step {
     Claims,
     /// `session.subject`
     Subject,
+    /// What the loop around this place is at.
+    Element,
+    Member(Box<Step>, Box<str>),
+    Index(Box<[Step; 2]>),
+    Choice(Box<[Step; 3]>),
+    Calculate(Calculation, Box<[Step; 2]>),
+    Negate(Box<Step>),
+    Size(Box<Step>),
+    Test(Test),
+}
+
+/// What is true or false.
+#[derive(Debug)]
+pub(super) enum Test {
+    Not(Box<Step>),
+    And(Box<[Step; 2]>),
+    Or(Box<[Step; 2]>),
+    Has(Box<Step>, Box<str>),
     /// `has(session.subject)`
     HasSubject,
     /// `has(session.id)`
     HasSession,
-    /// What the loop around this place is at.
-    Element,
-    Member(Box<Step>, Box<str>),
-    Has(Box<Step>, Box<str>),
-    Index(Box<[Step; 2]>),
-    Not(Box<Step>),
-    And(Box<[Step; 2]>),
-    Or(Box<[Step; 2]>),
-    Choice(Box<[Step; 3]>),
     Compare(Comparison, Box<[Step; 2]>),
-    Calculate(Calculation, Box<[Step; 2]>),
-    Negate(Box<Step>),
-    Size(Box<Step>),
     Text(TextTest, Box<[Step; 2]>),
     Matches(Box<Step>, Regex),
     InNetwork(Box<Step>, Network),
@@ -147,11 +153,8 @@ impl Step {
                 known.context.principal.map_or(Found::Nothing, |principal| Found::Map(&principal.claims)),
             ),
             Self::Subject => known.context.principal.map(|principal| Found::Text(&principal.subject)),
-            Self::HasSubject => Some(Found::Bool(known.context.principal.is_some())),
-            Self::HasSession => Some(Found::Bool(known.context.session.is_some())),
             Self::Element => known.element,
             Self::Member(holder, name) => holder.value(known)?.member(name)?,
-            Self::Has(holder, name) => Some(Found::Bool(holder.value(known)?.member(name)?.is_some())),
             Self::Index(pair) => pair[0].value(known)?.at(pair[1].value(known)?),
             Self::Choice(parts) => {
                 let chosen = if parts[0].holds(known)? { &parts[1] } else { &parts[2] };
@@ -160,35 +163,30 @@ impl Step {
             Self::Calculate(calculation, pair) => {
                 calculation.of(pair[0].value(known)?, pair[1].value(known)?)
             }
-            Self::Negate(step) => match step.value(known)? {
-                Found::Int(number) => number.checked_neg().map(Found::Int),
-                Found::Double(number) => Some(Found::Double(-number)),
-                _ => None,
-            },
+            Self::Negate(step) => step.value(known)?.negated(),
             Self::Size(step) => step.value(known)?.size().map(Found::Int),
-            _ => self.test(known).map(Found::Bool),
+            Self::Test(test) => test.holds(known).map(Found::Bool),
         }
     }
+}
 
-    /// What is true or false.
-    fn test(&self, known: &Known<'_>) -> Option<bool> {
+impl Test {
+    fn holds(&self, known: &Known<'_>) -> Option<bool> {
         match self {
             Self::Not(step) => step.holds(known).map(|holds| !holds),
             Self::And(pair) => Some(pair[0].holds(known)? && pair[1].holds(known)?),
             Self::Or(pair) => Some(pair[0].holds(known)? || pair[1].holds(known)?),
+            Self::Has(holder, name) => holder.value(known)?.member(name).map(|member| member.is_some()),
+            Self::HasSubject => Some(known.context.principal.is_some()),
+            Self::HasSession => Some(known.context.session.is_some()),
             Self::Compare(comparison, pair) => comparison.of(pair[0].value(known)?, pair[1].value(known)?),
-            Self::Text(test, pair) => match (pair[0].value(known)?, pair[1].value(known)?) {
-                (Found::Text(text), Found::Text(part)) => Some(test.of(text, part)),
-                _ => None,
-            },
-            Self::Matches(step, pattern) => match step.value(known)? {
-                Found::Text(text) => Some(pattern.is_match(text)),
-                _ => None,
-            },
+            Self::Text(test, pair) => {
+                Some(test.of(pair[0].value(known)?.text()?, pair[1].value(known)?.text()?))
+            }
+            Self::Matches(step, pattern) => Some(pattern.is_match(step.value(known)?.text()?)),
             Self::InNetwork(step, network) => match step.value(known)? {
                 Found::Address(address) => Some(network.contains(address)),
-                Found::Text(text) => text.parse().ok().map(|address| network.contains(address)),
-                _ => None,
+                other => other.text()?.parse().ok().map(|address| network.contains(address)),
             },
             Self::InList(step, list) => {
                 let needle = step.value(known)?;
@@ -196,17 +194,12 @@ impl Step {
             }
             Self::In(pair) => pair[1].value(known)?.contains(pair[0].value(known)?),
             Self::Loop(until, parts) => {
-                let Found::Part(list) = parts[0].value(known)? else { return None };
-                if !list.is_array() {
-                    return None;
-                }
-                let settled = any(list.elements(), |element| {
-                    let within = Known { element: Some(Found::of_element(element)), ..*known };
+                let settled = parts[0].value(known)?.any_element(|element| {
+                    let within = Known { element: Some(element), ..*known };
                     parts[1].holds(&within).map(|holds| holds == *until)
                 })?;
                 Some(settled == *until)
             }
-            _ => None,
         }
     }
 }
@@ -220,3 +213,6 @@ fn any<T>(mut elements: impl Iterator<Item = T>, test: impl Fn(T) -> Option<bool
         })
         .unwrap_or(Some(false))
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,8 +15,8 @@ pub(super) fn options<F: Json>() -> ValidationOptions<'static, Arc<dyn Retrieve>
         .should_validate_formats(true)
         .should_ignore_unknown_formats(false)
         .with_pattern_options(PatternOptions::regex().size_limit(PATTERN_BYTES_MAX))
-        .with_format("email", |text: &str| email::parse(text, Domain::Ascii).is_ok())
-        .with_format("idn-email", |text: &str| email::parse(text, Domain::Any).is_ok())
+        .with_format("email", |text: &str| email::is_address(text, Domain::Ascii))
+        .with_format("idn-email", |text: &str| email::is_address(text, Domain::Any))
         .with_format(PLAIN_TEXT, is_plain)
         .offline()
 }

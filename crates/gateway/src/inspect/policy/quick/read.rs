@@ -3,7 +3,7 @@
 use cel::common::ast::{CallExpr, ComprehensionExpr, Expr, IdedExpr, LiteralValue, SelectExpr};
 use regex::Regex;
 
-use super::{Calculation, Comparison, Literal, Step, TextTest};
+use super::{Calculation, Comparison, Literal, Step, Test, TextTest};
 
 /// The steps to the answer of a condition that `scope.rs` has let through. `pattern` knows the patterns by what stands in their places.
 pub(in super::super) fn read(expression: &IdedExpr, pattern: &dyn Fn(&str) -> Option<Regex>) -> Option<Step> {
@@ -54,27 +54,37 @@ impl<'e> Reader<'e> {
         {
             match (name.as_str(), field, select.test) {
                 ("session", "subject", false) => return Some(Step::Subject),
-                ("session", "subject", true) => return Some(Step::HasSubject),
-                ("session", "id", true) => return Some(Step::HasSession),
+                ("session", "subject", true) => return Some(Step::Test(Test::HasSubject)),
+                ("session", "id", true) => return Some(Step::Test(Test::HasSession)),
                 ("client", "address", false) => return Some(Step::ClientAddress),
                 _ => {}
             }
         }
         let holder = self.boxed(&select.operand)?;
-        Some(if select.test { Step::Has(holder, field.into()) } else { Step::Member(holder, field.into()) })
+        Some(if select.test {
+            Step::Test(Test::Has(holder, field.into()))
+        } else {
+            Step::Member(holder, field.into())
+        })
     }
 
     fn call(&self, call: &'e CallExpr) -> Option<Step> {
         let function = call.func_name.as_str();
         match (call.target.as_deref(), &call.args[..]) {
-            (Some(target), [argument]) => self.method(function, target, argument),
+            (Some(target), [argument]) => self.method(function, target, argument).map(Step::Test),
             (Some(value), []) | (None, [value]) if function == "size" => self.boxed(value).map(Step::Size),
             (None, [value]) => match function {
-                "!_" => self.boxed(value).map(Step::Not),
+                "!_" => self.boxed(value).map(|step| Step::Test(Test::Not(step))),
                 "-_" => self.boxed(value).map(Step::Negate),
                 _ => None,
             },
-            (None, [one, other]) => self.operator(function, one, other),
+            (None, [one, other]) => match function {
+                "_[_]" => self.pair(one, other).map(Step::Index),
+                _ => match calculation(function) {
+                    Some(calculation) => Some(Step::Calculate(calculation, self.pair(one, other)?)),
+                    None => self.test(function, one, other).map(Step::Test),
+                },
+            },
             (None, [condition, one, other]) if function == "_?_:_" => {
                 Some(Step::Choice(Box::new([self.step(condition)?, self.step(one)?, self.step(other)?])))
             }
@@ -82,50 +92,37 @@ impl<'e> Reader<'e> {
         }
     }
 
-    fn method(&self, function: &str, target: &'e IdedExpr, argument: &'e IdedExpr) -> Option<Step> {
+    fn method(&self, function: &str, target: &'e IdedExpr, argument: &'e IdedExpr) -> Option<Test> {
         let test = match (function, &argument.expr) {
             ("matches", Expr::Ident(place)) => {
-                return Some(Step::Matches(self.boxed(target)?, (self.pattern)(place)?));
+                return Some(Test::Matches(self.boxed(target)?, (self.pattern)(place)?));
             }
             ("inNetwork", Expr::Literal(LiteralValue::String(network))) => {
-                return Some(Step::InNetwork(self.boxed(target)?, network.inner().parse().ok()?));
+                return Some(Test::InNetwork(self.boxed(target)?, network.inner().parse().ok()?));
             }
             ("contains", _) => TextTest::Contains,
             ("startsWith", _) => TextTest::StartsWith,
             ("endsWith", _) => TextTest::EndsWith,
             _ => return None,
         };
-        Some(Step::Text(test, self.pair(target, argument)?))
+        Some(Test::Text(test, self.pair(target, argument)?))
     }
 
-    fn operator(&self, operator: &str, one: &'e IdedExpr, other: &'e IdedExpr) -> Option<Step> {
-        let comparison = |comparison| Some(Step::Compare(comparison, self.pair(one, other)?));
-        let calculation = |calculation| Some(Step::Calculate(calculation, self.pair(one, other)?));
-        match operator {
-            "_&&_" => self.pair(one, other).map(Step::And),
-            "_||_" => self.pair(one, other).map(Step::Or),
-            "_==_" => comparison(Comparison::Equal),
-            "_!=_" => comparison(Comparison::NotEqual),
-            "_<_" => comparison(Comparison::Less),
-            "_<=_" => comparison(Comparison::LessOrEqual),
-            "_>_" => comparison(Comparison::Greater),
-            "_>=_" => comparison(Comparison::GreaterOrEqual),
-            "_+_" => calculation(Calculation::Add),
-            "_-_" => calculation(Calculation::Subtract),
-            "_*_" => calculation(Calculation::Multiply),
-            "_/_" => calculation(Calculation::Divide),
-            "_%_" => calculation(Calculation::Remainder),
-            "_[_]" => self.pair(one, other).map(Step::Index),
-            "@in" => match &other.expr {
-                Expr::List(list) => {
-                    let elements = list.elements.iter().map(|element| match &element.expr {
-                        Expr::Literal(value) => literal(value),
-                        _ => None,
-                    });
-                    Some(Step::InList(self.boxed(one)?, elements.collect::<Option<_>>()?))
-                }
-                _ => self.pair(one, other).map(Step::In),
-            },
+    fn test(&self, operator: &str, one: &'e IdedExpr, other: &'e IdedExpr) -> Option<Test> {
+        if let Some(comparison) = comparison(operator) {
+            return Some(Test::Compare(comparison, self.pair(one, other)?));
+        }
+        match (operator, &other.expr) {
+            ("_&&_", _) => self.pair(one, other).map(Test::And),
+            ("_||_", _) => self.pair(one, other).map(Test::Or),
+            ("@in", Expr::List(list)) => {
+                let elements = list.elements.iter().map(|element| match &element.expr {
+                    Expr::Literal(value) => literal(value),
+                    _ => None,
+                });
+                Some(Test::InList(self.boxed(one)?, elements.collect::<Option<_>>()?))
+            }
+            ("@in", _) => self.pair(one, other).map(Test::In),
             _ => None,
         }
     }
@@ -161,7 +158,7 @@ impl<'e> Reader<'e> {
             && self.element.is_none();
         let within = Self { element: Some(iter_var), ..*self };
         is_known.then_some(())?;
-        Some(Step::Loop(until, Box::new([self.step(iter_range)?, within.step(condition)?])))
+        Some(Step::Test(Test::Loop(until, Box::new([self.step(iter_range)?, within.step(condition)?]))))
     }
 }
 
@@ -178,6 +175,29 @@ fn negated_by(node: &IdedExpr) -> Option<&IdedExpr> {
         ("!_", [negated]) => Some(negated),
         _ => None,
     }
+}
+
+fn comparison(operator: &str) -> Option<Comparison> {
+    Some(match operator {
+        "_==_" => Comparison::Equal,
+        "_!=_" => Comparison::NotEqual,
+        "_<_" => Comparison::Less,
+        "_<=_" => Comparison::LessOrEqual,
+        "_>_" => Comparison::Greater,
+        "_>=_" => Comparison::GreaterOrEqual,
+        _ => return None,
+    })
+}
+
+fn calculation(operator: &str) -> Option<Calculation> {
+    Some(match operator {
+        "_+_" => Calculation::Add,
+        "_-_" => Calculation::Subtract,
+        "_*_" => Calculation::Multiply,
+        "_/_" => Calculation::Divide,
+        "_%_" => Calculation::Remainder,
+        _ => return None,
+    })
 }
 
 fn literal(value: &LiteralValue) -> Option<Literal> {

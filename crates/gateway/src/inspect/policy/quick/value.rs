@@ -72,6 +72,27 @@ impl<'v> Found<'v> {
         }
     }
 
+    pub(super) const fn text(self) -> Option<&'v str> {
+        if let Self::Text(text) = self { Some(text) } else { None }
+    }
+
+    pub(super) fn negated(self) -> Option<Self> {
+        match self {
+            Self::Int(number) => number.checked_neg().map(Self::Int),
+            Self::Double(number) => Some(Self::Double(-number)),
+            _ => None,
+        }
+    }
+
+    /// Whether `test` holds on any element of a list.
+    pub(super) fn any_element(self, test: impl Fn(Self) -> Option<bool>) -> Option<bool> {
+        match self {
+            Self::Part(list) if list.is_array() => any(list.elements().map(Self::of_element), test),
+            Self::List(list) => any(list.iter().map(Self::of_value), test),
+            _ => None,
+        }
+    }
+
     pub(super) fn size(self) -> Option<i64> {
         let size = match self {
             Self::Text(text) => text.chars().count(),
@@ -96,13 +117,10 @@ impl<'v> Found<'v> {
 
     /// Whether `needle` is an element of a list, or the name of a member.
     pub(super) fn contains(self, needle: Self) -> Option<bool> {
-        match (self, needle) {
-            (Self::Part(list), needle) if list.is_array() => {
-                any(list.elements(), |element| Self::of_element(element).equals(needle))
-            }
-            (Self::List(list), needle) => any(list.iter(), |element| Self::of_value(element).equals(needle)),
-            (holder, Self::Text(name)) => holder.member(name).map(|member| member.is_some()),
-            _ => None,
+        match (self.member(needle.text().unwrap_or_default()), needle) {
+            (Some(member), Self::Text(_)) => Some(member.is_some()),
+            (Some(_), _) => None,
+            (None, needle) => self.any_element(|element| element.equals(needle)),
         }
     }
 
