@@ -278,3 +278,50 @@ impl<'d> Iterator for Members<'d> {
 
 /// How many members an object may have for its names to be looked for one by one; the names of others are kept in order.
 pub(super) const SCANNED_MAX: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::json::{Limits, read};
+
+    #[test]
+    fn a_member_is_found_by_its_name_however_many_there_are() {
+        for count in [0, 1, SCANNED_MAX - 1, SCANNED_MAX, SCANNED_MAX + 1, 500] {
+            // Neither in the order of the names nor against it.
+            let member = |number: usize| format!(r#""\u006e{}":[{number},{{"n":1}}]"#, number * 7 % 500);
+            let text = format!("[0,{{{}}}]", (0..count).map(member).collect::<Vec<_>>().join(","));
+            let document = read(&text, &Limits::default()).unwrap();
+            let object = document.root().elements().nth(1).unwrap();
+            assert_eq!(object.members().count(), count);
+            for number in 0..count {
+                let found = object.get(&format!("n{}", number * 7 % 500)).unwrap();
+                assert_eq!(found.to_value(), json!([number, { "n": 1 }]));
+            }
+            assert!(object.get("n").is_none() && object.get("n500").is_none() && object.get("").is_none());
+        }
+    }
+
+    #[test]
+    fn a_name_that_comes_again_is_found_however_many_there_are() {
+        for count in [1, SCANNED_MAX, SCANNED_MAX + 1, 500] {
+            for again in [0, count / 2, count - 1] {
+                let names: Vec<String> =
+                    (0..count).chain([again]).map(|number| format!("\"{number}\":0")).collect();
+                let text = format!("{{{}}}", names.join(","));
+                let fault = read(&text, &Limits::default()).unwrap_err();
+                let place = text.rfind(&format!("\"{again}\"")).unwrap();
+                assert_eq!((fault.rule, fault.offset_bytes), (crate::json::Rule::DuplicateName, place));
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_asked_of_the_wrong_kind_has_nothing() {
+        let document = read("[7]", &Limits::default()).unwrap();
+        let number = document.root().elements().next().unwrap();
+        assert_eq!((number.elements().count(), number.members().count()), (0, 0));
+        assert!(number.get("a").is_none() && document.root().get("a").is_none() && number.as_str().is_none());
+    }
+}
