@@ -40,7 +40,7 @@ pub fn run(data: &[u8]) {
         assert_eq!(judgement, as_interpreted, "the short way, and the long one");
         assert!(judgement.notes.is_empty());
         match judgement.verdict {
-            Verdict::Pass(None) => {}
+            Verdict::Pass => {}
             Verdict::Refuse(refusal) => {
                 let of_rule = matches!(refusal.reason, Reason::PolicyRefused | Reason::PolicyRuleFailed);
                 assert_eq!(of_rule, refusal.rule.is_some());

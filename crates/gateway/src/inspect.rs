@@ -1,4 +1,4 @@
-//! One whole message to a verdict: it goes on, perhaps changed, or it does not, and why.
+//! One whole message to a verdict: it goes on, or it does not, and why.
 //!
 //! Pure (floor 2): what it needs to know of the connection is in its [`Context`]. It never waits, logs or counts, and no part of a
 //! message is in what it says is wrong: the pointer names members that the route's own schema names, and nothing else.
@@ -99,23 +99,14 @@ pub struct Judgement {
 /// What becomes of a message.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Verdict {
-    /// It goes on: as it is, or as this.
-    Pass(Option<Replacement>),
+    /// It goes on as it is.
+    Pass,
     /// It does not, and the client is told.
     Refuse(Refusal),
     /// It does not, and the connection ends.
     Close(Refusal),
     /// It does not, and nobody is told.
     Drop(Refusal),
-}
-
-/// What goes on instead of the message that came.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Replacement {
-    /// Text or binary; text is UTF-8.
-    pub kind: MessageKind,
-    /// The payload.
-    pub bytes: Vec<u8>,
 }
 
 /// Why a message does not go on.
@@ -156,7 +147,7 @@ impl Inspection {
         let mut message = Inspected { kind, bytes, document: None, value: OnceLock::new() };
         let mut notes = Vec::new();
         let verdict = match self.steps(&mut message, context, &mut notes) {
-            Ok(()) => Verdict::Pass(None),
+            Ok(()) => Verdict::Pass,
             Err(refusal) => match refusal.then.unwrap_or(self.on_refusal) {
                 Consequence::Notice => Verdict::Refuse(refusal),
                 Consequence::Close => Verdict::Close(refusal),
