@@ -5,7 +5,6 @@
 use std::io::{self, IsTerminal as _, Read as _};
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use drawgate::clock::Clock;
 use drawgate::config::{Config, RouteConfig};
@@ -165,7 +164,7 @@ fn principal(file: &PathBuf) -> Result<Principal, Failure> {
         issued_at: Some(now),
         expires_at: now,
         key: None,
-        claims: Arc::new(claims),
+        claims: claims.into(),
     })
 }
 

@@ -77,7 +77,7 @@ impl<'f> Facts<'f> {
 
     fn claims(&self) -> Box<dyn Val + 'f> {
         match self.context.principal {
-            Some(principal) => object(&principal.claims, &self.reads.claims),
+            Some(principal) => object(principal.claims.object(), &self.reads.claims),
             None => Box::new(CelMap::default()),
         }
     }

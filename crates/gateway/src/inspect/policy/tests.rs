@@ -1,7 +1,6 @@
 //! Rules alone: what holds, what fails, and what no rule may be made of.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use drawgate_protocol::MessageKind;
 use proptest::prelude::*;
@@ -34,7 +33,7 @@ fn principal(claims: &Value) -> Principal {
         issued_at: None,
         expires_at: UnixTime::from_seconds(2_000_000_000),
         key: None,
-        claims: Arc::new(claims),
+        claims: claims.into(),
     }
 }
 
