@@ -2,7 +2,6 @@
 //! optimised build alone: `make cost` prints the figures.
 
 use std::hint::black_box;
-use std::sync::Arc;
 use std::time::Duration;
 
 use drawgate::clock::{Clock, UnixTime};
@@ -109,7 +108,7 @@ fn principal() -> Principal {
         issued_at: None,
         expires_at: UnixTime::from_seconds(2_000_000_000),
         key: None,
-        claims: Arc::new(claims.as_object().cloned().unwrap_or_default()),
+        claims: claims.as_object().cloned().unwrap_or_default().into(),
     }
 }
 

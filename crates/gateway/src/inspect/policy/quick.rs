@@ -150,7 +150,10 @@ impl Step {
             Self::ClientAddress => Some(Found::Address(known.context.client.ip())),
             Self::Message => known.message,
             Self::Claims => Some(
-                known.context.principal.map_or(Found::Nothing, |principal| Found::Map(&principal.claims)),
+                known
+                    .context
+                    .principal
+                    .map_or(Found::Nothing, |principal| Found::Map(principal.claims.object())),
             ),
             Self::Subject => known.context.principal.map(|principal| Found::Text(&principal.subject)),
             Self::Element => known.element,

@@ -49,7 +49,7 @@ fn principal() -> Principal {
         issued_at: None,
         expires_at: UnixTime::from_seconds(2_000_000_000),
         key: None,
-        claims: std::sync::Arc::new(claims.as_object().unwrap().clone()),
+        claims: claims.as_object().unwrap().clone().into(),
     }
 }
 
