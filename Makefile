@@ -2,7 +2,7 @@
 # A fresh machine needs Rust (rustfmt and clippy with it), a C compiler, Python 3.11 and Node 18; the rest installs itself.
 
 .DELETE_ON_ERROR:
-.PHONY: test check unit attack coverage fuzz-corpus fuzz simulate program tools conformance clients pages browser monitoring package licences newcomer clean
+.PHONY: test check unit attack cost coverage fuzz-corpus fuzz simulate program tools conformance clients pages browser monitoring package licences newcomer clean
 
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 BINARY := $(TARGET_DIR)/debug/drawgate
@@ -12,6 +12,7 @@ PYTHON := conformance/.venv/bin/python
 test:
 	$(MAKE) check
 	$(MAKE) unit
+	$(MAKE) cost
 	$(MAKE) coverage
 	$(MAKE) fuzz-corpus
 	$(MAKE) licences
@@ -41,6 +42,10 @@ unit:
 # The program with 256 MiB under a mixed attack for SECONDS (docs/overload.md); 180 unless it is said.
 attack:
 	ATTACK_SECONDS=$(or $(SECONDS),180) cargo test --package drawgate-cli --test process --locked r11_under -- --nocapture
+
+# What the look into a message may cost (M16), in an optimised build; says what it does.
+cost:
+	cargo test --release --package drawgate --test inspect --locked m16_ -- --nocapture --test-threads 1
 
 # How much of the protocol crate its own tests reach: at least 97 % of the lines, and all but what docs/coverage.md explains.
 coverage:
@@ -76,6 +81,7 @@ tools:
 conformance: program tools
 	$(PYTHON) conformance/autobahn.py --binary $(BINARY) $(if $(SAMPLE),--sample) $(if $(WRITE),--write)
 	$(PYTHON) conformance/relayed.py --binary $(BINARY) $(if $(SAMPLE),,--whole) $(if $(WRITE),--write)
+	$(if $(SAMPLE),,$(PYTHON) conformance/relayed.py --binary $(BINARY) --compressed --groups 12 13)
 	$(if $(SAMPLE),,conformance/install.sh conformance testssl)
 	$(if $(SAMPLE),,$(PYTHON) conformance/tls.py --binary $(BINARY))
 
@@ -86,15 +92,17 @@ clients: program tools
 
 # The examples in docs/, word for word, against the program.
 pages: program tools
-	conformance/install.sh conformance go
+	conformance/install.sh conformance go haproxy caddy nginx
 	$(PYTHON) conformance/docs.py --binary $(BINARY)
 
-# A page in headless Chromium against the program.
+# A page in headless Chromium against the program, and a chat application that others wrote behind it.
 browser: program
 	conformance/install.sh conformance chromium
+	conformance/install.sh conformance/chat nginx prosody
 	$(PYTHON) conformance/browser.py --binary $(BINARY)
 	$(PYTHON) conformance/dashboard.py --binary $(BINARY)
 	$(PYTHON) conformance/sealed.py --binary $(BINARY)
+	$(PYTHON) conformance/chat.py --binary $(BINARY)
 
 # The alerts and the Grafana dashboard in packaging/monitoring: of metrics that there are, and the alerts run by promtool. And the filter
 # in packaging/fail2ban, by fail2ban-regex, over what the program writes.
@@ -118,7 +126,7 @@ newcomer:
 
 clean:
 	cargo clean
-	rm -rf conformance/.venv conformance/node_modules conformance/coverage/.venv bench/.venv bench/node_modules fuzz/target bench/target drawgate-data
+	rm -rf conformance/.venv conformance/node_modules conformance/chat/node_modules conformance/coverage/.venv bench/.venv bench/node_modules fuzz/target bench/target drawgate-data
 
 .PHONY: bench bench-smoke
 

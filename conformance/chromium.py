@@ -1,6 +1,6 @@
 """Headless Chromium with pages in it, driven by its own protocol for developers' tools.
 
-Used by browser.py and dashboard.py. It reaches nothing but this machine: no other name resolves for it, and what Chromium asks of its makers
+Used by browser.py, chat.py, dashboard.py and sealed.py. It reaches nothing but this machine: no other name resolves for it, and what Chromium asks of its makers
 in the background is off. Its profile is a fresh directory, which goes with it.
 """
 
@@ -98,9 +98,10 @@ class Chromium:
             raise ChromiumError(f"{method}: {answer['error']}")
         return answer["result"]
 
-    async def open(self, url):
-        """A page of its own with what is at `url`, loaded."""
-        target = await self.call("Target.createTarget", url=url)
+    async def open(self, url, alone=False):
+        """A page of its own with what is at `url`, loaded; `alone` as in another browser, sharing no storage with other pages."""
+        context = await self.call("Target.createBrowserContext") if alone else {}
+        target = await self.call("Target.createTarget", url=url, **context)
         attached = await self.call("Target.attachToTarget", targetId=target["targetId"], flatten=True)
         page = Page(self, attached["sessionId"])
         deadline = time.monotonic() + START_SECONDS_MAX

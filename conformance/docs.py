@@ -43,7 +43,7 @@ def main():
 
 def search_path(binary):
     """Where the commands of a page are found."""
-    folders = [binary.parent, ROOT / "conformance" / ".venv" / "bin", os.environ["PATH"]]
+    folders = [binary.parent, ROOT / "conformance" / ".venv" / "bin", os.environ["PATH"], "/usr/sbin"]
     return os.pathsep.join(map(str, folders))
 
 

@@ -36,6 +36,11 @@ need_program() {
         haproxy) need "PATH=$PATH:/usr/sbin haproxy -v" haproxy ;;
         nginx) need "PATH=$PATH:/usr/sbin nginx -v" nginx-light ;;
         fail2ban-regex) command -v fail2ban-regex >/dev/null || fetch fail2ban usr/bin/fail2ban-regex ;;
+        prosody)
+            command -v prosody >/dev/null && return
+            need "lua5.4 -e 'require [[lfs]] require [[lxp]] require [[socket]] require [[ssl]]'" lua5.4 lua-bitop lua-expat lua-filesystem lua-sec lua-socket
+            fetch prosody usr/bin/prosody
+            ;;
         promtool) command -v promtool >/dev/null || fetch prometheus usr/bin/promtool ;;
         strip) need "strip --version" binutils ;;
         systemd-analyze) need "systemd-analyze --version" systemd ;;

@@ -3,7 +3,8 @@
 
 `before`: the suite is the client, and behind the gateway is an application that echoes: drawgate itself. `behind`: the suite is the
 application, and a client that echoes, Python's websockets, comes through the gateway. Groups 1 to 7, 9 and 10; `--whole` adds those of
-permessage-deflate, 12 and 13, where the suite is the client: the way to the application is plain, which is the point. A case passes when both its
+permessage-deflate, 12 and 13, where the suite is the client: the way to the application is plain, which is the point. With `--compressed`
+it is not, and those groups run on both sides; without `--whole`, a sample of them. A case passes when both its
 behaviour and its close are OK or INFORMATIONAL, save those of AHEAD_OF_ITS_ANSWER. docs/autobahn.md says what each side gave; `--write` brings
 that up to date.
 """
@@ -22,55 +23,62 @@ from kosoku import FailureError, run_fuzzingserver
 from kosoku.cases import CASES
 
 from program import ROOT, Program, ProgramError, accepts, find_binary, free_port
-from suite import BEGIN, COMPRESSED, END, GROUPS, passed, report, run_groups, verdict_counts
+from suite import BEGIN, COMPRESSED, END, GROUPS, SAMPLE, passed, report, run_groups, take_plain_answers, verdict_counts
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--binary", help="the program to test (default: target/debug/drawgate)")
-    parser.add_argument("--whole", action="store_true", help="groups 12 and 13 as well")
+    parser.add_argument("--whole", action="store_true", help="groups 12 and 13 as well, and all of them")
     parser.add_argument("--groups", nargs="+", choices=GROUPS, help="only these groups")
     parser.add_argument("--sides", nargs="+", default=list(SIDES), choices=SIDES, help="only these sides")
+    parser.add_argument("--compressed", action="store_true", help="with compression towards the application")
     parser.add_argument("--write", action="store_true", help="bring docs/autobahn.md up to date")
     arguments = parser.parse_args()
-    if arguments.write and (arguments.groups or not arguments.whole or len(arguments.sides) < len(SIDES)):
-        parser.error("the page is written of a whole run")
+    is_part = arguments.groups or arguments.compressed or not arguments.whole or len(arguments.sides) < len(SIDES)
+    if arguments.write and is_part:
+        parser.error("the page is written of a whole run, with a plain way to the application")
     binary = find_binary(arguments.binary)
     failed, said = False, []
     for side in arguments.sides:
         groups = arguments.groups or [group for group in GROUPS if arguments.whole or group not in COMPRESSED]
-        results = run_side(side, binary, groups)
+        results = run_side(side, binary, groups, arguments)
         print(f"{side}:")
         # Where the answer is back in time is chance.
         ahead = {case: results.pop(case) for case in AHEAD_OF_ITS_ANSWER if case in results}
         failed |= report(results) | report_ahead(ahead)
         said.append(sentence(side, results, len(ahead)))
-    if arguments.groups or not arguments.whole:
+    if is_part:
         sys.exit(1 if failed else 0)
     sys.exit(1 if failed | (not page_is_current(said, arguments.write)) else 0)
 
 
-def run_side(side, binary, groups):
+def run_side(side, binary, groups, arguments):
     """Starts the gateway, and what stands behind it, and runs the cases of this side."""
     with tempfile.TemporaryDirectory(prefix="drawgate-relayed-") as directory:
-        return asyncio.run(SIDES[side](binary, directory, groups))
+        return asyncio.run(SIDES[side](binary, directory, groups, arguments))
 
 
-async def before(binary, directory, groups):
+async def before(binary, directory, groups, arguments):
     """The suite is the client."""
     gate, application = free_port(), free_port()
-    with_echo = "\n".join([listener("behind", application), route("behind", "*", '"echo"'), limits("behind", "off")])
-    config = configuration(gate, application, with_echo, "on")
-    return await with_gateway(binary, directory, config, gate, lambda: run_groups(f"ws://127.0.0.1:{gate}", groups, False))
+    with_echo = "\n".join([listener("behind", application), route("behind", "*", '"echo"'), limits("behind", ON[arguments.compressed])])
+    config = configuration(gate, application, with_echo, "on", arguments.compressed)
+    is_sample = arguments.compressed and not arguments.whole
+    return await with_gateway(binary, directory, config, gate, lambda: run_groups(f"ws://127.0.0.1:{gate}", groups, is_sample))
 
 
-async def behind(binary, directory, groups):
+async def behind(binary, directory, groups, arguments):
     """The suite is the application."""
-    groups = [group for group in groups if group not in COMPRESSED]
+    groups = [group for group in groups if arguments.compressed or group not in COMPRESSED]
     cases = [case for case in CASES if case.split(".")[0] in groups]
+    compressed = [case for case in cases if case.split(".")[0] in COMPRESSED]
+    take_plain_answers(compressed)
+    if not arguments.whole:
+        cases = [case for case in cases if case not in compressed or case.split(".")[2] in SAMPLE]
     gate = free_port()
     async with run_fuzzingserver(cases, port=0) as server:
-        config = configuration(gate, server.port, "", "off")
+        config = configuration(gate, server.port, "", "off", arguments.compressed)
         return await with_gateway(binary, directory, config, gate, lambda: drive(server, gate, cases))
 
 
@@ -125,8 +133,8 @@ async def drive(server, gate, cases):
     return results
 
 
-def configuration(gate, application, more, compression):
-    backend = f'{{ urls = ["ws://127.0.0.1:{application}"] }}'
+def configuration(gate, application, more, compression, is_compressed):
+    backend = f'{{ urls = ["ws://127.0.0.1:{application}"], compression = "{ON[is_compressed]}" }}'
     parts = [listener("gate", gate), route("gate", "*", backend), limits("gate", compression), more, FIREWALL]
     return "\n".join(parts)
 
@@ -179,6 +187,7 @@ def page_is_current(said, write):
     return new == text
 
 
+ON = {False: "off", True: "on"}
 SIDES = {"before": before, "behind": behind}
 SAID = {
     "before": "The suite as client, an application that echoes behind the gateway",

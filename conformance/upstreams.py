@@ -3,7 +3,8 @@
 
 Each is driven through the gateway by a client: it must see the request as it was made, the subprotocol that it chose must come back,
 messages of every kind and size must come whole and in order, pings must be answered, and a Close must go through with its code and
-reason, whichever side begins; an application that vanishes is told as 1014. The gateway must know each as it says. About 5 seconds.
+reason, whichever side begins; an application that vanishes is told as 1014. The gateway must know each as it says. Each runs with
+permessage-deflate and without, before clients that compress and clients that do not. About 10 seconds.
 A Rust one, drawgate itself, stands behind the gateway in relayed.py.
 """
 
@@ -26,22 +27,23 @@ def main():
     parser.add_argument("--binary", help="the program to test (default: target/debug/drawgate)")
     binary = find_binary(parser.parse_args().binary)
     failures = 0
-    for name, command in APPLICATIONS.items():
+    runs = [(name, extension) for name in APPLICATIONS for extension in ("", "deflate")]
+    for name, extension in runs:
         with tempfile.TemporaryDirectory(prefix="drawgate-upstreams-") as directory:
-            failure = run_before(binary, command, pathlib.Path(directory))
-        print(f"{name}: {failure or 'passed'}", flush=True)
+            failure = run_before(binary, APPLICATIONS[name], extension, pathlib.Path(directory))
+        print(f"{name}, {extension or 'plain'}: {failure or 'passed'}", flush=True)
         failures += bool(failure)
-    print(f"upstreams: {len(APPLICATIONS) - failures} passed, {failures} failed")
+    print(f"upstreams: {len(runs) - failures} passed, {failures} failed")
     sys.exit(1 if failures else 0)
 
 
-def run_before(binary, command, directory):
-    """What went wrong with the gateway before this application, or None."""
+def run_before(binary, command, extension, directory):
+    """What went wrong with the gateway before this application, which takes this extension, or None."""
     gate, application = free_port(), free_port()
     said = directory / "application.txt"
     with said.open("wb") as output:
         process = subprocess.Popen(
-            [*command, str(application)], cwd=ROOT / "conformance", stdout=output, stderr=subprocess.STDOUT
+            [*command, str(application), extension], cwd=ROOT / "conformance", stdout=output, stderr=subprocess.STDOUT
         )
     config = directory / "upstreams.toml"
     config.write_text(CONFIGURATION.format(gate=gate, application=application))
@@ -49,7 +51,8 @@ def run_before(binary, command, directory):
     try:
         drawgate = Program(binary, ["run", "--config", str(config)], directory)
         drawgate.wait_until(lambda: accepts("127.0.0.1", gate) and accepts("127.0.0.1", application))
-        asyncio.run(asyncio.wait_for(talk(f"ws://127.0.0.1:{gate}"), TALK_SECONDS_MAX))
+        for compression in (None, "deflate"):
+            asyncio.run(asyncio.wait_for(talk(f"ws://127.0.0.1:{gate}", compression, extension), TALK_SECONDS_MAX))
         drawgate.terminate()
         if drawgate.end_code() != 0:
             return f"drawgate did not end well:\n{drawgate.output()}"
@@ -66,14 +69,17 @@ def run_before(binary, command, directory):
         process.wait()
 
 
-async def talk(url):
-    """A client's life, several times."""
+async def talk(url, compression, extension):
+    """A client's life, several times, with this compression and before an application with that."""
     origin = "https://app.example"
-    async with connect(f"{url}/rooms/7?a=b", origin=origin, subprotocols=["chat.v1", "chat.v2"], max_size=None) as socket:
+    terms = {"subprotocols": ["chat.v1", "chat.v2"], "compression": compression, "max_size": None}
+    async with connect(f"{url}/rooms/7?a=b", origin=origin, **terms) as socket:
         assert socket.subprotocol == "chat.v2", socket.subprotocol
+        assert bool(socket.protocol.extensions) == bool(compression), socket.protocol.extensions
         await socket.send("request?")
         request = json.loads(await socket.recv())
         expected = {"path": "/rooms/7?a=b", "host": url.removeprefix("ws://"), "origin": origin, "client": "127.0.0.1"}
+        expected["extensions"] = f"permessage-{extension}" if extension else ""
         assert request == expected, request
         for message in MESSAGES:
             await socket.send(message)
@@ -116,7 +122,7 @@ listeners = ["main"]
 path = "/*"
 origins = "any"
 auth = "none"
-backend = {{ urls = ["ws://127.0.0.1:{application}"] }}
+backend = {{ urls = ["ws://127.0.0.1:{application}"], compression = "on" }}
 limits.compression = "on"
 """
 TALK_SECONDS_MAX = 30

@@ -1,4 +1,4 @@
-"""An application on Python's websockets: says what it was asked, echoes, and closes as it is told. `python python_websockets.py PORT`."""
+"""An application on Python's websockets: says what it was asked, echoes, and closes as it is told. `python python_websockets.py PORT [deflate]`."""
 
 import asyncio
 import json
@@ -18,6 +18,7 @@ async def talk(socket):
                     "host": headers.get("Host"),
                     "origin": headers.get("Origin"),
                     "client": headers.get("X-Forwarded-For"),
+                    "extensions": ",".join(extension.name for extension in socket.protocol.extensions),
                 }
                 await socket.send(json.dumps(said))
             elif isinstance(message, str) and message.startswith("close "):
@@ -33,7 +34,8 @@ async def talk(socket):
 
 
 async def main():
-    async with serve(talk, "127.0.0.1", int(sys.argv[1]), subprotocols=["chat.v2"], compression=None):
+    compression = "deflate" if "deflate" in sys.argv else None
+    async with serve(talk, "127.0.0.1", int(sys.argv[1]), subprotocols=["chat.v2"], compression=compression):
         await asyncio.get_running_loop().create_future()
 
 

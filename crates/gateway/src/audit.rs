@@ -4,8 +4,7 @@
 //! nobody can turn back. Whoever takes over a machine has the key of the next line, and with it cannot make or change a line
 //! that came before (forward security; Bellare and Yee, 1997). Whoever has the first key, which was shown once, verifies them all.
 
-use std::fmt;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::path::PathBuf;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
@@ -13,6 +12,8 @@ use aws_lc_rs::hmac;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use zeroize::Zeroizing;
+
+use crate::hex;
 
 /// The `[audit]` table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,7 +96,7 @@ impl Key {
     /// 64 hexadecimal digits, for whoever is to keep it.
     #[must_use]
     pub fn to_hex(&self) -> Zeroizing<String> {
-        Zeroizing::new(hex_of(&*self.0))
+        Zeroizing::new(hex::text(&*self.0))
     }
 
     fn next(&self) -> Self {
@@ -127,7 +128,7 @@ impl Link {
         let mut line = format!(r#"{{"seq":{},"time":"{time}",{members}"#, self.next);
         let code = self.key.code(&self.head, line.as_bytes());
         // Writing to a string cannot fail.
-        let _ = writeln!(line, r#"{MAC}{}"}}"#, hex_of(&code));
+        let _ = writeln!(line, r#"{MAC}{}"}}"#, hex::text(&code));
         *self = Self { next: self.next.saturating_add(1), key: self.key.next(), head: code };
         line
     }
@@ -177,7 +178,7 @@ impl Link {
         Zeroizing::new(format!(
             "{{\"version\":1,\"next\":{},\"head\":\"{}\",\"key\":\"{}\"}}\n",
             self.next,
-            hex_of(&self.head),
+            hex::text(&self.head),
             &*key
         ))
     }
@@ -197,7 +198,7 @@ impl Link {
     /// The code of the last line, in hexadecimal digits.
     #[must_use]
     pub fn head_hex(&self) -> String {
-        hex_of(&self.head)
+        hex::text(&self.head)
     }
 }
 
@@ -223,14 +224,6 @@ impl fmt::Display for Flaw {
             ),
         }
     }
-}
-
-fn hex_of(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 fn bytes_of<const N: usize>(text: &str) -> Option<[u8; N]> {

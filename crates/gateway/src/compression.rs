@@ -1,16 +1,19 @@
 //! permessage-deflate on one connection: whether there is room for it, what it has agreed on, and what goes through it.
 //!
-//! Hop by hop, off unless the route says otherwise. Neither side keeps its context from message to message: contexts are
-//! the worker's, so that an idle connection holds none. Only a message that has come in part holds one, and room for that
-//! is reserved before an offer is accepted. Decides and works in memory only; negotiated in the upgrade, used by the relay.
+//! Hop by hop, off unless the route says otherwise: with its clients, with its application, or with both. Neither side keeps
+//! its context from message to message: contexts are the worker's, so that an idle connection holds none. Only a message that
+//! has come in part holds one, and room for that is reserved before an offer is accepted or made. Decides and works in memory
+//! only; negotiated in the upgrade of each side, used by the relay.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use drawgate_protocol::deflate::{Agreement, Contexts, Deflation, INFLATER_BYTES_MAX, Inflation};
+use drawgate_protocol::deflate::{
+    Agreement, AnswerFault, Contexts, Deflation, Flow, INFLATER_BYTES_MAX, Inflation,
+};
 use drawgate_protocol::handshake::Extension;
-use drawgate_protocol::{Chunk, Limits, MessageKind, SendError, Sender, Violation};
+use drawgate_protocol::{Chunk, Limits, MaskKey, MessageKind, SendError, Sender, Violation};
 
 use prometheus_client::metrics::gauge::Gauge;
 
@@ -31,7 +34,11 @@ pub(crate) struct Room {
 #[derive(Debug)]
 struct Reservation(Arc<Room>);
 
-/// One connection's compression.
+/// What an application may agree to: there is room for it.
+#[derive(Debug)]
+pub(crate) struct Offer(Reservation);
+
+/// The compression of one side of a connection.
 #[derive(Debug)]
 pub(crate) struct Compression {
     inflation: Inflation,
@@ -52,7 +59,7 @@ pub(crate) struct Workshop {
     deflated: Vec<u8>,
 }
 
-/// Where an application's frames go: compressed, if that was agreed on and is worth it.
+/// Where frames of messages go: compressed, if that was agreed on and is worth it.
 pub(crate) struct Outlet<'c> {
     pub(crate) sender: &'c mut Sender,
     pub(crate) compression: Option<(&'c mut Compression, &'c mut Workshop)>,
@@ -105,6 +112,35 @@ impl Drop for Reservation {
     }
 }
 
+impl Offer {
+    /// One to make to an application; `None` where there is no room for another context.
+    pub(crate) fn new(room: &Arc<Room>) -> Option<Self> {
+        room.reserve().map(Self)
+    }
+
+    /// How a request says it.
+    pub(crate) fn header() -> String {
+        OFFERED.offer()
+    }
+
+    /// What an application's answer agrees to, of extensions that were on offer.
+    pub(crate) fn verify(answer: &[Extension<'_>]) -> Result<Option<Agreement>, AnswerFault> {
+        OFFERED.verify(answer)
+    }
+
+    /// The application has agreed. Its messages are bounded as those of a client are.
+    pub(crate) fn accepted(
+        self,
+        agreement: Agreement,
+        inflated_bytes_per_second: Option<u64>,
+        message_bytes_max: u64,
+    ) -> Box<Compression> {
+        let Agreement { server, client } = agreement;
+        let rate = inflated_rate(inflated_bytes_per_second, message_bytes_max);
+        Box::new(Compression::new((server, client), rate, self.0))
+    }
+}
+
 impl Compression {
     /// What comes of a client's offers, and how the answer says it. Messages may inflate to `inflated_bytes_per_second`,
     /// and to as much as one of them may have at once.
@@ -116,20 +152,21 @@ impl Compression {
     ) -> Result<(Box<Self>, String), Declined> {
         let (agreement, answer) = Agreement::FRUGAL.accept(offers).ok_or(Declined::NoOffer)?;
         let reservation = room.reserve().ok_or(Declined::NoRoom)?;
-        let inflated_rate = inflated_bytes_per_second.map(|bytes| {
-            let burst = bytes.max(message_bytes_max);
-            let as_count = |bytes| u32::try_from(bytes).unwrap_or(u32::MAX);
-            Rate::new(as_count(bytes), Duration::from_secs(1), as_count(burst))
-        });
-        let compression = Self {
-            inflation: Inflation::new(agreement.client),
-            deflation: Deflation::new(agreement.server),
+        let Agreement { server, client } = agreement;
+        let rate = inflated_rate(inflated_bytes_per_second, message_bytes_max);
+        Ok((Box::new(Self::new((client, server), rate, reservation)), answer))
+    }
+
+    /// For what comes from the peer and what goes to it.
+    fn new((from, to): (Flow, Flow), inflated_rate: Option<Rate>, reservation: Reservation) -> Self {
+        Self {
+            inflation: Inflation::new(from),
+            deflation: Deflation::new(to),
             inflated_rate,
             inflated: Gcra::default(),
             sends_compressed: false,
             reservation,
-        };
-        Ok((Box::new(compression), answer))
+        }
     }
 
     /// The next of what `piece` inflates to, in `output`.
@@ -153,6 +190,15 @@ impl Compression {
     }
 }
 
+/// So many bytes a second, and as many at once as one message may have.
+fn inflated_rate(bytes_per_second: Option<u64>, message_bytes_max: u64) -> Option<Rate> {
+    let as_count = |bytes| u32::try_from(bytes).unwrap_or(u32::MAX);
+    bytes_per_second.map(|bytes| {
+        let burst = bytes.max(message_bytes_max);
+        Rate::new(as_count(bytes), Duration::from_secs(1), as_count(burst))
+    })
+}
+
 impl Workshop {
     /// The buffer to inflate into; it is to be given back.
     pub(crate) fn take_buffer(&mut self) -> Vec<u8> {
@@ -172,7 +218,7 @@ impl Outlet<'_> {
         self.sender.is_within_message()
     }
 
-    /// Appends one data frame, as [`Sender::data`] does.
+    /// Appends one data frame to a client, as [`Sender::data`] does.
     #[inline]
     pub(crate) fn data(
         &mut self,
@@ -181,8 +227,21 @@ impl Outlet<'_> {
         last: bool,
         parts: &[&[u8]],
     ) -> Result<(), SendError> {
+        self.keyed_data(out, kind, last, parts, None)
+    }
+
+    /// Appends one data frame, masked where it goes to an application.
+    #[inline]
+    pub(crate) fn keyed_data(
+        &mut self,
+        out: &mut Vec<u8>,
+        kind: MessageKind,
+        last: bool,
+        parts: &[&[u8]],
+        key: Option<MaskKey>,
+    ) -> Result<(), SendError> {
         let Some((compression, workshop)) = &mut self.compression else {
-            return self.sender.data(out, kind, last, parts, None);
+            return self.sender.data(out, kind, last, parts, key);
         };
         let bytes: usize = parts.iter().map(|part| part.len()).sum();
         let is_whole = last && !self.sender.is_within_message();
@@ -192,15 +251,15 @@ impl Outlet<'_> {
             compression.sends_compressed = is_worth_it && !compression.reservation.0.is_paused();
         }
         if !compression.sends_compressed {
-            return self.sender.data(out, kind, last, parts, None);
+            return self.sender.data(out, kind, last, parts, key);
         }
         let deflated = &mut workshop.deflated;
         deflated.clear();
         compression.deflation.deflate(parts, last, deflated, &mut workshop.contexts);
         let result = if is_whole && deflated.len() >= bytes && compression.deflation.may_be_given_up() {
-            self.sender.data(out, kind, last, parts, None)
+            self.sender.data(out, kind, last, parts, key)
         } else {
-            self.sender.compressed_data(out, kind, last, &[deflated], None)
+            self.sender.compressed_data(out, kind, last, &[deflated], key)
         };
         if deflated.capacity() > DEFLATED_BYTES_KEPT {
             *deflated = Vec::new();
@@ -209,7 +268,11 @@ impl Outlet<'_> {
     }
 }
 
-/// What is set aside for one connection, as the gauge has it.
+/// What applications are asked for. They need not keep to a small window: without takeover it is held no longer than a message, and
+/// there is room for the largest; many servers cannot make another one.
+const OFFERED: Agreement = Agreement { server: Flow { takeover: false, ..Flow::FULL }, client: Flow::FRUGAL };
+
+/// What is set aside for one side of a connection, as the gauge has it.
 const RESERVED_BYTES: i64 = INFLATER_BYTES_MAX as i64;
 
 /// A message of fewer bytes goes out plain: it fits one packet either way, and compressing it costs more than sending it.
@@ -221,8 +284,13 @@ const INFLATED_BYTES: usize = 64 * 1024;
 /// A single large message is no reason to hold its size for ever.
 const DEFLATED_BYTES_KEPT: usize = 256 * 1024;
 
-/// How much compressed input is worked on between two looks at whether output is full: a thousandfold of it may come.
-pub(crate) const COMPRESSED_STEP_BYTES: usize = 16 * 1024;
+/// How much input is worked on between two looks at whether output is full: of compressed input less, since a thousandfold of it
+/// may come.
+pub(crate) const fn step_bytes(is_compressed: bool) -> usize {
+    if is_compressed { COMPRESSED_STEP_BYTES } else { usize::MAX }
+}
+
+const COMPRESSED_STEP_BYTES: usize = 16 * 1024;
 
 #[cfg(test)]
 mod tests {
@@ -252,6 +320,41 @@ mod tests {
     }
 
     #[test]
+    fn what_applications_are_offered_keeps_no_context_in_either_direction() {
+        let header = Offer::header();
+        assert_eq!(
+            header,
+            "permessage-deflate; server_no_context_takeover; client_no_context_takeover; client_max_window_bits=12"
+        );
+    }
+
+    #[test]
+    fn z08_an_application_is_held_to_what_it_was_offered() {
+        let parameter = |name| drawgate_protocol::handshake::Parameter { name, value: None };
+        let answer = |names: &[&'static str]| {
+            let parameters = names.iter().map(|name| parameter(*name)).collect();
+            Offer::verify(&[Extension { name: "permessage-deflate", parameters }])
+        };
+        assert_eq!(Offer::verify(&[]), Ok(None));
+        assert_eq!(answer(&[]), Err(AnswerFault::TakeoverKept));
+        assert_eq!(answer(&["server_no_context_takeover", "x"]), Err(AnswerFault::ParameterInvalid));
+        let agreed = answer(&["server_no_context_takeover"]).unwrap().unwrap();
+        // What it does not ask of us we keep to all the same: it was told so.
+        assert_eq!(agreed, OFFERED);
+    }
+
+    #[test]
+    fn z09_an_offer_has_its_room_as_long_as_it_may_be_accepted() {
+        let room = Arc::new(Room::new(INFLATER_BYTES_MAX, Gauge::default()));
+        let offer = Offer::new(&room).unwrap();
+        assert!(Offer::new(&room).is_none());
+        let compression = offer.accepted(OFFERED, None, 1000);
+        assert!(negotiate(&room, None).is_err(), "clients have what is left");
+        drop(compression);
+        assert_eq!(room.reserved.get(), 0);
+    }
+
+    #[test]
     fn small_messages_and_those_that_do_not_shrink_go_out_plain() {
         let (mut compression, mut workshop) = (negotiate(&roomy(), None).unwrap(), Workshop::default());
         let mut sender = Sender::new(Role::Server);
@@ -278,6 +381,29 @@ mod tests {
         assert_eq!(out[0], 0x41);
         let second = 2 + usize::from(out[1]);
         assert_eq!(out[second], 0x80);
+    }
+
+    #[test]
+    fn while_it_is_paused_messages_go_out_plain_and_those_that_have_begun_go_on() {
+        let room = roomy();
+        let mut compression = Offer::new(&room).unwrap().accepted(OFFERED, None, 1000);
+        let (mut sender, mut workshop) = (Sender::new(Role::Client), Workshop::default());
+        let mut first_byte = |last, is_paused| {
+            room.pause(is_paused);
+            let mut out = Vec::new();
+            let mut outlet =
+                Outlet { sender: &mut sender, compression: Some((&mut compression, &mut workshop)) };
+            let key = Some([1, 2, 3, 4]);
+            outlet.keyed_data(&mut out, MessageKind::Text, last, &[&[b'a'; 200]], key).unwrap();
+            assert!(out[1] & 0x80 != 0, "what goes to an application is masked");
+            (out[0], out.len() < 100)
+        };
+        assert_eq!(first_byte(true, false), (0xC1, true));
+        assert_eq!(first_byte(true, true), (0x81, false));
+        assert_eq!(first_byte(false, false), (0x41, true));
+        assert_eq!(first_byte(true, true), (0x80, true));
+        assert_eq!(first_byte(false, true), (0x01, false));
+        assert_eq!(first_byte(true, false), (0x80, false));
     }
 
     #[test]

@@ -345,7 +345,7 @@ where
     let way_in = Box::new(WayIn { door, socket, pulse, no_room });
     async move {
         let Life { gate, record, .. } = &mut life;
-        let mut relay = match caught(Box::pin(admit(gate, *way_in, record))).await {
+        let mut relay = match caught(Box::pin(admit(gate, way_in, record))).await {
             Ok(Ok(relay)) => relay,
             Ok(Err(ending)) | Err(ending) => return life.end(&ending),
         };

@@ -177,7 +177,7 @@ mod tests {
 
     use super::*;
     use crate::chance::Chance;
-    use crate::principal::{ClientAddr, ConnectionId, Principal};
+    use crate::principal::{Claims, ClientAddr, ConnectionId, Principal};
     use crate::session::{self, Opening};
     use crate::state::by_hand::Hands;
 
@@ -250,7 +250,7 @@ mod tests {
             issued_at: Some(UnixTime::from_seconds(1010)),
             expires_at: UnixTime::from_seconds(1600),
             key: None,
-            claims: Arc::default(),
+            claims: Claims::default(),
         };
         let opening = Opening {
             route: &"chat".into(),

@@ -58,6 +58,7 @@ mod connection;
 pub mod control;
 mod disk;
 pub mod firewall;
+mod hex;
 pub mod inspect;
 pub mod json;
 mod jwks;

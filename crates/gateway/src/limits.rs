@@ -11,7 +11,7 @@ pub struct Limits {
     pub message_fragments_max: Option<u32>,
     /// Whether permessage-deflate is agreed on with clients that offer it; limits and rates see inflated bytes.
     pub compression: bool,
-    /// The most bytes that compressed messages of one connection may inflate to in a second.
+    /// The most bytes that compressed messages of one side of a connection may inflate to in a second.
     pub inflated_bytes_per_second: Option<u64>,
     /// How fast clients may send.
     pub pace: Pace,

@@ -449,7 +449,8 @@ row::reasons! {
         http[502] close[BAD_GATEWAY] level Warn fault Upstream retry AfterSeconds(5);
 
     /// What the application answered is no valid answer to a WebSocket handshake (RFC 6455 §4.1), or accepts what was never
-    /// offered. What listens there may be no WebSocket application at all.
+    /// offered; the record's `detail` says what. What listens there may be no WebSocket application at all. If it is one whose
+    /// compression does not keep to RFC 7692, leave out `compression` of its backend.
     UpstreamAnswerInvalid "upstream_answer_invalid" "Upstream Answer Invalid"
         "the application did not answer as a WebSocket server"
         http[502] close[BAD_GATEWAY] level Error fault Upstream retry AfterSeconds(5);
@@ -458,7 +459,8 @@ row::reasons! {
     UpstreamLost "upstream_lost" "Upstream Lost" "the application has gone"
         http[] close[BAD_GATEWAY] level Warn fault Upstream retry AfterSeconds(1);
 
-    /// The application broke a rule of RFC 6455, or sent a message beyond the route's limits; the record's `rule` says which.
+    /// The application broke a rule of RFC 6455, or sent a message beyond the route's limits; the record's `rule` says which. Where
+    /// its compressed messages inflate to more bytes a second than `inflated_bytes_per_second`, the `detail` says so.
     UpstreamMisbehaved "upstream_misbehaved" "Upstream Misbehaved" "the application broke the protocol"
         http[] close[BAD_GATEWAY] level Error fault Upstream retry AfterSeconds(5);
 

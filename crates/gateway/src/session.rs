@@ -516,7 +516,7 @@ impl SessionInfo {
     /// Every claim of its token.
     #[must_use]
     pub fn claims(&self) -> &Map<String, Value> {
-        &self.principal.claims
+        self.principal.claims.object()
     }
 }
 

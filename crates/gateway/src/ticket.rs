@@ -104,7 +104,7 @@ impl Tickets {
             token_id: None,
             issued_at: Some(issued_at),
             expires_at: unix_now.plus(grant.session_time),
-            claims: Arc::new(grant.claims),
+            claims: grant.claims.into(),
         })
     }
 

@@ -5,6 +5,7 @@
 use std::fmt;
 
 use crate::chance::Chance;
+use crate::hex;
 
 /// Names one trace in the records of all that have a part in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,13 +39,15 @@ impl Trace {
 
     /// The value of `traceparent` for the application.
     pub(crate) fn header(&self) -> String {
-        format!("00-{}-{:016x}-{:02x}", self.id, self.span, self.flags)
+        let [id, span, flags] =
+            [&self.id.0.to_be_bytes()[..], &self.span.to_be_bytes(), &[self.flags]].map(hex::text);
+        format!("00-{id}-{span}-{flags}")
     }
 }
 
 impl fmt::Display for TraceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", self.0)
+        hex::write(&self.0.to_be_bytes(), f)
     }
 }
 
@@ -59,10 +62,10 @@ fn parse(line: &[u8]) -> Option<(u128, u8)> {
     let (known, more) = line.split_at_checked(HEADER_BYTES)?;
     let text = std::str::from_utf8(known).ok()?;
     let mut fields = text.split('-');
-    let version = hex(fields.next()?, 2)?;
-    let id = hex(fields.next()?, 32)?;
-    let parent = hex(fields.next()?, 16)?;
-    let flags = hex(fields.next()?, 2)?;
+    let version = number(fields.next()?, 2)?;
+    let id = number(fields.next()?, 32)?;
+    let parent = number(fields.next()?, 16)?;
+    let flags = number(fields.next()?, 2)?;
     let has_sound_end = match version {
         0 => more.is_empty(),
         // §3.2.1: forbidden.
@@ -73,7 +76,7 @@ fn parse(line: &[u8]) -> Option<(u128, u8)> {
     Some((id, u8::try_from(flags).ok()?)).filter(|_| is_sound)
 }
 
-fn hex(text: &str, digits: usize) -> Option<u128> {
+fn number(text: &str, digits: usize) -> Option<u128> {
     let is_sound = text.len() == digits && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     if is_sound { u128::from_str_radix(text, 16).ok() } else { None }
 }

@@ -187,6 +187,11 @@ impl<T> Entrance<T> {
 }
 
 /// RFC 6454 §6.2: `null`, or a scheme, `://`, a host and perhaps a port. Neither a user nor a path stands in it.
+/// The page that asks, for records: what is no origin may be anything.
+pub(crate) fn origin<'h>(request: &Request<'h>) -> Option<&'h str> {
+    request.origin.filter(|origin| has_form_of_origin(origin))
+}
+
 fn has_form_of_origin(text: &str) -> bool {
     let Some((scheme, authority)) = text.split_once("://") else { return text == "null" };
     let is_of_scheme = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);

@@ -9,20 +9,21 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The modules from the ground up, a floor a line; each may use what stands before it in this list.
-const MODULES: [&str; 40] = [
+const MODULES: [&str; 41] = [
     // Words that all others use.
     "clock",
     "chance",
+    "hex",
     "trace",
     "secret",
     "network",
+    "json",
     "principal",
     "limits",
     "causes",
     "reason",
     "route",
     "pulse",
-    "json",
     "rate",
     "url",
     // Decide, with `now` as an argument.

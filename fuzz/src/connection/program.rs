@@ -2,6 +2,8 @@
 //!
 //! Any bytes are a program, and close bytes are close programs.
 
+use super::requests::is_burst;
+
 /// One run.
 #[derive(Clone, Debug)]
 pub(crate) struct Program {
@@ -97,23 +99,29 @@ impl Settings {
 
 impl Program {
     pub(crate) fn decode(data: &[u8]) -> Self {
-        let mut input = Input(data);
+        let mut input = Input { left: data, larges: LARGES_MAX, bursts: BURSTS_MAX };
         let settings = Settings(input.byte());
         let mut steps = Vec::new();
-        while !input.0.is_empty() && steps.len() < STEPS_MAX {
+        while !input.left.is_empty() && steps.len() < STEPS_MAX {
             steps.push(input.step());
         }
         Self { settings, steps }
     }
 }
 
-struct Input<'a>(&'a [u8]);
+struct Input<'a> {
+    left: &'a [u8],
+    /// How many more sizes may be large, and how many more messages may ask for a burst: what costs hundreds of times as much as
+    /// all else is copied by fuzzers until a program does nothing else.
+    larges: usize,
+    bursts: usize,
+}
 
 impl Input<'_> {
     /// The next byte; 0 after the end.
     fn byte(&mut self) -> u8 {
-        let Some((byte, rest)) = self.0.split_first() else { return 0 };
-        self.0 = rest;
+        let Some((byte, rest)) = self.left.split_first() else { return 0 };
+        self.left = rest;
         *byte
     }
 
@@ -121,9 +129,15 @@ impl Input<'_> {
     fn size(&mut self) -> usize {
         match self.byte() {
             small @ 0..=229 => usize::from(small),
-            254 => 60_035,
+            254 if take(&mut self.larges) => 60_035,
             medium => (usize::from(medium) - 229) * 101,
         }
+    }
+
+    /// What chooses the letters of a message, and what it asks of the application.
+    fn letter(&mut self) -> u8 {
+        let letter = self.byte();
+        if is_burst(letter) && !take(&mut self.bursts) { letter + 1 } else { letter }
     }
 
     fn step(&mut self) -> Step {
@@ -131,13 +145,13 @@ impl Input<'_> {
         let action = match operation & 0x1F {
             op::OPEN => Action::Open(self.byte()),
             op::SELECT => Action::Select(self.byte()),
-            op::TEXT => Action::Message { is_text: true, letter: self.byte(), bytes: self.size() },
-            op::BINARY => Action::Message { is_text: false, letter: self.byte(), bytes: self.size() },
+            op::TEXT => Action::Message { is_text: true, letter: self.letter(), bytes: self.size() },
+            op::BINARY => Action::Message { is_text: false, letter: self.letter(), bytes: self.size() },
             op::FRAME => Action::Frame { first: self.byte(), bytes: self.size() },
             op::RAW => {
                 let (bytes, rest) =
-                    self.0.split_at(self.0.len().min(usize::from(operation >> 5 & 3) * 5 + 1));
-                self.0 = rest;
+                    self.left.split_at(self.left.len().min(usize::from(operation >> 5 & 3) * 5 + 1));
+                self.left = rest;
                 Action::Raw(bytes.to_vec())
             }
             op::PING => self.controls(0x9),
@@ -158,11 +172,11 @@ impl Input<'_> {
             op::HOLD_BACK => Action::HoldBack { bytes: self.size() },
             op::ANSWER_CLOSE => Action::AnswerClose,
             op::COMPRESSED => {
-                let letter = self.byte();
+                let letter = self.letter();
                 Action::Compressed { is_text: letter.is_multiple_of(2), letter, bytes: self.size() }
             }
             // What is left of the numbers goes to what most programs need more of.
-            more => Action::Message { is_text: more % 2 == 0, letter: self.byte(), bytes: self.size() },
+            more => Action::Message { is_text: more % 2 == 0, letter: self.letter(), bytes: self.size() },
         };
         Step { action, rests: operation & 0x80 == 0 }
     }
@@ -177,6 +191,13 @@ impl Input<'_> {
         let size = self.size();
         if size == 0 { usize::MAX } else { size }
     }
+}
+
+/// Takes one of what is left, if anything is.
+const fn take(left: &mut usize) -> bool {
+    let is_left = *left > 0;
+    *left = left.saturating_sub(1);
+    is_left
 }
 
 /// The numbers of the actions in a program's bytes.
@@ -207,3 +228,5 @@ pub(crate) mod op {
 const WAITS_MS: [u64; 12] = [1, 20, 100, 400, 990, 1000, 3000, 4990, 5010, 10_000, 15_010, 20_010];
 
 const STEPS_MAX: usize = 48;
+const LARGES_MAX: usize = 8;
+const BURSTS_MAX: usize = 1;

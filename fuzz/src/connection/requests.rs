@@ -82,9 +82,19 @@ pub(crate) fn close_payload(number: u8) -> Vec<u8> {
 pub(crate) fn payload(letter: u8, bytes: usize) -> Vec<u8> {
     let mut payload: Vec<u8> = (0..bytes).map(|at| b'A' + (letter ^ low_byte(at ^ at >> 7)) % 26).collect();
     if let Some(first) = payload.first_mut() {
-        *first = COMMANDS[usize::from(letter) % COMMANDS.len()];
+        *first = command(letter);
     }
     payload
+}
+
+/// The first letter of such a message.
+fn command(letter: u8) -> u8 {
+    COMMANDS[usize::from(letter) % COMMANDS.len()]
+}
+
+/// Whether such a message asks for a burst.
+pub(crate) fn is_burst(letter: u8) -> bool {
+    command(letter) == b'b'
 }
 
 fn low_byte(number: usize) -> u8 {

@@ -110,9 +110,14 @@ fn is_idle(state: &State, got: &Got) -> bool {
 pub(crate) fn has_close(written: &[u8]) -> bool {
     let head_bytes = HeadScanner::response().scan(written, &HeadLimits::default());
     let Ok(Some(head_bytes)) = head_bytes else { return false };
-    let (head, frames) = written.split_at(head_bytes);
-    let plain = compressed::is_agreed(head).then(|| compressed::plain_of_gateway(frames));
-    received(plain.as_deref().unwrap_or(frames), &[], Role::Client, Limits::UNLIMITED).closed
+    let mut left = &written[head_bytes..];
+    while let Some(bytes) = frame_bytes(left).filter(|bytes| *bytes <= left.len()) {
+        if left[0] & 0x0F == 8 {
+            return true;
+        }
+        left = &left[bytes..];
+    }
+    false
 }
 
 fn has_request(sent: &[u8]) -> bool {

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use super::*;
 use crate::chance::Chance;
 use crate::clock::{Clock, Instant};
-use crate::principal::{ClientAddr, ConnectionId, Principal};
+use crate::principal::{Claims, ClientAddr, ConnectionId, Principal};
 use crate::secret::Secret;
 use crate::session::revocation::Target;
 use crate::session::{self, End, Opening, Revoked};
@@ -251,7 +251,7 @@ async fn a_session_that_is_revoked_by_its_id_ends_though_it_has_just_been_refres
         issued_at: Some(now),
         expires_at: now.plus(Duration::from_mins(10)),
         key: None,
-        claims: Arc::default(),
+        claims: Claims::default(),
     };
     let opening = Opening {
         route: &"chat".into(),

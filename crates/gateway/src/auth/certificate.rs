@@ -3,8 +3,6 @@
 //! The certificate has been verified in the TLS handshake, against the authorities of the listener; here it is only read.
 //! Comes after TLS and beside the credentials of the request. Never logs, waits or reads time.
 
-use std::sync::Arc;
-
 use serde_json::{Map, Value, json};
 
 use super::CredentialSource;
@@ -79,7 +77,7 @@ pub fn principal(
         token_id: None,
         issued_at: Some(certificate.begins_at),
         expires_at: certificate.ends_at,
-        claims: Arc::new(claims(subject, certificate)),
+        claims: claims(subject, certificate).into(),
     }))
 }
 

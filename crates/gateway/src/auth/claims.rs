@@ -43,7 +43,7 @@ pub(super) fn principal(
     if now >= expires_at.plus(config.leeway) {
         return Err(TokenError::Expired);
     }
-    Ok(Principal { subject, token_id, issued_at, expires_at, key, claims: Arc::new(claims) })
+    Ok(Principal { subject, token_id, issued_at, expires_at, key, claims: claims.into() })
 }
 
 fn moment(claims: &Map<String, Value>, name: &'static str) -> Result<Option<UnixTime>, TokenError> {

@@ -12,11 +12,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use drawgate_protocol::{Assembler, Chunk, CloseCode, Limits, Message, Violation};
-use serde_json::{Map, Value};
 
 use super::outbox::{Outbox, Outgoing};
 use crate::clock::{Moment, UnixTime};
-use crate::principal::{ClientAddr, ConnectionId, Principal};
+use crate::principal::{Claims, ClientAddr, ConnectionId, Principal};
 use crate::pulse::Pulse;
 use crate::reason::Reason;
 use crate::session::{Live, SessionId};
@@ -113,8 +112,8 @@ impl Session {
 
     /// Every claim of the last token, where the route authenticates.
     #[must_use]
-    pub fn claims(&self) -> Option<Arc<Map<String, Value>>> {
-        self.principal().map(|principal| Arc::clone(&principal.claims))
+    pub fn claims(&self) -> Option<Claims> {
+        self.principal().map(|principal| principal.claims.clone())
     }
 
     /// The name of the session, where the route authenticates: what an operator ends it by. Never a credential.

@@ -20,6 +20,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use drawgate_protocol::deflate::{Agreement, AnswerFault};
 use drawgate_protocol::handshake::{ResponseRefusal, WriteError};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -29,6 +30,7 @@ use self::pool::{Pool, Seat};
 use crate::balance::Balance;
 use crate::chance::Chance;
 use crate::clock::{Clock, UnixTime};
+use crate::compression::Offer;
 use crate::observe::Observer;
 use crate::reason::Reason;
 use crate::tls::{CertificateFiles, FileError, OwnCertificate, TrustError, Wire};
@@ -72,6 +74,8 @@ pub struct Config {
     pub resolver: Resolver,
     /// What goes on beside the messages.
     pub passing: Box<Passing>,
+    /// Whether they are offered permessage-deflate (RFC 7692).
+    pub compression: bool,
     /// How they are asked from time to time whether they are well; `None` is never.
     pub check: Option<Box<Check>>,
 }
@@ -112,6 +116,7 @@ impl Config {
             total_timeout: TOTAL_TIMEOUT,
             resolver: Resolver::default(),
             passing: Box::default(),
+            compression: false,
             check: None,
         }
     }
@@ -137,6 +142,10 @@ pub(crate) struct Connected {
     pub(crate) protocol: Option<String>,
     /// The headers of its answer that the client may see.
     pub(crate) headers: Vec<(String, Vec<u8>)>,
+    /// What it has agreed to, of an offer to compress.
+    pub(crate) agreement: Option<Agreement>,
+    /// That offer, where it has.
+    pub(crate) offer: Option<Offer>,
     /// What came behind its answer.
     pub(crate) rest: Vec<u8>,
 }
@@ -159,6 +168,11 @@ impl Upstream {
             usize::try_from(config.dials_max).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS),
         );
         Ok(Arc::new(Self { config, pool, dials, tls, own }))
+    }
+
+    /// Whether the applications are offered compression.
+    pub(crate) const fn compresses(&self) -> bool {
+        self.config.compression
     }
 
     /// What it shows to applications, to be read again when its files change.
@@ -252,6 +266,8 @@ pub(crate) enum DialError {
     Cut(io::Error),
     #[error("the answer is none: {0}")]
     Answer(ResponseRefusal),
+    #[error("the answer does not accept the offer to compress: {0}")]
+    Compression(AnswerFault),
     #[error("the request cannot be written: {0}")]
     Request(WriteError),
     #[error("every application has as many connections as it may have")]
@@ -295,7 +311,7 @@ impl DialError {
             Self::ConnectTooSlow(_) | Self::AnswerTooSlow(_) | Self::AllTooSlow(_) => Reason::UpstreamTimeout,
             Self::Tls(_) => Reason::UpstreamTlsFailed,
             Self::Answer(ResponseRefusal::StatusNotSwitching(_)) => Reason::UpstreamDeclined,
-            Self::Cut(_) | Self::Answer(_) => Reason::UpstreamAnswerInvalid,
+            Self::Cut(_) | Self::Answer(_) | Self::Compression(_) => Reason::UpstreamAnswerInvalid,
             Self::Full => Reason::UpstreamFull,
             Self::AllEjected => Reason::UpstreamsUnavailable,
         }
@@ -315,7 +331,8 @@ impl DialError {
             | Self::AllTooSlow(_)
             | Self::Tls(_)
             | Self::Cut(_)
-            | Self::Answer(_) => true,
+            | Self::Answer(_)
+            | Self::Compression(_) => true,
         }
     }
 
@@ -332,6 +349,7 @@ impl DialError {
             | Self::Tls(_)
             | Self::Cut(_)
             | Self::Answer(_)
+            | Self::Compression(_)
             | Self::Request(_)
             | Self::Full
             | Self::AllEjected => None,

@@ -80,6 +80,8 @@ fn application(
     let answer_timeout = table.deadline(context, &defaults::ANSWER_TIMEOUT);
     let total_timeout = table.deadline(context, &defaults::TOTAL_TIMEOUT);
     let passing = passing::passing(context, table);
+    let compression =
+        table.choice(context, &defaults::UPSTREAM_COMPRESSION, &[("off", false), ("on", true)], &[]);
     let check = match table.take(defaults::HEALTH.name()) {
         None => Some(None),
         Some(value) => health::health(context, &value).map(|check| Some(Box::new(check))),
@@ -106,6 +108,7 @@ fn application(
         total_timeout,
         resolver: Resolver::default(),
         passing: Box::new(passing?),
+        compression,
         check: check?,
     })
 }

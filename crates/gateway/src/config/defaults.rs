@@ -151,7 +151,7 @@ pub(super) static COMPRESSION_BYTES_MAX: Amount = Amount::new(
     Unit::Bytes,
     256 * MIB,
     [0, 1024 * GIB],
-    "48 KiB is set aside for each compressed connection, of which idle ones use nothing; some 5,000 fit, more go uncompressed.",
+    "48 KiB is set aside for each compressed side of a connection, of which idle ones use nothing; some 5,000 fit, more go uncompressed.",
 );
 pub(super) static TLS_HANDSHAKES_MAX: Amount = Amount::new(
     "server.tls_handshakes_max",

@@ -73,8 +73,12 @@ fn replies(context: &mut Context<'_>, value: &Value<'_>, limits: &json::Limits) 
 }
 
 fn format(context: &mut Context<'_>, table: &mut Table<'_>, limits: &json::Limits) -> Option<Format> {
-    let formats =
-        [("text", Format::Text), ("binary", Format::Binary), ("json", Format::Json(limits.clone()))];
+    let formats = [
+        ("text", Format::Text),
+        ("binary", Format::Binary),
+        ("json", Format::Json(limits.clone())),
+        ("any", Format::Any),
+    ];
     table.required(context, "format")?.choice(context, &formats, &[])
 }
 

@@ -420,7 +420,7 @@ fn an_application_is_named_by_its_addresses() {
     let text = with_auth(AUTH).replace(
         "backend = \"echo\"",
         "backend = { urls = [\"ws://127.0.0.1:9000\", { url = \"ws://app.example/ws\", weight = 3, connections_max = 9 }], \
-         balance = { hash = { header = \"X-Room\" } }, failures_max = \"unlimited\", dials_max = 7, connect_timeout = \"1s\" }",
+         balance = { hash = { header = \"X-Room\" } }, failures_max = \"unlimited\", dials_max = 7, compression = \"on\", connect_timeout = \"1s\" }",
     );
     let config = read_with_secret(&text, SECRET).unwrap();
     let BackendConfig::Upstream(upstream) = &config.routes[0].backend else { panic!("{config:?}") };
@@ -436,6 +436,7 @@ fn an_application_is_named_by_its_addresses() {
     );
     assert_eq!(upstream.balance, Balance::Hash(HashBy::Header("X-Room".to_owned())));
     assert_eq!((upstream.failures_max, upstream.dials_max), (None, 7));
+    assert!(upstream.compression && !defaults.compression);
     assert_eq!((upstream.connect_timeout.as_secs(), upstream.answer_timeout), (1, defaults.answer_timeout));
     let table = [defaults::CONNECT_TIMEOUT.default, defaults::ANSWER_TIMEOUT.default];
     let library =

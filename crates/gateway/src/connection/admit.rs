@@ -40,18 +40,20 @@ use crate::route::{Notice, RefuseBy};
 use crate::ticket::TICKET_PREFIX;
 use crate::tls::{Peer, Wire};
 use crate::trace::Trace;
-use crate::upgrade::{Entrance, Head, HeadError, Refused, check_host, send_refusal, switching_protocols};
+use crate::upgrade::{
+    self, Entrance, Head, HeadError, Refused, check_host, send_refusal, switching_protocols,
+};
 
 /// Takes the client in, as far as a relay, or refuses it.
 pub(super) async fn admit<S>(
     gate: &Arc<Gate>,
-    way_in: WayIn<S>,
+    way_in: Box<WayIn<S>>,
     record: &mut Record,
 ) -> Result<Box<Relay<Wire<S>>>, Ending>
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    let WayIn { door, socket, pulse, no_room } = way_in;
+    let WayIn { door, socket, pulse, no_room } = *way_in;
     let Secured { wire: mut socket, mut peer, since } =
         enter(gate, &door, socket, no_room, record, &pulse).await?;
     let head = match read_head(gate, &door, &mut socket, since).await {
@@ -97,7 +99,7 @@ where
         return Err(named(Ending::reset(&error)));
     }
     record.phase = Phase::Open;
-    opened(gate, record, route, head.origin());
+    opened(gate, record, route, upgrade::origin(&request));
     let application = match (&standing, &route.authenticator) {
         (Standing::Known, _) => application(gate, route, record, &pulse, connected),
         (Standing::Unknown(_) | Standing::Unwelcome(_), authenticator) => {

@@ -14,6 +14,7 @@ use super::relay::{Outcome, Relay};
 use super::{Gate, Record, Route};
 use crate::auth::credential;
 use crate::backend::upstream::{Connected, DialError, Opening, Speaker, Upstream};
+use crate::compression::Offer;
 use crate::overload::Stage;
 use crate::reason::Reason;
 use crate::tls::Peer;
@@ -50,6 +51,7 @@ impl Asked<'_> {
     ) -> Result<Connected, Refused> {
         let authenticator = self.entrance.route.authenticator.as_ref();
         let sources = authenticator.map_or(&[][..], |authenticator| &authenticator.config().credentials);
+        let offer = self.offer(gate, upstream);
         let opening = Opening {
             request: self.request,
             pattern: &self.entrance.path,
@@ -63,11 +65,23 @@ impl Asked<'_> {
             }),
             trace: record.trace(),
             protocols,
+            offers_compression: offer.is_some(),
         };
-        upstream
-            .connect(&opening, &gate.facilities.chance, &gate.facilities.clock)
-            .await
-            .map_err(Refused::from)
+        let connected = upstream.connect(&opening, &gate.facilities.chance, &gate.facilities.clock).await?;
+        // Where it is not accepted, its room is for others.
+        Ok(Connected { offer: offer.filter(|_| connected.agreement.is_some()), ..connected })
+    }
+
+    /// What the application is offered of compression: nothing where the route says nothing of it, or there is no room.
+    fn offer(&self, gate: &Gate, upstream: &Upstream) -> Option<Offer> {
+        if !upstream.compresses() {
+            return None;
+        }
+        let offer = Offer::new(&gate.facilities.compression);
+        if offer.is_none() {
+            gate.observer.compression_declined();
+        }
+        offer
     }
 }
 

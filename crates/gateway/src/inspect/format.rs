@@ -11,6 +11,8 @@ use crate::reason::Reason;
 /// What messages are made of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Format {
+    /// Text or binary. It is put together whole all the same, for rules on it, and for an application that takes no fragments.
+    Any,
     /// Text, any.
     Text,
     /// Binary, any.
@@ -20,33 +22,34 @@ pub enum Format {
 }
 
 impl Format {
-    /// The kind of message that this is.
+    /// The kind of message that this is; `None` where it is either.
     #[must_use]
-    pub const fn kind(&self) -> MessageKind {
+    pub const fn kind(&self) -> Option<MessageKind> {
         match self {
-            Self::Text | Self::Json(_) => MessageKind::Text,
-            Self::Binary => MessageKind::Binary,
+            Self::Any => None,
+            Self::Text | Self::Json(_) => Some(MessageKind::Text),
+            Self::Binary => Some(MessageKind::Binary),
         }
     }
 
     pub(super) fn check(&self, message: &mut Inspected<'_>, toward: Toward) -> Result<(), Refusal> {
-        if message.kind != self.kind() {
+        if self.kind().is_some_and(|kind| kind != message.kind) {
             // RFC 6455 §7.4.1: 1003 is for who received data of a type that it cannot accept. A client that sends the wrong kind
             // was not written for this route, so there is nothing to go on with.
             let then = (toward == Toward::Backend).then_some(Consequence::Close);
             return Err(Refusal { then, ..Refusal::because(Reason::MessageKindRefused) });
         }
         match self {
-            Self::Text | Self::Binary => Ok(()),
+            Self::Any | Self::Text | Self::Binary => Ok(()),
             Self::Json(limits) => {
-                message.value = Some(read(&message.bytes, limits)?);
+                message.document = Some(read(message.bytes, limits)?);
                 Ok(())
             }
         }
     }
 }
 
-fn read(bytes: &[u8], limits: &json::Limits) -> Result<serde_json::Value, Refusal> {
+fn read<'m>(bytes: &'m [u8], limits: &json::Limits) -> Result<json::Document<'m>, Refusal> {
     let malformed = |offset_bytes, detail| Refusal {
         offset_bytes: Some(offset_bytes),
         detail: Some(detail),
@@ -55,5 +58,5 @@ fn read(bytes: &[u8], limits: &json::Limits) -> Result<serde_json::Value, Refusa
     // The receiver has checked text; what a step has opened is checked here alone.
     let text = std::str::from_utf8(bytes)
         .map_err(|error| malformed(error.valid_up_to(), Cow::Borrowed("the text is not UTF-8")))?;
-    json::parse_within(text, limits).map_err(|fault| malformed(fault.offset_bytes, fault.to_string().into()))
+    json::read(text, limits).map_err(|fault| malformed(fault.offset_bytes, fault.to_string().into()))
 }

@@ -19,13 +19,20 @@ fn m12_a_message_of_the_wrong_kind_always_closes() {
         (Format::Binary, MessageKind::Binary, MessageKind::Text),
     ] {
         let inspection = Inspection::new(format.clone());
-        assert_eq!(judge(&inspection, right, b"1"), Verdict::Pass(None));
+        assert_eq!(judge(&inspection, right, b"1"), Verdict::Pass);
         let Verdict::Close(refusal) = judge(&inspection, wrong, b"1") else { panic!("{format:?}") };
         assert_eq!(refusal.reason, Reason::MessageKindRefused);
         // What the application sends is not the client's doing.
         let verdict = inspection.judge(wrong, b"1", &context(Toward::Client)).verdict;
         assert!(matches!(verdict, Verdict::Refuse(_)), "{verdict:?}");
     }
+}
+
+#[test]
+fn any_is_text_and_binary() {
+    let inspection = Inspection::new(Format::Any);
+    assert_eq!(judge(&inspection, MessageKind::Text, b"{"), Verdict::Pass(None));
+    assert_eq!(judge(&inspection, MessageKind::Binary, &[0xff]), Verdict::Pass(None));
 }
 
 #[test]

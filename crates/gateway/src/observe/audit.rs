@@ -192,6 +192,10 @@ impl Worker {
         loop {
             if self.has_told {
                 // Trying again signs all that waits anew: that is not to be done for each line that comes meanwhile.
+                #[expect(
+                    clippy::disallowed_methods,
+                    reason = "a thread of its own, which no connection waits for"
+                )]
                 thread::sleep(RETRY_TIME);
             }
             let job = match jobs.recv_timeout(RETRY_TIME) {

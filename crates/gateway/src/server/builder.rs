@@ -252,8 +252,8 @@ impl Builder {
         self
     }
 
-    /// Sets at most this many bytes aside for compressed connections, all together, and declines offers beyond it; 256 MiB
-    /// by default.
+    /// Sets at most this many bytes aside for compressed connections, all together, and declines offers, and makes none,
+    /// beyond it; 256 MiB by default.
     #[must_use]
     pub fn compression_bytes_max(mut self, compression_bytes_max: usize) -> Self {
         self.compression_bytes_max = compression_bytes_max;

@@ -8,6 +8,8 @@ use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::revocation::{Revocation, SubjectBan, Target};
 use crate::clock::UnixTime;
 use crate::principal::Principal;
@@ -71,7 +73,7 @@ impl Kept {
         if everyone.is_some_and(is_cut_off)
             || subject.is_some_and(is_cut_off)
             || is_named(&self.tokens, principal.token_id.as_deref())
-            || is_named(&self.sessions, session_claim(principal))
+            || is_named(&self.sessions, session_claim(principal).as_deref())
         {
             return Err(Out::Revoked);
         }
@@ -217,8 +219,8 @@ impl Kept {
 }
 
 /// The session at the identity provider that a token belongs to (`sid`; OIDC Front-Channel Logout 1.0 §3).
-pub(super) fn session_claim(principal: &Principal) -> Option<&str> {
-    let claim = principal.claims.get("sid")?.as_str()?;
+pub(super) fn session_claim(principal: &Principal) -> Option<String> {
+    let Value::String(claim) = principal.claims.get("sid")? else { return None };
     (1..=NAME_BYTES_MAX).contains(&claim.len()).then_some(claim)
 }
 
@@ -323,19 +325,20 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::principal::Claims;
 
     const fn at(seconds: u64) -> UnixTime {
         UnixTime::from_seconds(seconds)
     }
 
-    fn principal(subject: &str, issued_at: Option<u64>, claims: &serde_json::Value) -> Principal {
+    fn principal(subject: &str, issued_at: Option<u64>, claims: &Value) -> Principal {
         Principal {
             key: None,
             subject: subject.into(),
             token_id: claims.get("jti").and_then(|id| id.as_str()).map(Arc::from),
             issued_at: issued_at.map(at),
             expires_at: at(10_000),
-            claims: Arc::new(claims.as_object().unwrap().clone()),
+            claims: Claims::new(claims.as_object().unwrap()),
         }
     }
 

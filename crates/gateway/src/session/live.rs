@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::Sessions;
 use super::table::Serial;
 use crate::clock::UnixTime;
+use crate::hex;
 use crate::principal::{ClientAddr, ConnectionId, Principal};
 use crate::pulse::{Pulse, Signal};
 use crate::reason::Reason;
@@ -29,12 +30,7 @@ impl SessionId {
 impl fmt::Display for SessionId {
     /// 32 digits of lower-case hex.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut digits = [0; 32];
-        for ([high, low], byte) in digits.as_chunks_mut().0.iter_mut().zip(self.0) {
-            *high = HEX_DIGITS[usize::from(byte >> 4)];
-            *low = HEX_DIGITS[usize::from(byte & 0xf)];
-        }
-        f.write_str(std::str::from_utf8(&digits).map_err(|_| fmt::Error)?)
+        hex::write(&self.0, f)
     }
 }
 
@@ -50,8 +46,6 @@ impl FromStr for SessionId {
         u128::from_str_radix(text, 16).map(|bits| Self(bits.to_be_bytes())).map_err(|_| NotASessionId)
     }
 }
-
-const HEX_DIGITS: &[u8; 16] = b"0123456789abcdef";
 
 /// A text that is not 32 digits of lower-case hex.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde_json::json;
 
 use super::*;
+use crate::principal::Claims;
 use crate::pulse::Pulse;
 
 fn sessions() -> Arc<Sessions> {
@@ -27,7 +28,7 @@ fn principal(subject: &str, claims: &Value) -> Arc<Principal> {
         token_id: text("jti"),
         issued_at: claims.get("iat").and_then(Value::as_u64).map(at),
         expires_at: NOW.plus(Duration::from_hours(1)),
-        claims: Arc::new(claims.as_object().unwrap().clone()),
+        claims: Claims::new(claims.as_object().unwrap()),
     })
 }
 

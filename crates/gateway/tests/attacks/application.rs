@@ -107,6 +107,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Seen<S> {
         let _ = self.stream.flush().await;
     }
 
+    /// It has agreed to compression: RSV1 may be set on what comes.
+    pub(crate) fn takes_compression(&mut self) {
+        self.receiver.allow_compression();
+    }
+
     /// Sends an unmasked frame.
     pub(crate) async fn send_frame(&mut self, first: u8, payload: &[u8]) {
         self.send(&unmasked(first, payload)).await;

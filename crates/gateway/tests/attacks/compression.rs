@@ -41,7 +41,7 @@ pub(crate) fn deflated(message: &[u8]) -> Vec<u8> {
 }
 
 /// Reads one message, all its frames, and inflates it where it is compressed.
-async fn read_message(raw: &mut Raw) -> Vec<u8> {
+pub(crate) async fn read_message(raw: &mut Raw) -> Vec<u8> {
     let (mut payload, mut is_compressed, mut is_first) = (Vec::new(), false, true);
     loop {
         let Frame { first, payload: part } = raw.read_frame().await;
@@ -56,7 +56,8 @@ async fn read_message(raw: &mut Raw) -> Vec<u8> {
     }
 }
 
-fn inflated(payload: &mut [u8]) -> Vec<u8> {
+/// What a compressed message says.
+pub(crate) fn inflated(payload: &mut [u8]) -> Vec<u8> {
     let mut piece = Chunk {
         kind: MessageKind::Binary,
         payload,

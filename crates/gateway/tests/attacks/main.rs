@@ -46,4 +46,5 @@ mod state;
 mod support;
 mod tls;
 mod upstream;
+mod upstream_compression;
 mod upstream_tls;

@@ -170,6 +170,16 @@ async fn a_message_reaches_the_application_whole_or_not_at_all() {
 }
 
 #[tokio::test]
+async fn any_message_goes_on_in_one_frame() {
+    let case = Case::start(&inspected("close", "format = \"any\"")).await;
+    let mut raw = open(&case).await;
+    for opcode in [0x01, 0x02] {
+        raw.send(&[frame(opcode, b"one "), frame(0x00, b"two "), frame(0x80, b"three")].concat()).await;
+        assert_eq!(raw.read_frame().await, Frame::whole(0x80 | opcode, b"one two three"));
+    }
+}
+
+#[tokio::test]
 async fn a_notice_waits_for_the_end_of_a_reply_that_is_under_way() {
     let application = Application::start().await;
     let table = "[routes.app.inspect]\nformat = \"json\"";

@@ -176,30 +176,44 @@ impl Inflater<'_> {
         }
     }
 
-    /// The next symbol: a code of each length is a number below the count of that length.
+    /// The next symbol: a code of each length is a number below the count of that length, its highest bit first.
     fn symbol(&mut self, codes: &Codes) -> Option<usize> {
-        let (mut code, mut first, mut index) = (0, 0, 0);
-        for count in &codes.counts[1..] {
-            code |= self.bits(1)?;
+        let upcoming = self.peek().reverse_bits() >> 16;
+        let (mut first, mut index) = (0, 0);
+        for (length, count) in (1..).zip(&codes.counts[1..]) {
+            let code = (upcoming >> (16 - length)) as usize;
             if code < first + count {
+                self.skip(length)?;
                 return codes.symbols.get(index + code - first).copied();
             }
             index += count;
             first = (first + count) * 2;
-            code *= 2;
         }
         None
     }
 
-    /// The next `count` bits, the first the lowest.
+    /// The next `count` bits, at most 16, the first the lowest.
     fn bits(&mut self, count: usize) -> Option<usize> {
-        let mut value = 0;
-        for place in 0..count {
-            let byte = *self.data.get(self.at / 8)?;
-            value |= usize::from(byte >> (self.at % 8) & 1) << place;
-            self.at += 1;
-        }
-        Some(value)
+        let value = self.peek() & ((1 << count) - 1);
+        self.skip(count)?;
+        Some(value as usize)
+    }
+
+    /// The next bits, 16 at the least; zeros behind the end.
+    fn peek(&self) -> u32 {
+        let rest = &self.data[self.at / 8..];
+        let bytes = rest.first_chunk().copied().unwrap_or_else(|| {
+            let mut bytes = [0; 4];
+            bytes[..rest.len()].copy_from_slice(rest);
+            bytes
+        });
+        u32::from_le_bytes(bytes) >> (self.at % 8)
+    }
+
+    /// Steps over bits, if there are so many.
+    fn skip(&mut self, count: usize) -> Option<()> {
+        self.at += count;
+        (self.at <= self.data.len() * 8).then_some(())
     }
 
     /// Nothing may come of the bytes that nobody sent.

@@ -5,14 +5,18 @@
 
 use std::io;
 
+use drawgate_protocol::deflate::Agreement;
 use drawgate_protocol::handshake::{ClientRequest, HeadLimits, HeadScanner};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 use super::{DialError, HeaderName, Passing};
+use crate::compression::Offer;
 
 /// What an answer says that matters.
 pub(super) struct Answer {
     pub(super) protocol: Option<String>,
+    /// What it agrees to, of an offer to compress.
+    pub(super) agreement: Option<Agreement>,
     /// What of it the client may see.
     pub(super) headers: Vec<(String, Vec<u8>)>,
     /// What came behind it.
@@ -42,6 +46,7 @@ pub(super) async fn read<S: AsyncRead + Unpin>(
         }
     };
     let accepted = asked.verify(&bytes[..head_bytes], &limits).map_err(DialError::Answer)?;
+    let agreement = Offer::verify(&accepted.extensions).map_err(DialError::Compression)?;
     let protocol = accepted.protocol.map(str::to_owned);
     let cookies = accepted.header(SET_COOKIE).filter(|cookie| passing.cookies.pass(cookie));
     let listed = passing.answer_headers.iter().map(HeaderName::as_str);
@@ -50,7 +55,7 @@ pub(super) async fn read<S: AsyncRead + Unpin>(
         .chain(listed.flat_map(|name| accepted.header(name).map(move |value| (name, value))))
         .map(|(name, value)| (name.to_owned(), value.to_vec()))
         .collect();
-    Ok(Answer { protocol, headers, rest: bytes.split_off(head_bytes) })
+    Ok(Answer { protocol, agreement, headers, rest: bytes.split_off(head_bytes) })
 }
 
 /// The one header of an answer that goes on to the client without being listed, beside the subprotocol.

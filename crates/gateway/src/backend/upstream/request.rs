@@ -7,13 +7,14 @@
 use std::fmt::Write as _;
 
 use drawgate_protocol::handshake::{ClientRequest, Header, Request};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use tokio::io::AsyncWriteExt as _;
 
 use super::{Connected, DialError, HostSent, Identity, OriginSent, Passing, Socket, answer};
 use crate::auth::{CredentialSource, credential};
 use crate::chance::Chance;
-use crate::principal::ClientAddr;
+use crate::compression::Offer;
+use crate::principal::{Claims, ClientAddr};
 use crate::route::PathPattern;
 use crate::session::SessionId;
 use crate::tls::Wire;
@@ -36,6 +37,8 @@ pub(crate) struct Opening<'r> {
     pub(crate) trace: Option<&'r Trace>,
     /// The subprotocols that the application may choose from.
     pub(crate) protocols: &'r [&'r str],
+    /// Whether it is offered compression, for which there is room.
+    pub(crate) offers_compression: bool,
 }
 
 /// Who an application is told that it speaks to.
@@ -43,7 +46,7 @@ pub(crate) struct Opening<'r> {
 pub(crate) struct Speaker<'r> {
     pub(crate) subject: &'r str,
     pub(crate) session: Option<SessionId>,
-    pub(crate) claims: &'r Map<String, Value>,
+    pub(crate) claims: &'r Claims,
 }
 
 /// Asks over `socket`, and reads the answer.
@@ -63,6 +66,7 @@ pub(super) async fn ask(
         .map(|(name, value)| Header { name, value })
         .chain(ours.iter().map(|(name, value)| Header { name, value: value.as_bytes() }))
         .collect();
+    let extensions = opening.offers_compression.then(Offer::header);
     let asked = ClientRequest {
         host: match &passing.host {
             HostSent::Client => request.host.as_str(),
@@ -76,7 +80,7 @@ pub(super) async fn ask(
             OriginSent::Set(origin) => Some(origin),
         },
         protocols: opening.protocols,
-        extensions: None,
+        extensions: extensions.as_deref(),
         headers: &headers,
         nonce: chance.bytes(),
     };
@@ -84,8 +88,9 @@ pub(super) async fn ask(
     asked.write(&mut head).map_err(DialError::Request)?;
     socket.write_all(&head).await.map_err(DialError::Cut)?;
     socket.flush().await.map_err(DialError::Cut)?;
-    let answer::Answer { protocol, headers, rest } = answer::read(&mut socket, &asked, passing).await?;
-    Ok(Connected { socket, lease: None, protocol, headers, rest })
+    let answer::Answer { protocol, agreement, headers, rest } =
+        answer::read(&mut socket, &asked, passing).await?;
+    Ok(Connected { socket, lease: None, protocol, headers, agreement, offer: None, rest })
 }
 
 /// The client's headers that are its own business and the application's.
@@ -137,7 +142,7 @@ fn ours<'s>(opening: &Opening<'_>, identity: &'s Identity) -> Vec<(&'s str, Stri
         ours.push((identity.subject.as_str(), escaped(subject)));
         ours.extend(session.map(|session| (identity.session.as_str(), session.to_string())));
         for (name, claim) in &identity.claims {
-            ours.extend(claims.get(claim).and_then(said).map(|value| (name.as_str(), value)));
+            ours.extend(claims.get(claim).as_ref().and_then(said).map(|value| (name.as_str(), value)));
         }
     }
     ours
@@ -295,6 +300,7 @@ mod tests {
         let claims = serde_json::json!({
             "email": "a@b.example", "roles": ["a,b", "c d"], "level": 7, "none": null, "at": { "x": 1 }
         });
+        let claims = Claims::new(claims.as_object().unwrap());
         let head = head(lines);
         let request = Request::parse(head.as_bytes(), &HeadLimits::default()).unwrap();
         let opening = Opening {
@@ -303,13 +309,10 @@ mod tests {
             sources,
             client: ClientAddr::new(client),
             is_encrypted: true,
-            speaker: subject.map(|subject| Speaker {
-                subject,
-                session: None,
-                claims: claims.as_object().unwrap(),
-            }),
+            speaker: subject.map(|subject| Speaker { subject, session: None, claims: &claims }),
             trace,
             protocols: &[],
+            offers_compression: false,
         };
         let passed = passed_on(&opening, passing).into_iter();
         let passed = passed.map(|(name, value)| format!("{name}: {}", String::from_utf8(value).unwrap()));

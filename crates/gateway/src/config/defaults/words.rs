@@ -165,6 +165,12 @@ pub(in crate::config) static BALANCE: Word = Word {
     allowed: "\"least_connections\", \"round_robin\", { hash = \"subject\" }, { hash = \"client\" }, or { hash = { header = \"X-Room\" } }",
     reason: "Connections last for hours: whoever has the fewest has the most room, however they came about.",
 };
+pub(in crate::config) static UPSTREAM_COMPRESSION: Word = Word {
+    key: "routes.*.backend.compression",
+    default: "\"off\"",
+    allowed: "\"off\", \"on\"",
+    reason: "Between machines in one place bytes cost less than the time to deflate them, and secrets can leak as they do towards clients.",
+};
 pub(in crate::config) static HEALTH: Word = Word {
     key: "routes.*.backend.health",
     default: "applications are not asked whether they are well",
@@ -323,7 +329,7 @@ pub(in crate::config) static STATE_DIRECTORY: Word = Word {
     reason: "Beside the configuration it is found again. It is made where it is missing, for this user alone.",
 };
 /// Every [`Word`], in the order of docs/defaults.md.
-pub(in crate::config) static WORDS: [&Word; 50] = [
+pub(in crate::config) static WORDS: [&Word; 51] = [
     &RELOAD_ON_CHANGE,
     &LISTENER_REQUIRED,
     &PROXY_PROTOCOL,
@@ -348,6 +354,7 @@ pub(in crate::config) static WORDS: [&Word; 50] = [
     &UPSTREAM_CERTIFICATE_FILE,
     &UPSTREAM_PRIVATE_KEY_FILE,
     &UPSTREAM_SERVER_NAME,
+    &UPSTREAM_COMPRESSION,
     &HEALTH,
     &HEALTH_PATH,
     &UPSTREAM_HOST,
@@ -400,12 +407,12 @@ pub(in crate::config) static REQUIRED: [Required; 29] = [
     },
     Required {
         key: "routes.*.inspect.format",
-        allowed: "\"text\", \"binary\" or \"json\"",
+        allowed: "\"text\", \"binary\", \"json\" or \"any\"",
         reason: "What messages are is the application's to say; a guess would refuse good ones or let bad ones through.",
     },
     Required {
         key: "routes.*.inspect_replies.format",
-        allowed: "\"text\", \"binary\" or \"json\"",
+        allowed: "\"text\", \"binary\", \"json\" or \"any\"",
         reason: "As for what clients send.",
     },
     Required {

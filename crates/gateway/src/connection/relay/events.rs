@@ -139,7 +139,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
             }
             // After our Close to the application nothing of the client's is read.
             Application::Upstream(far) => {
-                if far.forward(chunk, turn.onward, turn.keys.next()).is_err() {
+                if far.forward(chunk, turn).is_err() {
                     self.close(Ending::by_gate(Reason::InternalError), turn);
                 }
             }

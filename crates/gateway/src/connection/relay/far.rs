@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use drawgate_protocol::{
-    Chunk, CloseCode, CloseFrame, Event, LocalCode, MaskKey, Receiver, Role, SendError, Sender, Violation,
+    Chunk, CloseCode, CloseFrame, Event, LocalCode, Receiver, Role, SendError, Sender, Violation,
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -19,7 +19,7 @@ use super::{Application, Phase, Relay, Turn, kind_of};
 use crate::backend::held::Held;
 use crate::backend::upstream::{Connected, Lease, Socket};
 use crate::clock::Moment;
-use crate::compression::Outlet;
+use crate::compression::{Compression, Outlet, Refused, step_bytes};
 use crate::connection::output::Output;
 use crate::connection::worker::{self, Worker};
 use crate::connection::{Ending, Facilities, Terms};
@@ -37,6 +37,7 @@ pub(crate) struct Far {
     lease: Option<Lease>,
     receiver: Receiver,
     sender: Sender,
+    compression: Option<Box<Compression>>,
     output: Output,
     /// What was read and not yet used.
     remainder: Remainder,
@@ -86,12 +87,22 @@ enum Farewell {
 impl Far {
     /// The side of `connected`, under the bounds of the route.
     pub(crate) fn new(connected: Connected, facilities: &Facilities, terms: &Terms) -> Self {
-        let Connected { socket, rest, lease, .. } = connected;
+        let Connected { socket, rest, lease, agreement, offer, .. } = connected;
+        let limits = terms.message_limits();
+        let compression = offer.zip(agreement).map(|(offer, agreement)| {
+            let rate = terms.limits.inflated_bytes_per_second;
+            offer.accepted(agreement, rate, limits.message_bytes_max)
+        });
+        let mut receiver = Receiver::new(Role::Client, limits);
+        if compression.is_some() {
+            receiver.allow_compression();
+        }
         Self {
             socket: Some(socket),
             lease,
-            receiver: Receiver::new(Role::Client, terms.message_limits()),
+            receiver,
             sender: Sender::new(Role::Client),
+            compression,
             output: Output::new(std::sync::Arc::clone(&facilities.budget)),
             remainder_is_fresh: !rest.is_empty(),
             remainder: Remainder::new(rest),
@@ -133,15 +144,16 @@ impl Far {
     }
 
     /// Sends one piece on.
-    pub(super) fn forward(
-        &mut self,
-        chunk: &Chunk<'_>,
-        onward: &mut Vec<u8>,
-        key: Option<MaskKey>,
-    ) -> Result<(), SendError> {
+    pub(super) fn forward(&mut self, chunk: &Chunk<'_>, turn: &mut Turn<'_>) -> Result<(), SendError> {
         let Some(held) = self.from_client.release(chunk) else { return Ok(()) };
         let bytes = held.len() + chunk.payload.len();
-        self.sender.data(onward, chunk.kind, chunk.message_end, &[&held, chunk.payload], key)?;
+        let compression = self.compression.as_deref_mut();
+        let mut outlet = Outlet {
+            sender: &mut self.sender,
+            compression: compression.map(|compression| (compression, &mut *turn.workshop)),
+        };
+        let key = turn.keys.next();
+        outlet.keyed_data(turn.onward, chunk.kind, chunk.message_end, &[&held, chunk.payload], key)?;
         self.sending_bytes = if chunk.message_end { 0 } else { self.sending_bytes + bytes };
         Ok(())
     }
@@ -149,6 +161,7 @@ impl Far {
     /// Ends at once: the transport, and all that waits for it.
     pub(super) fn cut(&mut self) {
         self.socket = None;
+        self.compression = None;
         self.output.forget();
         self.remainder = Remainder::default();
         self.remainder_is_fresh = false;
@@ -323,16 +336,34 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
                 far.remainder_is_fresh = !input.is_empty();
                 return;
             }
-            match far.receiver.receive(input) {
-                Ok(None) => return,
-                Ok(Some(event)) => self.take_far_event(event, turn),
-                Err(violation) => self.far_broke(violation, turn),
+            let step = step_bytes(far.compression.is_some()).min(input.len());
+            let mut front = &mut input[..step];
+            let needs_more = match far.receiver.receive(&mut front) {
+                Ok(None) => true,
+                Ok(Some(event)) => {
+                    self.take_far_event(event, turn);
+                    false
+                }
+                Err(violation) => {
+                    self.far_broke(violation, turn);
+                    false
+                }
+            };
+            let used = step - front.len();
+            let is_all = step == input.len();
+            *input = &mut mem::take(input)[used..];
+            // What is left of a step is less than a control frame; its rest may lie behind the step.
+            if needs_more && is_all {
+                return;
             }
         }
     }
 
     fn take_far_event(&mut self, event: Event<'_>, turn: &mut Turn<'_>) {
         match event {
+            Event::Data(piece) if piece.compressed && self.is_delivering() => {
+                self.take_far_compressed(piece, turn);
+            }
             Event::Data(chunk) if self.is_delivering() => self.deliver_to_client(&chunk, turn),
             // The client has been told the end, or is gone.
             Event::Data(_) | Event::Pong(_) => {}
@@ -348,6 +379,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
             }
             Event::Close(close) => self.take_far_close(close, turn),
         }
+    }
+
+    /// A piece of a compressed message: what it inflates to goes the way of any other.
+    fn take_far_compressed(&mut self, mut piece: Chunk<'_>, turn: &mut Turn<'_>) {
+        let limits = self.terms.message_limits();
+        let mut buffer = turn.workshop.take_buffer();
+        while self.is_delivering()
+            && let Some(far) = self.far_mut().filter(|far| far.is_receiving())
+            && let Some(compression) = &mut far.compression
+        {
+            match compression.inflate(&mut piece, &mut buffer, &limits, turn.workshop, turn.now) {
+                Ok(None) => break,
+                Ok(Some(chunk)) => self.deliver_to_client(&chunk, turn),
+                Err(Refused::Violation(violation)) => self.far_broke(violation, turn),
+                Err(Refused::OverRate) => self.far_inflates_too_much(turn),
+            }
+        }
+        turn.workshop.return_buffer(buffer);
     }
 
     fn deliver_to_client(&mut self, chunk: &Chunk<'_>, turn: &mut Turn<'_>) {
@@ -412,6 +461,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
         let _ = far.sender.close(turn.onward, close, turn.keys.next());
         far.stage = Stage::Finishing { until, bytes_left: LINGER_BYTES_MAX };
         let ending = Ending::by_violation(Reason::UpstreamMisbehaved, violation, limits, declared_bytes);
+        self.far_ended(ending, turn.now, Some(turn));
+    }
+
+    /// What the application sends inflates to more bytes a second than the route allows.
+    fn far_inflates_too_much(&mut self, turn: &mut Turn<'_>) {
+        let until = turn.now + LINGER_TIME_MAX;
+        let limit = self.terms.limits.inflated_bytes_per_second;
+        let Some(far) = self.far_mut() else { return };
+        let told = Reason::InflationRateExceeded.row();
+        let close = told.close.map(|code| CloseFrame { code, reason: told.close_reason });
+        let _ = far.sender.close(turn.onward, close, turn.keys.next());
+        far.stage = Stage::Finishing { until, bytes_left: LINGER_BYTES_MAX };
+        let detail = Some(told.label.to_owned());
+        let ending = Ending { limit, detail, ..Ending::by_gate(Reason::UpstreamMisbehaved) };
         self.far_ended(ending, turn.now, Some(turn));
     }
 

@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::remainder::Remainder;
 use super::{Application, Phase, Relay, Turn};
 use crate::clock::Moment;
-use crate::compression::COMPRESSED_STEP_BYTES;
+use crate::compression::step_bytes;
 
 impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
     /// Works on what was read before and has not been looked at to its end.
@@ -116,8 +116,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
                 return;
             }
             // Where little input can become much output, less of it is looked at at a time.
-            let step = if self.compression.is_some() { COMPRESSED_STEP_BYTES } else { usize::MAX };
-            let step = step.min(input.len());
+            let step = step_bytes(self.compression.is_some()).min(input.len());
             let mut front = &mut input[..step];
             let needs_more = match self.receiver.receive(&mut front) {
                 Ok(None) => true,

@@ -1,0 +1,130 @@
+//! What a credential says, kept small.
+//!
+//! A session holds its claims for as long as it lives, and most are never asked for one: as text they take a quarter of
+//! what they take as a tree.
+
+use std::ops::Index;
+use std::sync::OnceLock;
+
+use serde_json::{Map, Value};
+
+use crate::json;
+
+/// Every claim of a credential.
+#[derive(Clone, Debug)]
+pub struct Claims {
+    /// One JSON object, without spaces and in the order of its names.
+    text: Box<str>,
+    /// The same, once somebody has asked for it.
+    object: OnceLock<Box<Map<String, Value>>>,
+}
+
+impl Claims {
+    /// Those of `object`.
+    #[must_use]
+    pub fn new(object: &Map<String, Value>) -> Self {
+        let text = serde_json::to_string(object).expect("names and values of JSON always serialize");
+        Self { text: text.into(), object: OnceLock::new() }
+    }
+
+    /// All of them. What is made here is kept: it is for who asks with every message.
+    pub fn object(&self) -> &Map<String, Value> {
+        self.object.get_or_init(|| Box::new(self.read()))
+    }
+
+    /// The claim `name`. Nothing is kept: it is for who asks once.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<Value> {
+        match self.object.get() {
+            Some(object) => object.get(name).cloned(),
+            None if !self.may_have(name) => None,
+            None => self.read().remove(name),
+        }
+    }
+
+    /// Whether the name is in the text, in whatever place; no name with escapes is looked for.
+    fn may_have(&self, name: &str) -> bool {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+        !name.bytes().all(is_plain) || self.text.contains(name)
+    }
+
+    fn read(&self) -> Map<String, Value> {
+        match json::parse(&self.text) {
+            Ok(Value::Object(object)) => object,
+            Ok(_) | Err(_) => unreachable!("it was written from an object"),
+        }
+    }
+}
+
+impl Default for Claims {
+    /// None.
+    fn default() -> Self {
+        Self::new(&Map::new())
+    }
+}
+
+impl PartialEq for Claims {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Claims {}
+
+impl From<Map<String, Value>> for Claims {
+    fn from(object: Map<String, Value>) -> Self {
+        Self::new(&object)
+    }
+}
+
+impl Index<&str> for Claims {
+    type Output = Value;
+
+    /// The claim `name`, or `null`; as with a JSON value.
+    fn index(&self, name: &str) -> &Value {
+        self.object().get(name).unwrap_or(&Value::Null)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn object() -> Map<String, Value> {
+        let value = json!({
+            "sub": "ann", "exp": 1_800_000_000_u64, "ratio": 0.1, "large": u64::MAX, "tiny": 5e-324,
+            "deep": { "sid": ["x", null, true] }, "a \"quoted\" näme": "\u{0}\u{1f}\\",
+        });
+        value.as_object().unwrap().clone()
+    }
+
+    #[test]
+    fn claims_come_out_as_they_went_in() {
+        let claims = Claims::from(object());
+        assert_eq!(claims.object(), &object());
+        assert_eq!(claims, Claims::from(object()));
+        assert_ne!(claims, Claims::default());
+        assert_eq!((&claims["sub"], &claims["nobody"]), (&json!("ann"), &Value::Null));
+    }
+
+    #[test]
+    fn one_claim_is_the_same_whether_all_were_asked_for_before_or_not() {
+        let claims = Claims::from(object());
+        let all = |claims: &Claims| {
+            let names = ["sub", "large", "a \"quoted\" näme", "sid", "deep", "x", "nobody"];
+            names.map(|name| claims.get(name))
+        };
+        let before = all(&claims);
+        assert!(claims.object.get().is_none(), "nothing is kept");
+        assert_eq!(
+            before,
+            all(&{
+                let _ = claims.object();
+                claims
+            })
+        );
+        assert_eq!((&before[0], &before[3]), (&Some(json!("ann")), &None));
+    }
+}
