@@ -144,6 +144,7 @@ impl<'v> Found<'v> {
             (Self::Null, Self::Null) => Ok(true),
             (Self::Bool(one), Self::Bool(other)) => Ok(one == other),
             (Self::Text(one), Self::Text(other)) => Ok(one == other),
+            (Self::Address(one), Self::Address(other)) => Ok(one == other),
             (Self::Address(address), Self::Text(text)) | (Self::Text(text), Self::Address(address)) => {
                 Ok(address.to_string() == text)
             }
