@@ -2,7 +2,7 @@
 # A fresh machine needs Rust (rustfmt and clippy with it), a C compiler, Python 3.11 and Node 18; the rest installs itself.
 
 .DELETE_ON_ERROR:
-.PHONY: test check unit attack coverage fuzz-corpus fuzz simulate program tools conformance clients pages browser monitoring package licences newcomer clean
+.PHONY: test check unit attack cost coverage fuzz-corpus fuzz simulate program tools conformance clients pages browser monitoring package licences newcomer clean
 
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 BINARY := $(TARGET_DIR)/debug/drawgate
@@ -12,6 +12,7 @@ PYTHON := conformance/.venv/bin/python
 test:
 	$(MAKE) check
 	$(MAKE) unit
+	$(MAKE) cost
 	$(MAKE) coverage
 	$(MAKE) fuzz-corpus
 	$(MAKE) licences
@@ -41,6 +42,10 @@ unit:
 # The program with 256 MiB under a mixed attack for SECONDS (docs/overload.md); 180 unless it is said.
 attack:
 	ATTACK_SECONDS=$(or $(SECONDS),180) cargo test --package drawgate-cli --test process --locked r11_under -- --nocapture
+
+# What the look into a message may cost (M16), in an optimised build; says what it does.
+cost:
+	cargo test --release --package drawgate --test inspect --locked m16_ -- --nocapture --test-threads 1
 
 # How much of the protocol crate its own tests reach: at least 97 % of the lines, and all but what docs/coverage.md explains.
 coverage:

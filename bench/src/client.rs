@@ -138,7 +138,8 @@ pub fn closed(mut socket: &TcpStream) -> io::Result<()> {
 pub struct Counter {
     /// Messages that are complete.
     pub messages: u64,
-    message_bytes: usize,
+    /// `None` where messages come back sealed, which makes each as long as its number has digits.
+    message_bytes: Option<usize>,
     websocket: bool,
     header: [u8; 10],
     header_bytes: usize,
@@ -156,7 +157,7 @@ impl Counter {
             if websocket { batch.payload.len() } else { batch.bytes.len() / batch.messages as usize };
         Self {
             messages: 0,
-            message_bytes: echoed,
+            message_bytes: Some(echoed),
             websocket,
             header: [0; 10],
             header_bytes: 0,
@@ -167,18 +168,24 @@ impl Counter {
         }
     }
 
+    /// Of answers that are sealed.
+    #[must_use]
+    pub fn of_sealed(batch: &Batch) -> Self {
+        Self { message_bytes: None, ..Self::new(true, batch) }
+    }
+
     /// Counts what has come.
     ///
     /// # Errors
     /// A frame that no echo sends, or a message of another length than was sent.
     pub fn take(&mut self, mut bytes: &[u8]) -> io::Result<()> {
-        if !self.websocket {
+        if let (false, Some(message_bytes)) = (self.websocket, self.message_bytes) {
             if let Some(keep) = &mut self.keep {
                 keep.extend_from_slice(bytes);
             }
             self.so_far += bytes.len();
-            self.messages += (self.so_far / self.message_bytes) as u64;
-            self.so_far %= self.message_bytes;
+            self.messages += (self.so_far / message_bytes) as u64;
+            self.so_far %= message_bytes;
             return Ok(());
         }
         while !bytes.is_empty() {
@@ -193,7 +200,7 @@ impl Counter {
             self.left -= count;
             self.so_far += count;
             if self.left == 0 && self.is_last {
-                if self.so_far != self.message_bytes {
+                if self.message_bytes.is_some_and(|message_bytes| message_bytes != self.so_far) {
                     return Err(io::Error::other("a message came back with another length"));
                 }
                 self.messages += 1;
@@ -239,7 +246,7 @@ impl Counter {
 }
 
 /// A masked frame, the last of its message.
-fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
     let mut frame = vec![0x80 | opcode];
     match payload.len() {
         length @ 0..126 => frame.push(0x80 | u8::try_from(length).unwrap_or(0)),

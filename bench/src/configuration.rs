@@ -2,6 +2,7 @@
 //!
 //! One worker, no limit on what one address may do, a verbatim echo, and all else as it comes, but for what the kind is about.
 
+use crate::sealed::KEY_ID;
 use crate::server::{Kind, Ports};
 
 /// The configuration of the product as `kind`; `None` if that is another program.
@@ -20,6 +21,10 @@ pub fn of(kind: Kind, ports: Ports) -> Option<String> {
         Kind::DrawgateRelay => relay(&plain, ports),
         Kind::DrawgateSchema => relay(&plain, ports) + &inspecting(""),
         Kind::DrawgateRules => relay(&plain, ports) + &inspecting(RULES),
+        Kind::DrawgateSealed => {
+            let seal = format!("key_id = \"{KEY_ID}\"\nsecret_file = \"{SEAL_KEY_FILE}\"\n");
+            relay(&plain, ports) + "\n[routes.echo.seal]\n" + &seal
+        }
         Kind::BareEcho
         | Kind::BareTokio
         | Kind::BareHandshake
@@ -126,6 +131,8 @@ const RULES: &str = r#"rules = [
 pub const PUBLIC_KEY_FILE: &str = "issuer.pem";
 /// What the operator shows, also beside it.
 pub const ADMIN_TOKEN_FILE: &str = "admin.token";
+/// What messages are sealed under, also beside it.
+pub const SEAL_KEY_FILE: &str = "seal.key";
 /// Who signs tokens.
 pub const ISSUER: &str = "https://issuer.example.com/";
 /// Whom they are for.

@@ -9,6 +9,7 @@ pub mod load;
 pub mod page;
 pub mod part;
 pub mod peer;
+pub mod sealed;
 pub mod server;
 pub mod token;
 pub mod tunnel;

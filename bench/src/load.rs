@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use rustix::event::{Timespec, epoll};
 
 use crate::client::{self, Batch, Counter};
-use crate::server::Server;
+use crate::sealed::Sealer;
+use crate::server::{Kind, Server};
 
 /// What one run came to.
 #[derive(Clone, Copy, Debug)]
@@ -38,6 +39,15 @@ struct Connection {
     written: usize,
     /// How many messages will have come back when the batch has.
     due: u64,
+    /// Where each message is sealed for itself: what seals it, and the frame of the last.
+    sealed: Option<(Sealer, Vec<u8>)>,
+}
+
+impl Connection {
+    /// What goes out.
+    fn bytes<'a>(&'a self, batch: &'a Batch) -> &'a [u8] {
+        self.sealed.as_ref().map_or(&batch.bytes, |(_, frame)| frame)
+    }
 }
 
 impl<'b> Load<'b> {
@@ -50,13 +60,24 @@ impl<'b> Load<'b> {
         let websocket = server.kind.speaks_websocket();
         let mut load = Self { connections: Vec::with_capacity(connections), batch, poll, messages: 0 };
         for key in 0..connections {
-            let socket = client::connect(server.port, server.request())?;
-            client::check_echo(&socket, batch, websocket)?;
+            let (socket, sealed) = match server.request() {
+                Some(request) if server.kind == Kind::DrawgateSealed => {
+                    let (socket, mut sealer) = Sealer::connect(server.port, request)?;
+                    sealer.check_echo(&socket, &batch.payload)?;
+                    (socket, Some((sealer, Vec::new())))
+                }
+                request => {
+                    let socket = client::connect(server.port, request)?;
+                    client::check_echo(&socket, batch, websocket)?;
+                    (socket, None)
+                }
+            };
             socket.set_nonblocking(true)?;
             let data = epoll::EventData::new_u64(key as u64);
             epoll::add(&load.poll, &socket, data, epoll::EventFlags::IN)?;
-            let counter = Counter::new(websocket, batch);
-            load.connections.push(Connection { socket, counter, written: batch.bytes.len(), due: 0 });
+            let counter =
+                if sealed.is_some() { Counter::of_sealed(batch) } else { Counter::new(websocket, batch) };
+            load.connections.push(Connection { socket, counter, written: batch.bytes.len(), due: 0, sealed });
         }
         Ok(load)
     }
@@ -121,7 +142,8 @@ impl<'b> Load<'b> {
         let before = connection.counter.messages;
         connection.counter.take(&buffer[..count])?;
         self.messages += connection.counter.messages - before;
-        if connection.counter.messages == connection.due && connection.written == self.batch.bytes.len() {
+        let is_out = connection.written == connection.bytes(self.batch).len();
+        if connection.counter.messages == connection.due && is_out {
             self.send(key, true)?;
         }
         Ok(())
@@ -133,13 +155,17 @@ impl<'b> Load<'b> {
         if is_next {
             connection.written = 0;
             connection.due += u64::from(self.batch.messages);
+            if let Some((sealer, frame)) = &mut connection.sealed {
+                sealer.seal(&self.batch.payload, frame)?;
+            }
         }
-        match connection.socket.write(&self.batch.bytes[connection.written..]) {
+        let mut socket = &connection.socket;
+        match socket.write(&connection.bytes(self.batch)[connection.written..]) {
             Ok(count) => connection.written += count,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => return Err(error),
         }
-        let is_through = connection.written == self.batch.bytes.len();
+        let is_through = connection.written == connection.bytes(self.batch).len();
         if !is_next || !is_through {
             let wanted = if is_through {
                 epoll::EventFlags::IN

@@ -47,6 +47,8 @@ pub enum Kind {
     DrawgateSchema,
     /// The same, with five rules on it.
     DrawgateRules,
+    /// The first, where messages are sealed both ways.
+    DrawgateSealed,
     /// nginx's tunnel.
     Nginx,
     /// `HAProxy`'s tunnel.
@@ -84,6 +86,7 @@ impl Kind {
             Self::DrawgateRelay => "drawgate",
             Self::DrawgateSchema => "drawgate, JSON and a schema",
             Self::DrawgateRules => "drawgate, JSON, a schema and rules",
+            Self::DrawgateSealed => "drawgate, sealed",
             Self::Nginx => "nginx",
             Self::HaProxy => "HAProxy",
             Self::Caddy => "Caddy",
@@ -98,7 +101,10 @@ impl Kind {
     /// Whether it is the product in front of an application, which takes nobody without a token.
     #[must_use]
     pub const fn is_drawgate_relay(self) -> bool {
-        matches!(self, Self::DrawgateRelay | Self::DrawgateSchema | Self::DrawgateRules)
+        matches!(
+            self,
+            Self::DrawgateRelay | Self::DrawgateSchema | Self::DrawgateRules | Self::DrawgateSealed
+        )
     }
 
     /// Whether its clients shake hands and are answered in frames.
@@ -120,6 +126,7 @@ impl Kind {
                 | Self::DrawgateRelay
                 | Self::DrawgateSchema
                 | Self::DrawgateRules
+                | Self::DrawgateSealed
                 | Self::BareRelay
                 | Self::BareEcho
                 | Self::BareTokio
@@ -181,7 +188,8 @@ impl Places {
             | Kind::DrawgateGuarded
             | Kind::DrawgateRelay
             | Kind::DrawgateSchema
-            | Kind::DrawgateRules => {
+            | Kind::DrawgateRules
+            | Kind::DrawgateSealed => {
                 let text = configuration::of(kind, ports)
                     .ok_or_else(|| io::Error::other(format!("{} has no configuration", kind.label())))?;
                 let file = self.run.join(format!("drawgate-{}.toml", ports.server));

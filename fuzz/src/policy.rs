@@ -1,7 +1,7 @@
 //! Target `policy`: a condition of a rule, and behind a NUL a message to ask it of.
 //!
 //! Promises: no panic; a condition is ready, or refused with what is wrong and what to do; a message is judged the same each time, as
-//! text and as JSON, and no part of it is in what is said of it.
+//! text and as JSON, the short way as by the interpreter, and no part of it is in what is said of it.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -34,9 +34,13 @@ pub fn run(data: &[u8]) {
         let judge = || inspection.judge(MessageKind::Text, message.as_bytes(), &context);
         let judgement = judge();
         assert_eq!(judgement, judge(), "judged twice");
+        let interpreted = policy.clone().interpreted();
+        let interpreted = Inspection { policy: Some(interpreted), ..inspection.clone() };
+        let as_interpreted = interpreted.judge(MessageKind::Text, message.as_bytes(), &context);
+        assert_eq!(judgement, as_interpreted, "the short way, and the long one");
         assert!(judgement.notes.is_empty());
         match judgement.verdict {
-            Verdict::Pass(None) => {}
+            Verdict::Pass => {}
             Verdict::Refuse(refusal) => {
                 let of_rule = matches!(refusal.reason, Reason::PolicyRefused | Reason::PolicyRuleFailed);
                 assert_eq!(of_rule, refusal.rule.is_some());

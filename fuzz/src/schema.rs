@@ -1,10 +1,10 @@
 //! Target `schema`: the text of a JSON Schema, and behind a NUL a message to hold to it.
 //!
 //! Promises: no panic; a schema is ready, or refused with flaws in their order, each once; a message is judged the same each time,
-//! and what is said of one that is refused is a pointer into it and a keyword.
+//! where it lies as when it has been copied, and what is said of one that is refused is a pointer into it and a keyword.
 
 use drawgate::inspect::Schema;
-use drawgate::json::{Limits, parse_within};
+use drawgate::json::{Limits, read};
 
 use crate::Seed;
 
@@ -21,9 +21,12 @@ pub fn run(data: &[u8]) {
             return;
         }
     };
-    let Ok(value) = parse_within(message, &Limits::default()) else { return };
-    let judged = schema.check(&value);
-    assert_eq!(judged, schema.check(&value), "judged twice");
+    let Ok(document) = read(message, &Limits::default()) else { return };
+    let value = document.to_value();
+    let judged = schema.check_document(&document);
+    assert_eq!(judged, schema.check_document(&document), "judged twice");
+    assert_eq!(judged, schema.check(&value), "judged where it lies, and as a copy");
+    assert_eq!(judged.is_ok(), schema.fits(&document), "judged with words, and without");
     if let Err(refusal) = judged {
         let pointer = refusal.pointer.expect("a place is named");
         assert!(value.pointer(&pointer).is_some(), "{pointer} is not in the message");

@@ -10,9 +10,10 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use super::messages::{CONNECTIONS, ascii, message_ns};
 use super::{Plan, Section, handshake as shaking, idle as idling};
 use crate::client::{Batch, Opcode};
-use crate::configuration::ADMIN_TOKEN_FILE;
+use crate::configuration::{ADMIN_TOKEN_FILE, SEAL_KEY_FILE};
 use crate::figures::{Figure, Table, rounded};
 use crate::load::Load;
+use crate::sealed::SECRET;
 use crate::server::{Kind, Server};
 use crate::token::Issuer;
 
@@ -205,10 +206,13 @@ impl Field {
 /// A user's token, and the files that the product's configuration names.
 fn credentials(plan: &Plan) -> io::Result<String> {
     let issuer = Issuer::new(&plan.places.run)?;
-    let file = plan.places.run.join(ADMIN_TOKEN_FILE);
-    // As for any secret: nobody else may read it.
-    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(file)?;
-    file.write_all(&[b'b'; 60])?;
+    for (name, secret) in [(ADMIN_TOKEN_FILE, &[b'b'; 60][..]), (SEAL_KEY_FILE, SECRET)] {
+        let file = plan.places.run.join(name);
+        // As for any secret: nobody else may read it.
+        let mut file =
+            fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(file)?;
+        file.write_all(secret)?;
+    }
     issuer.token("alice")
 }
 

@@ -99,8 +99,7 @@ fn judged(args: &Args) -> Result<(String, bool), Failure> {
 fn told(inspection: &Inspection, kind: MessageKind, bytes: &[u8], context: &Context<'_>) -> (String, bool) {
     let Judgement { verdict, notes } = inspection.judge(kind, bytes, context);
     let (mut text, passes) = match verdict {
-        Verdict::Pass(None) => ("passes: it goes on as it is\n".to_owned(), true),
-        Verdict::Pass(Some(_)) => ("passes: it goes on, changed\n".to_owned(), true),
+        Verdict::Pass => ("passes: it goes on as it is\n".to_owned(), true),
         Verdict::Refuse(refusal) => {
             (explained(&refusal, "the client is told, and the connection goes on"), false)
         }

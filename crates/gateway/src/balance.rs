@@ -129,6 +129,11 @@ impl Breaker {
         self.ejected_until.is_none_or(|until| now >= until && !self.is_probed)
     }
 
+    /// Whether it is left alone, or has yet to show that it need not be any more.
+    pub(crate) const fn is_ejected(&self) -> bool {
+        self.ejected_until.is_some()
+    }
+
     /// A connection goes there, if it may.
     pub(crate) fn claim(&mut self, now: Instant) -> bool {
         let may = self.is_closed(now);

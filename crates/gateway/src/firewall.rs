@@ -159,7 +159,10 @@ impl Firewall {
 
     /// Counts a refusal of `client` for `reason`; the ban that is to be put in force for it, if one is.
     pub(crate) fn note_refusal(&self, client: ClientAddr, reason: Reason, now: Instant) -> Option<Sentence> {
-        self.rules().automatic.as_ref()?.note(client, reason, now)
+        let sentence = self.rules().automatic.as_ref()?.note(client, reason, now)?;
+        // It would take the place of an operator's ban, which may be for longer or for good: what is refused while that comes into force
+        // must not shorten it.
+        (!self.is_banned(client, now)).then_some(sentence)
     }
 
     /// Puts `ban` in force. It ends no connection: see [`crate::server::AddressBans`].
@@ -318,6 +321,35 @@ const BURST_DIVISOR: u32 = 10;
 mod tests {
     use super::*;
     use crate::clock::Clock;
+
+    #[test]
+    fn r18_a_client_that_an_operator_has_banned_brings_no_shorter_ban_in_its_place() {
+        let bans = automatic::Config {
+            per_minute: vec![(Reason::TokenInvalid, 1)],
+            first: Duration::from_secs(60),
+            longest: Duration::from_secs(60),
+            never: Vec::new(),
+            is_shadow: false,
+        };
+        let now = Clock::system().now();
+        let firewall = Firewall::new(&Config { automatic_bans: Some(bans), ..Config::default() }, now);
+        let client = ClientAddr::new("192.0.2.1".parse().unwrap());
+        assert_eq!(firewall.note_refusal(client, Reason::TokenInvalid, now), None);
+        let for_good = AddressBan {
+            network: Network::around(client.ip(), u8::MAX),
+            until: None,
+            reason: "by an operator".to_owned(),
+        };
+        firewall.ban(&for_good, now, UnixTime::from_seconds(1)).unwrap();
+        // Handshakes that were under way.
+        for _ in 0..3 {
+            assert_eq!(firewall.note_refusal(client, Reason::TokenInvalid, now), None);
+        }
+        assert_eq!(firewall.bans(now), [for_good]);
+        let other = ClientAddr::new("192.0.2.2".parse().unwrap());
+        assert_eq!(firewall.note_refusal(other, Reason::TokenInvalid, now), None);
+        assert!(firewall.note_refusal(other, Reason::TokenInvalid, now).is_some());
+    }
 
     fn firewall(connections: Option<u32>, handshakes: Option<u32>) -> (Firewall, Instant) {
         let config = Config {

@@ -1,4 +1,4 @@
-//! One whole message to a verdict: it goes on, perhaps changed, or it does not, and why.
+//! One whole message to a verdict: it goes on, or it does not, and why.
 //!
 //! Pure (floor 2): what it needs to know of the connection is in its [`Context`]. It never waits, logs or counts, and no part of a
 //! message is in what it says is wrong: the pointer names members that the route's own schema names, and nothing else.
@@ -13,7 +13,7 @@ pub mod schema;
 pub mod seal;
 
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use drawgate_protocol::MessageKind;
 use serde_json::Value;
@@ -23,6 +23,7 @@ pub use policy::Policy;
 pub use schema::{Schema, Schemas};
 
 use self::policy::Note;
+use crate::json::Document;
 use crate::principal::{ClientAddr, Principal};
 use crate::reason::{At, Reason};
 use crate::session::SessionId;
@@ -98,23 +99,14 @@ pub struct Judgement {
 /// What becomes of a message.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Verdict {
-    /// It goes on: as it is, or as this.
-    Pass(Option<Replacement>),
+    /// It goes on as it is.
+    Pass,
     /// It does not, and the client is told.
     Refuse(Refusal),
     /// It does not, and the connection ends.
     Close(Refusal),
     /// It does not, and nobody is told.
     Drop(Refusal),
-}
-
-/// What goes on instead of the message that came.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Replacement {
-    /// Text or binary; text is UTF-8.
-    pub kind: MessageKind,
-    /// The payload.
-    pub bytes: Vec<u8>,
 }
 
 /// Why a message does not go on.
@@ -152,10 +144,10 @@ impl Inspection {
     /// What becomes of a message, and which rules have had something to say that does not keep it from going on.
     #[must_use]
     pub fn judge(&self, kind: MessageKind, bytes: &[u8], context: &Context<'_>) -> Judgement {
-        let mut message = Inspected { kind, bytes: Cow::Borrowed(bytes), value: None };
+        let mut message = Inspected { kind, bytes, document: None, value: OnceLock::new() };
         let mut notes = Vec::new();
         let verdict = match self.steps(&mut message, context, &mut notes) {
-            Ok(()) => Verdict::Pass(message.into_replacement()),
+            Ok(()) => Verdict::Pass,
             Err(refusal) => match refusal.then.unwrap_or(self.on_refusal) {
                 Consequence::Notice => Verdict::Refuse(refusal),
                 Consequence::Close => Verdict::Close(refusal),
@@ -229,18 +221,17 @@ impl Refusal {
 #[derive(Debug)]
 struct Inspected<'m> {
     kind: MessageKind,
-    /// Owned once a step has changed it.
-    bytes: Cow<'m, [u8]>,
-    /// What it says, once a step has read it; a step that changes the bytes takes it back.
-    value: Option<Value>,
+    bytes: &'m [u8],
+    /// What it says, once a step has read it.
+    document: Option<Document<'m>>,
+    /// The same, for whoever needs it as a copy; made when it is first asked for.
+    value: OnceLock<Value>,
 }
 
 impl Inspected<'_> {
-    fn into_replacement(self) -> Option<Replacement> {
-        match self.bytes {
-            Cow::Borrowed(_) => None,
-            Cow::Owned(bytes) => Some(Replacement { kind: self.kind, bytes }),
-        }
+    fn value(&self) -> Option<&Value> {
+        let document = self.document.as_ref()?;
+        Some(self.value.get_or_init(|| document.to_value()))
     }
 }
 

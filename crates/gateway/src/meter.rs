@@ -1,11 +1,11 @@
 //! Reads how much memory and how many descriptors the process uses, and how much there is of them.
 //!
 //! Linux: `/proc` and the control groups, of either version. What cannot be read is not known, and nothing comes of it. Judges
-//! nothing: `overload.rs` does. A measurement is three or four reads of files that lie in memory, some tens of microseconds.
+//! nothing: `overload.rs` does. A measurement is three or four reads of files that lie in memory, some tens of microseconds. The files
+//! stay open: where there is no descriptor left, memory is to be known all the same.
 
-use std::fs;
-use std::io::Read as _;
-use std::os::unix::fs::MetadataExt as _;
+use std::fs::{self, File};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use crate::overload::{MemoryMax, Used};
@@ -15,17 +15,19 @@ use crate::overload::{MemoryMax, Used};
 pub(crate) struct Meter {
     root: PathBuf,
     memory_max: Option<u64>,
+    /// Says what is resident, where that counts.
+    status: Option<File>,
     group: Option<Group>,
     descriptors_max: Option<u64>,
 }
 
 /// The control group whose limit is the least of all that the process is in.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 struct Group {
     /// The file with what is used.
-    used: PathBuf,
+    used: File,
     /// The file that says how much of that the kernel would give back at once.
-    stat: PathBuf,
+    stat: Option<File>,
     /// How that is called there.
     stat_key: &'static str,
     limit: u64,
@@ -49,7 +51,8 @@ impl Meter {
             MemoryMax::System | MemoryMax::Unlimited => None,
         };
         let descriptors_max = read(&root.join("proc/self/limits")).and_then(|limits| soft_limit(&limits));
-        Self { root: root.to_owned(), memory_max, group, descriptors_max }
+        let status = memory_max.and_then(|_| File::open(root.join("proc/self/status")).ok());
+        Self { root: root.to_owned(), memory_max, status, group, descriptors_max }
     }
 
     /// How much memory there is, by whichever limit is the least.
@@ -61,7 +64,7 @@ impl Meter {
     /// How much memory is used, of the limit that is nearer.
     pub(crate) fn memory(&self) -> Option<Used> {
         let resident = self.memory_max.and_then(|max| {
-            let status = read(&self.root.join("proc/self/status"))?;
+            let status = text_of(self.status.as_ref()?)?;
             Some(Used { used: kib_of(&status, "VmRSS:")?, max })
         });
         let of_group = self.group.as_ref().and_then(Group::used);
@@ -98,17 +101,18 @@ impl Group {
     fn at(folder: &Path, version: &Version) -> Option<Self> {
         // A word is no limit, and so is a number that no machine has.
         let limit: u64 = read(&folder.join(version.limit))?.trim().parse().ok()?;
-        let (used, stat) = (folder.join(version.used), folder.join("memory.stat"));
+        let used = File::open(folder.join(version.used)).ok()?;
+        let stat = File::open(folder.join("memory.stat")).ok();
         (limit < NO_LIMIT).then_some(Self { used, stat, stat_key: version.stat_key, limit })
     }
 
     /// What is used, without the pages of files that the kernel would give up before it kills.
     fn used(&self) -> Option<Used> {
-        let used: u64 = read(&self.used)?.trim().parse().ok()?;
+        let used: u64 = text_of(&self.used)?.trim().parse().ok()?;
         let mut used = Used { used, max: self.limit };
         // Working this out costs the kernel something, and changes nothing while there is much left.
         if used.used > self.limit / 2 {
-            let stat = read(&self.stat).unwrap_or_default();
+            let stat = self.stat.as_ref().and_then(text_of).unwrap_or_default();
             let files = stat.lines().find_map(|line| line.strip_prefix(self.stat_key)?.trim().parse().ok());
             used.used = used.used.saturating_sub(files.unwrap_or(0));
         }
@@ -148,14 +152,23 @@ fn soft_limit(limits: &str) -> Option<u64> {
     line.split_ascii_whitespace().next()?.parse().ok()
 }
 
-/// The whole file. Those of the kernel do not say how long they are: with room for all of it one read takes it, and no piece by piece.
 fn read(path: &Path) -> Option<String> {
-    let mut text = String::with_capacity(FILE_BYTES_TYPICAL);
-    fs::File::open(path).ok()?.read_to_string(&mut text).ok()?;
-    Some(text)
+    fs::read_to_string(path).ok()
 }
 
-const FILE_BYTES_TYPICAL: usize = 4096;
+/// What an open file says now: these are made anew for whoever reads them from their beginning.
+fn text_of(file: &File) -> Option<String> {
+    let mut bytes = vec![0; TEXT_BYTES];
+    let mut filled = 0;
+    while let count @ 1.. = file.read_at(&mut bytes[filled..], filled as u64).ok()? {
+        filled += count;
+    }
+    bytes.truncate(filled);
+    String::from_utf8(bytes).ok()
+}
+
+/// More than a process's status or the state of a control group has; of a longer one this much is looked at.
+const TEXT_BYTES: usize = 16 * 1024;
 
 /// Version 1 writes "no limit" as the largest multiple of a page; nothing has 2^60 bytes.
 const NO_LIMIT: u64 = 1 << 60;
@@ -236,6 +249,25 @@ mod tests {
         assert_eq!(Meter::at(limited.path(), MemoryMax::System).memory_max(), Some(1000 << 10));
     }
 
+    /// Whoever takes all descriptors must not take away the sight of memory with them. Files whose names are gone cannot be opened
+    /// either, and stand for that here.
+    #[test]
+    fn r11_what_is_used_is_known_where_no_file_can_be_opened_any_more() {
+        let files = [
+            ("proc/self/cgroup", "0::/a\n"),
+            ("sys/fs/cgroup/a/memory.max", "1000\n"),
+            ("sys/fs/cgroup/a/memory.current", "900\n"),
+            ("sys/fs/cgroup/a/memory.stat", "inactive_file 100\n"),
+        ];
+        let system = system(&[&PROCESS[..], &files[..]].concat());
+        let of_group = Meter::at(system.path(), MemoryMax::System);
+        let resident = Meter::at(system.path(), MemoryMax::Bytes(250 << 10));
+        fs::write(system.path().join("sys/fs/cgroup/a/memory.current"), "950\n").unwrap();
+        fs::remove_dir_all(system.path()).unwrap();
+        assert_eq!(of_group.memory(), Some(Used { used: 850, max: 1000 }));
+        assert_eq!(resident.memory(), Some(Used { used: 250 << 10, max: 250 << 10 }));
+    }
+
     #[test]
     fn what_cannot_be_read_is_not_known() {
         let nothing = system(&[]);
@@ -258,7 +290,7 @@ mod tests {
         assert!(memory.used > 1 << 20 && memory.max <= 1 << 40, "{memory:?}");
         // Kernels before 6.2 do not say.
         if let Some(before) = meter.descriptors() {
-            let held: Vec<_> = (0..100).map(|_| fs::File::open("/dev/null").unwrap()).collect();
+            let held: Vec<_> = (0..100).map(|_| File::open("/dev/null").unwrap()).collect();
             let during = meter.descriptors().unwrap();
             assert!(
                 during.used >= before.used.max(100) && during.max >= during.used,

@@ -201,7 +201,7 @@ impl Upstream {
                 match self.try_at(seat, opening, chance).await {
                     Ok(connected) => return Ok(Connected { lease: attempt.succeed(), ..connected }),
                     Err((error, is_asked)) => {
-                        attempt.fail(&error, clock.now());
+                        attempt.fail(&error, is_asked, clock.now());
                         if is_asked {
                             return Err(error);
                         }

@@ -264,12 +264,14 @@ impl Waiting {
         self.pending.append(fresh);
     }
 
-    /// Grows by steps, since twice of what thousands hold is a lot; by an eighth at least, since to move all for each small frame would
-    /// cost its square.
+    /// Grows by an eighth, since to move all for each small frame, or each piece of a large message, would cost its square; and no more,
+    /// since twice of what thousands hold is a lot.
     fn make_room(&mut self, bytes: usize) {
         if self.pending.capacity() - self.pending.len() < bytes {
-            let step = (self.pending.len() / 8).min(GROWTH_BYTES_MAX);
-            self.pending.reserve_exact(bytes.max(step));
+            // As much as most hold grows by less.
+            let is_common = self.pending.len() < OUTPUT_BYTES_MAX;
+            let step_max = if is_common { GROWTH_BYTES_MAX } else { usize::MAX };
+            self.pending.reserve_exact(bytes.max((self.pending.len() / 8).min(step_max)));
         }
     }
 
@@ -335,7 +337,7 @@ impl Waiting {
 /// How much one read brings while there is too little memory: of thousands that have yet to be blocked each may hold as much.
 const PRESSED_READ_BYTES: usize = 4 * 1024;
 
-/// By how much more than is needed output that waits grows.
+/// By how much more than is needed output that waits grows, up to [`OUTPUT_BYTES_MAX`].
 const GROWTH_BYTES_MAX: usize = 16 * 1024;
 /// Of a frame (RFC 6455 §5.2).
 const HEADER_BYTES_MAX: usize = 14;
@@ -411,6 +413,19 @@ mod tests {
         assert!(write(&mut output, &mut ours, &mut Vec::new(), later).await);
         assert!(output.waiting.is_none());
         assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn r06_a_large_message_that_waits_is_not_moved_for_each_piece_of_it() {
+        let mut waiting = Waiting::default();
+        let (mut moves, mut capacity) = (0, 0);
+        for _ in 0..1024 {
+            waiting.append(&mut vec![0; 16 * 1024]);
+            moves += u32::from(waiting.pending.capacity() != capacity);
+            capacity = waiting.pending.capacity();
+        }
+        assert!(moves < 64, "{moves} times for 16 MiB");
+        assert!(capacity - waiting.pending.len() <= waiting.pending.len() / 8, "{capacity} bytes");
     }
 
     #[tokio::test(start_paused = true)]

@@ -74,6 +74,34 @@ pub fn parse(text: &str, domain: Domain) -> Result<String, Flaw> {
     Ok(address)
 }
 
+/// Whether this is an address: as [`parse`] says, which is not asked where a look tells.
+#[must_use]
+pub fn is_address(text: &str, domain: Domain) -> bool {
+    is_plain(text) || parse(text, domain).is_ok()
+}
+
+/// Whether it is one of those that nearly everybody has: in ASCII, with nothing in its domain that could stand for something else.
+fn is_plain(text: &str) -> bool {
+    let Some((local, host)) = text.rsplit_once('@') else { return false };
+    let Some((_, top)) = host.rsplit_once('.') else { return false };
+    text.len() <= ADDRESS_BYTES_MAX
+        && local.len() <= LOCAL_BYTES_MAX
+        && local.split('.').all(is_atom)
+        && host.split('.').all(is_plain_label)
+        && top.len() >= 2
+        && top.bytes().all(|byte| byte.is_ascii_alphabetic())
+}
+
+/// RFC 1035 §2.3.1 and RFC 1123 §2.1. A label with two hyphens in a row may be one in Unicode (RFC 5891 §4.2.3.1).
+fn is_plain_label(label: &str) -> bool {
+    let is_inner = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    (1..=LABEL_BYTES_MAX).contains(&label.len())
+        && label.bytes().all(is_inner)
+        && !label.starts_with('-')
+        && !label.ends_with('-')
+        && !label.contains("--")
+}
+
 /// RFC 5322 §3.2.3.
 fn is_atom(text: &str) -> bool {
     let is_atext = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&byte);
@@ -85,3 +113,47 @@ pub const ADDRESS_BYTES_MAX: usize = 254;
 
 /// The longest part before the `@`.
 pub const LOCAL_BYTES_MAX: usize = 64;
+
+/// The longest part of a domain between two dots (RFC 1035 §2.3.4).
+const LABEL_BYTES_MAX: usize = 63;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn what_a_look_takes_for_an_address_is_one(
+            text in "[a-zA-Z0-9.+_!'-]{0,66}@([a-zA-Z0-9-]{0,8}\\.){0,3}[a-z0-9-]{0,64}",
+        ) {
+            if is_plain(&text) {
+                prop_assert!(parse(&text, Domain::Ascii).is_ok(), "{}", text);
+            }
+        }
+    }
+
+    #[test]
+    fn a_look_tells_of_most_addresses() {
+        let long = format!("{}@example.com", "a".repeat(LOCAL_BYTES_MAX));
+        for text in ["ada@example.com", "Ada.Lovelace+news@mail-1.example.co.uk", "o'hara@9.example", &long] {
+            assert!(is_plain(text), "{text}");
+        }
+        for text in [
+            "",
+            "@",
+            "a@b",
+            "a@b.c",
+            "a@b.12",
+            "a@-b.com",
+            "a@xn--a.com",
+            "a..b@c.com",
+            "a@b..com",
+            "a@c.com.",
+        ] {
+            assert!(!is_plain(text), "{text}");
+        }
+        assert!(!is_plain(&format!("a{long}")));
+    }
+}

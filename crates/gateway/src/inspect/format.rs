@@ -42,14 +42,14 @@ impl Format {
         match self {
             Self::Any | Self::Text | Self::Binary => Ok(()),
             Self::Json(limits) => {
-                message.value = Some(read(&message.bytes, limits)?);
+                message.document = Some(read(message.bytes, limits)?);
                 Ok(())
             }
         }
     }
 }
 
-fn read(bytes: &[u8], limits: &json::Limits) -> Result<serde_json::Value, Refusal> {
+fn read<'m>(bytes: &'m [u8], limits: &json::Limits) -> Result<json::Document<'m>, Refusal> {
     let malformed = |offset_bytes, detail| Refusal {
         offset_bytes: Some(offset_bytes),
         detail: Some(detail),
@@ -58,5 +58,5 @@ fn read(bytes: &[u8], limits: &json::Limits) -> Result<serde_json::Value, Refusa
     // The receiver has checked text; what a step has opened is checked here alone.
     let text = std::str::from_utf8(bytes)
         .map_err(|error| malformed(error.valid_up_to(), Cow::Borrowed("the text is not UTF-8")))?;
-    json::parse_within(text, limits).map_err(|fault| malformed(fault.offset_bytes, fault.to_string().into()))
+    json::read(text, limits).map_err(|fault| malformed(fault.offset_bytes, fault.to_string().into()))
 }

@@ -7,6 +7,7 @@
 
 mod condition;
 mod convert;
+mod quick;
 mod scope;
 
 use std::fmt;
@@ -16,10 +17,15 @@ use super::{Consequence, Context, Inspected, Refusal};
 use crate::reason::Reason;
 use condition::{Condition, Language, holds};
 use convert::Facts;
+use quick::Known;
 
 /// The rules of one direction, in their order.
 #[derive(Clone)]
-pub struct Policy(Arc<Compiled>);
+pub struct Policy {
+    compiled: Arc<Compiled>,
+    /// Whether conditions are asked the short way first.
+    is_quick: bool,
+}
 
 struct Compiled {
     language: Language,
@@ -112,12 +118,21 @@ impl Policy {
                 }
             }
         }
-        if flaws.is_empty() { Ok(Self(Arc::new(Compiled { language, rules: compiled }))) } else { Err(flaws) }
+        if !flaws.is_empty() {
+            return Err(flaws);
+        }
+        Ok(Self { compiled: Arc::new(Compiled { language, rules: compiled }), is_quick: true })
+    }
+
+    /// The same, with every condition worked out by the `cel` crate; what is told the short way is held to this by tests.
+    #[must_use]
+    pub fn interpreted(self) -> Self {
+        Self { is_quick: false, ..self }
     }
 
     /// The rules, in their order.
     pub fn rules(&self) -> impl ExactSizeIterator<Item = &Rule> {
-        self.0.rules.iter().map(|(rule, _)| rule)
+        self.compiled.rules.iter().map(|(rule, _)| rule)
     }
 
     /// Asks every rule in turn, until one that is in force stops the message.
@@ -127,12 +142,19 @@ impl Policy {
         context: &Context<'_>,
         notes: &mut Vec<Note>,
     ) -> Result<(), Refusal> {
-        let language = &self.0.language;
+        let language = &self.compiled.language;
+        let known = Known::new(message, context);
         let facts = Facts::new(message, context, language.reads());
         let names = language.names(&facts);
-        let context = language.context(&names);
-        for (rule, condition) in &self.0.rules {
-            let effect = match (holds(condition, &context), rule.then) {
+        // Made for the first condition that is not told the short way.
+        let mut interpreter = None;
+        for (rule, condition) in &self.compiled.rules {
+            let at_once = if self.is_quick { condition.holds_at_once(&known) } else { None };
+            let outcome = at_once.map_or_else(
+                || holds(condition, interpreter.get_or_insert_with(|| language.context(&names))),
+                Ok,
+            );
+            let effect = match (outcome, rule.then) {
                 (Ok(false), _) => continue,
                 (Ok(true), _) if rule.is_shadow => Effect::Shadowed,
                 (Err(_), _) if rule.is_shadow => Effect::ShadowFailed,

@@ -5,6 +5,7 @@
 //! the first name that the schema does not have.
 
 mod formats;
+mod lent;
 mod load;
 mod refs;
 mod walk;
@@ -13,11 +14,13 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use jsonschema::Validator;
+use lent::Lent;
 use serde_json::Value;
 
 pub use load::{Flaw, SCHEMA_BYTES_MAX};
 
 use super::{Inspected, Refusal};
+use crate::json::{Document, Element};
 use crate::reason::Reason;
 
 /// A schema that is ready.
@@ -26,6 +29,9 @@ pub struct Schema(Arc<Compiled>);
 
 #[derive(Debug)]
 struct Compiled {
+    /// What nearly all messages are held to: whether one fits is told where it lies.
+    quick: Validator<Lent>,
+    /// The same, which tells why one does not fit.
     validator: Validator,
     /// Every name of a member that the schema has anywhere.
     names: HashSet<String>,
@@ -59,19 +65,30 @@ impl Schema {
     /// # Errors
     /// All that is wrong with it.
     pub fn compile(text: &str) -> Result<Self, Vec<Flaw>> {
-        let (validator, names) = load::load(text)?;
-        Ok(Self(Arc::new(Compiled { validator, names, text: text.to_owned() })))
+        let load::Loaded { quick, validator, names } = load::load(text)?;
+        Ok(Self(Arc::new(Compiled { quick, validator, names, text: text.to_owned() })))
     }
 
-    /// Whether `value` is what the schema asks for.
+    /// Whether the message is what the schema asks for.
     ///
     /// # Errors
     /// The first place, in the schema's order, that is not.
-    pub fn check(&self, value: &Value) -> Result<(), Refusal> {
+    pub fn check_document(&self, message: &Document<'_>) -> Result<(), Refusal> {
         // Nearly all messages pass, and whether one does is told faster than why not.
-        if self.0.validator.is_valid(value) {
-            return Ok(());
-        }
+        if self.fits(message) { Ok(()) } else { self.check(&message.to_value()) }
+    }
+
+    /// Whether the message is what the schema asks for, and nothing of why it is not.
+    #[must_use]
+    pub fn fits(&self, message: &Document<'_>) -> bool {
+        self.0.quick.is_valid(message.root())
+    }
+
+    /// The same of a value that others have read.
+    ///
+    /// # Errors
+    /// As [`check_document`](Self::check_document).
+    pub fn check(&self, value: &Value) -> Result<(), Refusal> {
         let Err(error) = self.0.validator.validate(value) else { return Ok(()) };
         Err(Refusal {
             pointer: Some(self.known_part(error.instance_path().as_str())),
@@ -108,21 +125,21 @@ impl Eq for Schema {}
 impl Schemas {
     pub(super) fn check(&self, message: &Inspected<'_>) -> Result<(), Refusal> {
         // A configuration has schemas for JSON alone, which the step before this one has read.
-        let Some(value) = &message.value else {
+        let Some(document) = &message.document else {
             return Err(Refusal::because(Reason::MessageNotJson));
         };
         match self {
-            Self::One(schema) => schema.check(value),
-            Self::ByType(by_type) => by_type.check(value),
+            Self::One(schema) => schema.check_document(document),
+            Self::ByType(by_type) => by_type.check(document),
         }
     }
 }
 
 impl ByType {
-    fn check(&self, value: &Value) -> Result<(), Refusal> {
-        let named = value.get(&self.member).and_then(Value::as_str);
+    fn check(&self, message: &Document<'_>) -> Result<(), Refusal> {
+        let named = message.root().get(&self.member).and_then(Element::as_str);
         match named.and_then(|name| self.schemas.get(name)) {
-            Some(schema) => schema.check(value),
+            Some(schema) => schema.check_document(message),
             None if self.unknown_passes => Ok(()),
             None => Err(Refusal {
                 pointer: Some(format!("/{}", self.member.replace('~', "~0").replace('/', "~1"))),

@@ -162,16 +162,15 @@ impl Sealing {
             return Err(Spent);
         }
         let seq = self.direction(toward).last_seq + 1;
-        let header = json!({ "alg": "dir", "enc": "A256GCM", "kid": self.key_id.as_str(), "seq": seq, "to": to(toward) });
-        let protected = URL_SAFE_NO_PAD.encode(header.to_string());
+        let mut sealed = String::with_capacity(PROTECTED_BYTES_MAX + plain.len() * 4 / 3);
+        URL_SAFE_NO_PAD.encode_string(header(&self.key_id, toward, seq), &mut sealed);
         let direction = self.direction(toward);
         let mut body = plain.as_bytes().to_vec();
         let nonce = Nonce::assume_unique_for_key(iv);
         // Fails for more bytes than a message can have.
-        let tag = direction.key.seal_in_place_separate_tag(nonce, Aad::from(protected.as_bytes()), &mut body);
+        let tag = direction.key.seal_in_place_separate_tag(nonce, Aad::from(sealed.as_bytes()), &mut body);
         let tag = tag.map_err(|_| Spent)?;
         direction.last_seq = seq;
-        let mut sealed = protected;
         sealed.push_str("..");
         URL_SAFE_NO_PAD.encode_string(iv, &mut sealed);
         sealed.push('.');
@@ -217,7 +216,9 @@ impl<'s> Parts<'s> {
             return None;
         }
         let iv = URL_SAFE_NO_PAD.decode(iv).ok()?.try_into().ok()?;
-        let mut body = URL_SAFE_NO_PAD.decode(ciphertext).ok()?;
+        // With room for the tag behind it.
+        let mut body = Vec::with_capacity(ciphertext.len());
+        URL_SAFE_NO_PAD.decode_vec(ciphertext, &mut body).ok()?;
         let tag = URL_SAFE_NO_PAD.decode(tag).ok()?;
         // RFC 7518 §5.3: the tag has 128 bits; a shorter one is easier to guess.
         if tag.len() != AES_256_GCM.tag_len() {
@@ -229,8 +230,12 @@ impl<'s> Parts<'s> {
 
     /// Whether the header says this and nothing else.
     fn is_headed(&self, key_id: &KeyId, toward: Toward, seq: u32) -> bool {
-        let header = URL_SAFE_NO_PAD.decode(self.protected).ok();
-        let text = header.and_then(|bytes| String::from_utf8(bytes).ok());
+        let Ok(bytes) = URL_SAFE_NO_PAD.decode(self.protected) else { return false };
+        // As most clients write it, and as it is written here.
+        if bytes == header(key_id, toward, seq).as_bytes() {
+            return true;
+        }
+        let text = String::from_utf8(bytes).ok();
         let Some(Ok(Value::Object(header))) = text.map(|text| json::parse(&text)) else { return false };
         let says = |name: &str, value: &str| header.get(name).and_then(Value::as_str) == Some(value);
         header.len() == 5
@@ -246,6 +251,15 @@ impl<'s> Parts<'s> {
 #[must_use]
 pub fn salt_from(text: &str) -> Option<[u8; SALT_BYTES]> {
     URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()
+}
+
+/// The protected header of the message of this number. No name of a key has a character that JSON would escape.
+fn header(key_id: &KeyId, toward: Toward, seq: u32) -> String {
+    format!(
+        r#"{{"alg":"dir","enc":"A256GCM","kid":"{}","seq":{seq},"to":"{}"}}"#,
+        key_id.as_str(),
+        to(toward)
+    )
 }
 
 /// The word for a direction, in headers and in what keys are derived from.

@@ -19,7 +19,7 @@ fn m12_a_message_of_the_wrong_kind_always_closes() {
         (Format::Binary, MessageKind::Binary, MessageKind::Text),
     ] {
         let inspection = Inspection::new(format.clone());
-        assert_eq!(judge(&inspection, right, b"1"), Verdict::Pass(None));
+        assert_eq!(judge(&inspection, right, b"1"), Verdict::Pass);
         let Verdict::Close(refusal) = judge(&inspection, wrong, b"1") else { panic!("{format:?}") };
         assert_eq!(refusal.reason, Reason::MessageKindRefused);
         // What the application sends is not the client's doing.

@@ -186,21 +186,21 @@ struct Worker {
 impl Worker {
     fn run(mut self, jobs: &Receiver<Job>) {
         loop {
-            let mut job = match jobs.recv_timeout(RETRY_TIME) {
+            if self.has_told {
+                // Trying again signs all that waits anew: that is not to be done for each line that comes meanwhile.
+                #[expect(
+                    clippy::disallowed_methods,
+                    reason = "a thread of its own, which no connection waits for"
+                )]
+                thread::sleep(RETRY_TIME);
+            }
+            let job = match jobs.recv_timeout(RETRY_TIME) {
                 Ok(job) => Some(job),
                 Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => break,
             };
             let is_quiet = job.is_none();
-            let mut ends = None;
-            // What comes together is written together, and costs one wait for the disk.
-            while let Some(next) = job.take() {
-                match next {
-                    Job::Write(entry) => self.waiting.push_back(entry),
-                    Job::End(done) => ends = Some(done),
-                }
-                job = (self.waiting.len() < QUEUE_LENGTH_MAX).then(|| jobs.try_recv().ok()).flatten();
-            }
+            let ends = self.take(job, jobs);
             self.write();
             if let Some(notes) = &mut self.notes {
                 notes.note(&self.book.link, is_quiet);
@@ -213,6 +213,20 @@ impl Worker {
         self.write();
         self.end_notes();
         self.metrics.lost.inc_by(self.waiting.len() as u64);
+    }
+
+    /// Takes `job` and those behind it, since what comes together is written together, and costs one wait for the disk. What finds no room
+    /// beside what waits already is lost, and counted. Whoever has asked for the end.
+    fn take(&mut self, job: Option<Job>, jobs: &Receiver<Job>) -> Option<oneshot::Sender<()>> {
+        let mut ends = None;
+        for job in job.into_iter().chain(jobs.try_iter()).take(QUEUE_LENGTH_MAX) {
+            match job {
+                Job::Write(entry) if self.waiting.len() < QUEUE_LENGTH_MAX => self.waiting.push_back(entry),
+                Job::Write(_) => _ = self.metrics.lost.inc(),
+                Job::End(done) => ends = Some(done),
+            }
+        }
+        ends
     }
 
     /// Notes where the log stands, and gives the store back.

@@ -205,6 +205,40 @@ async fn u11_where_all_are_left_alone_the_answer_is_a_fast_503() {
     case.refused(Reason::UpstreamsUnavailable, b"").await;
 }
 
+/// An application that fails at whatever it is asked, and takes connections all the same.
+async fn failing(count: Arc<AtomicUsize>) -> (SocketAddr, JoinHandle<()>) {
+    let application = Application::start().await;
+    let address = application.address;
+    let task = tokio::spawn(async move {
+        while let Ok((stream, _)) = application.take().await {
+            let mut seen = crate::application::Seen::over(stream);
+            seen.read_head().await;
+            seen.send(b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n").await;
+            count.fetch_add(1, Ordering::SeqCst);
+        }
+    });
+    (address, task)
+}
+
+#[tokio::test]
+async fn u11_requests_that_applications_fail_at_do_not_take_the_last_one_away() {
+    let counts = [(); 2].map(|()| Arc::new(AtomicUsize::new(0)));
+    let (one, first) = failing(Arc::clone(&counts[0])).await;
+    let (other, second) = failing(Arc::clone(&counts[1])).await;
+    let case = start(&[at(one), at(other)], "balance = \"round_robin\", failures_max = 2,").await;
+    for _ in 0..12 {
+        let mut client = case.connect().await;
+        client.send(request("/app/", "").as_bytes()).await;
+        client.expect_refusal(Reason::UpstreamDeclined).await;
+    }
+    let ejected = [one, other].map(|address| upstream(&case, "ejected", address, ""));
+    assert_eq!(ejected.iter().sum::<u64>(), 1, "{ejected:?}");
+    let asked: usize = counts.iter().map(|count| count.load(Ordering::SeqCst)).sum();
+    assert_eq!(asked, 12, "each has been asked for");
+    first.abort();
+    second.abort();
+}
+
 #[tokio::test]
 async fn u17_applications_without_room_are_a_503_until_there_is_some() {
     let crowd = Crowd::start().await;

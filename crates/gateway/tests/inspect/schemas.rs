@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use drawgate::clock::Clock;
 use drawgate::inspect::Schema;
-use drawgate::json::{Limits, parse_within};
+use drawgate::json::{Limits, parse_within, read};
 use drawgate::reason::Reason;
 use serde_json::{Value, json};
 
@@ -197,8 +197,8 @@ fn m16_the_worst_document_is_held_to_a_schema_in_no_longer_than_it_may() {
     .unwrap();
     let limits = Limits::default();
     worst_documents(|text| {
-        if let Ok(value) = parse_within(text, &limits) {
-            _ = schema.check(&value);
+        if let Ok(document) = read(text, &limits) {
+            _ = schema.check_document(&document);
         }
     });
 }

@@ -18,6 +18,8 @@ pub(super) struct Pool {
     turn: AtomicUsize,
     /// Failures in a row after which one is left alone; none where there is no other to go to.
     failures_max: Option<u32>,
+    /// Held while it is decided whether one is left alone, so that no two are that count on each other.
+    ejecting: Mutex<()>,
 }
 
 /// One application.
@@ -68,7 +70,8 @@ impl Pool {
         };
         let seats: Vec<_> = config.members.iter().map(seat).collect();
         let failures_max = config.failures_max.filter(|_| seats.len() > 1);
-        Self { seats, balance: config.balance.clone(), turn: AtomicUsize::new(0), failures_max }
+        let turn = AtomicUsize::new(0);
+        Self { seats, balance: config.balance.clone(), turn, failures_max, ejecting: Mutex::default() }
     }
 
     pub(super) const fn len(&self) -> usize {
@@ -81,6 +84,12 @@ impl Pool {
 
     pub(super) fn seat(&self, place: usize) -> Option<&Seat> {
         self.seats.get(place).map(|seat| &**seat)
+    }
+
+    /// Whether connections can go to another one than `seat`.
+    fn has_another(&self, seat: &Arc<Seat>) -> bool {
+        let mut others = self.seats.iter().filter(|other| !Arc::ptr_eq(other, seat));
+        others.any(|other| other.is_open() && other.has_room() && !other.breaker().is_ejected())
     }
 
     /// What decides where this connection goes.
@@ -212,13 +221,17 @@ impl Attempt<'_> {
         Some(lease)
     }
 
-    /// It did not, and this is why.
-    pub(super) fn fail(mut self, error: &DialError, now: Instant) {
+    /// It did not, and this is why; whether it may have been asked what the client asks.
+    ///
+    /// Whoever can send a request that an application fails at could have one after the other left alone, and nobody would be served. So what
+    /// may be the request's doing never takes away the last one; that nothing takes connections is nobody's request's doing.
+    pub(super) fn fail(mut self, error: &DialError, is_asked: bool, now: Instant) {
         let Some(lease) = self.lease.take() else { return };
         let seat = &lease.0;
         seat.metrics.failed.inc();
-        if !error.is_its_fault() {
-            // It is there, and says no.
+        let _ejecting = self.pool.ejecting.lock().unwrap_or_else(PoisonError::into_inner);
+        if !error.is_its_fault() || is_asked && !self.pool.has_another(seat) {
+            // It is there, and says no; or there is no other.
             if seat.breaker().succeeded() {
                 seat.metrics.is_back();
             }

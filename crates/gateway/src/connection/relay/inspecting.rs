@@ -22,7 +22,7 @@ use crate::connection::output::Budget;
 use crate::connection::{Ending, Facilities, Terms};
 use crate::inspect::policy::{Effect, Note};
 use crate::inspect::seal::{Sealing, Spent, Unsealed};
-use crate::inspect::{Context, Inspection, Inspections, Judgement, Refusal, Replacement, Toward, Verdict};
+use crate::inspect::{Context, Inspection, Inspections, Judgement, Refusal, Toward, Verdict};
 use crate::observe::{Direction, FrameKind, TrafficDelta};
 use crate::principal::{ClientAddr, Principal};
 use crate::rate::{Gcra, Rate};
@@ -375,9 +375,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
             self.terms.metrics.rule_applied(&note.rule, note.effect);
         }
         let (refusal, closes, is_told) = match verdict {
-            Verdict::Pass(replacement) => {
+            Verdict::Pass => {
                 inspecting.remark(toward, notes, None);
-                return Judged::Passes(replacement);
+                return Judged::Passes(None);
             }
             Verdict::Refuse(refusal) => (refusal, false, toward == Toward::Backend),
             Verdict::Close(refusal) => (refusal, true, true),
@@ -454,10 +454,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
 
 /// What the relay does with a message.
 enum Judged {
+    /// It goes on: as it is, or as this.
     Passes(Option<Replacement>),
     /// It has been dealt with; a notice may wait.
     Refused,
     Ends(Box<Ending>),
+}
+
+/// What goes on instead of a message that was sealed, or is to be.
+struct Replacement {
+    /// Text or binary; text is UTF-8.
+    kind: MessageKind,
+    /// The payload.
+    bytes: Vec<u8>,
 }
 
 /// The end that a message brought about; `told` is what the client gets to know of it.

@@ -12,6 +12,7 @@ use cel::{Context, Env, ExecutionError, Value};
 use regex::{Regex, RegexBuilder};
 
 use super::convert::{Facts, Reads};
+use super::quick::{self, Known, Step};
 use super::scope;
 use crate::network::Network;
 
@@ -23,7 +24,11 @@ pub(super) struct Language {
 }
 
 /// One condition, ready.
-pub(super) struct Condition(IdedExpr);
+pub(super) struct Condition {
+    expression: IdedExpr,
+    /// The short way to its answer, where there is one.
+    quick: Option<Step>,
+}
 
 /// What is wrong with a condition, and what to do about it.
 pub(super) type Flaw = (String, &'static str);
@@ -66,7 +71,11 @@ impl Language {
         scope::check(&expression, &mut self.reads)?;
         let mut flaws = Vec::new();
         self.take_literals(&mut expression, &mut flaws);
-        if flaws.is_empty() { Ok(Condition(expression)) } else { Err(flaws) }
+        if !flaws.is_empty() {
+            return Err(flaws);
+        }
+        let quick = quick::read(&expression, &|place| self.pattern(place).map(|pattern| pattern.0.clone()));
+        Ok(Condition { expression, quick })
     }
 
     /// Compiles the pattern of each `matches()`, and leaves the name of what came of it in its place; and sees whether what `inNetwork()` is
@@ -106,9 +115,14 @@ impl Language {
         scope::children_mut(node, &mut |child| self.take_literals(child, flaws));
     }
 
+    /// The pattern whose place this is.
+    fn pattern(&self, place: &str) -> Option<&Pattern> {
+        self.patterns.get(place.strip_prefix(PATTERN)?.parse::<usize>().ok()?)
+    }
+
     /// What the names in conditions stand for, with `facts`.
     pub(super) fn names<'n, 'f>(&'n self, facts: &'n Facts<'f>) -> Names<'n, 'f> {
-        Names { facts, patterns: &self.patterns }
+        Names { facts, language: self }
     }
 
     /// What the conditions of one message are worked out in.
@@ -119,10 +133,17 @@ impl Language {
     }
 }
 
+impl Condition {
+    /// Whether it holds, if that is told the short way.
+    pub(super) fn holds_at_once(&self, known: &Known<'_>) -> Option<bool> {
+        self.quick.as_ref()?.holds(known)
+    }
+}
+
 /// Whether the condition holds; an error is one that the message brought about, in words that have nothing of it.
 pub(super) fn holds(condition: &Condition, context: &Context<'_, '_>) -> Result<bool, &'static str> {
     // What the interpreter does not foresee must cost this message alone.
-    let outcome = catch_unwind(AssertUnwindSafe(|| Value::resolve(&condition.0, context)));
+    let outcome = catch_unwind(AssertUnwindSafe(|| Value::resolve(&condition.expression, context)));
     match outcome {
         Ok(Ok(Value::Bool(holds))) => Ok(holds),
         Ok(Ok(_)) => Err("the condition is neither true nor false"),
@@ -134,16 +155,15 @@ pub(super) fn holds(condition: &Condition, context: &Context<'_, '_>) -> Result<
 /// What the names in a condition stand for.
 pub(super) struct Names<'n, 'f> {
     facts: &'n Facts<'f>,
-    patterns: &'n [Pattern],
+    language: &'n Language,
 }
 
 impl VariableResolver for Names<'_, '_> {
     fn resolve<'b>(&'b self, variable: &str) -> Option<CowVal<'b, 'b>> {
-        if let Some(index) = variable.strip_prefix(PATTERN) {
-            let pattern = self.patterns.get(index.parse::<usize>().ok()?)?;
-            return Some(CowVal::Borrowed(pattern));
+        match self.language.pattern(variable) {
+            Some(pattern) => Some(CowVal::Borrowed(pattern)),
+            None => self.facts.value(variable),
         }
-        self.facts.value(variable)
     }
 }
 

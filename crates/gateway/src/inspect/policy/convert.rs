@@ -64,13 +64,13 @@ impl<'f> Facts<'f> {
     }
 
     fn message(&self) -> Box<dyn Val + 'f> {
-        match (&self.message.value, self.message.kind) {
+        match (self.message.value(), self.message.kind) {
             (Some(Value::Object(members)), _) => object(members, &self.reads.message),
             (Some(value), _) => convert(value),
-            (None, MessageKind::Binary) => Box::new(CelBytes::from(&*self.message.bytes)),
+            (None, MessageKind::Binary) => Box::new(CelBytes::from(self.message.bytes)),
             // Text is UTF-8 before it comes here.
             (None, MessageKind::Text) => {
-                Box::new(CelString::from(std::str::from_utf8(&self.message.bytes).unwrap_or_default()))
+                Box::new(CelString::from(std::str::from_utf8(self.message.bytes).unwrap_or_default()))
             }
         }
     }

@@ -48,7 +48,7 @@ fn judged(rules: Vec<Rule>, message: &Value) -> Judgement {
 /// Whether a rule with this condition holds; `None` if it fails.
 fn holds(when: &str, message: &Value) -> Option<bool> {
     match judged(vec![rule("the rule", when, Action::Refuse)], message).verdict {
-        Verdict::Pass(None) => Some(false),
+        Verdict::Pass => Some(false),
         Verdict::Refuse(refusal) if refusal.reason == Reason::PolicyRefused => Some(true),
         Verdict::Refuse(refusal) if refusal.reason == Reason::PolicyRuleFailed => None,
         other => panic!("{when}: {other:?}"),
@@ -124,7 +124,7 @@ fn each_action_has_its_verdict_and_the_first_that_stops_a_message_is_the_last_as
     assert!(matches!(verdict(Action::Refuse), Verdict::Refuse(_)));
     assert!(matches!(verdict(Action::Close), Verdict::Close(_)));
     assert!(matches!(verdict(Action::Drop), Verdict::Drop(_)));
-    assert_eq!(verdict(Action::Log), Verdict::Pass(None));
+    assert_eq!(verdict(Action::Log), Verdict::Pass);
     let rules = vec![
         rule("logs", "true", Action::Log),
         rule("drops", "message.n == 1", Action::Drop),
@@ -146,7 +146,7 @@ fn a_rule_in_shadow_is_noted_and_stops_nothing() {
         shadow("fails", "message.absent"),
     ];
     let Judgement { verdict, notes } = judged(rules, &message);
-    assert_eq!(verdict, Verdict::Pass(None));
+    assert_eq!(verdict, Verdict::Pass);
     let expected = [("would", Effect::Shadowed), ("fails", Effect::ShadowFailed)];
     assert_eq!(notes, expected.map(|(rule, effect)| Note { rule: rule.into(), effect }));
 }
@@ -161,7 +161,7 @@ fn without_a_session_there_are_no_claims_and_no_subject() {
     };
     let rules =
         vec![rule("r", "has(claims.sub) || has(session.subject) || direction != 'backend'", Action::Refuse)];
-    assert_eq!(inspection(rules).judge(MessageKind::Text, b"{}", &context).verdict, Verdict::Pass(None));
+    assert_eq!(inspection(rules).judge(MessageKind::Text, b"{}", &context).verdict, Verdict::Pass);
     // What is no JSON is a text, or bytes.
     for (kind, format, when) in [
         (MessageKind::Text, Format::Text, "message == 'abc' && size(message) == 3"),
@@ -249,7 +249,7 @@ fn a_deep_condition_and_a_deep_message_are_worked_out_on_a_small_stack() {
     };
     // As much as a worker thread of the runtime has.
     let thread = std::thread::Builder::new().stack_size(2 * 1024 * 1024).spawn(work).unwrap();
-    assert_eq!(thread.join().unwrap(), Verdict::Pass(None));
+    assert_eq!(thread.join().unwrap(), Verdict::Pass);
 }
 
 proptest! {

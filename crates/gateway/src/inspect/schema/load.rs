@@ -3,9 +3,11 @@
 use std::collections::HashSet;
 use std::fmt;
 
-use jsonschema::{Validator, draft202012};
+use jsonschema::json::SerdeJson;
+use jsonschema::{ValidationError, Validator, draft202012};
 use serde_json::{Value, json};
 
+use super::lent::Lent;
 use super::walk::{Sub, escape, subschemas};
 use super::{formats, refs};
 use crate::json;
@@ -29,8 +31,16 @@ impl fmt::Display for Flaw {
     }
 }
 
-/// The schema, and every name of a member that it has.
-pub(super) fn load(text: &str) -> Result<(Validator, HashSet<String>), Vec<Flaw>> {
+/// A schema that is ready.
+pub(super) struct Loaded {
+    pub(super) quick: Validator<Lent>,
+    pub(super) validator: Validator,
+    /// Every name of a member that it has.
+    pub(super) names: HashSet<String>,
+}
+
+/// From a text to what it says.
+pub(super) fn load(text: &str) -> Result<Loaded, Vec<Flaw>> {
     let whole = |wrong: String| vec![Flaw { pointer: String::new(), wrong }];
     if text.len() > SCHEMA_BYTES_MAX {
         return Err(whole("is larger than 1 MiB".to_owned()));
@@ -57,10 +67,12 @@ pub(super) fn load(text: &str) -> Result<(Validator, HashSet<String>), Vec<Flaw>
     flaws.extend(refs::flaws(&subs));
     if flaws.is_empty() {
         // What is left is what only the compiler sees, one at a time.
-        let built = formats::options().build(&schema);
-        return built.map(|validator| (validator, names(&subs))).map_err(|error| {
+        let flaw = |error: ValidationError<'_>| {
             vec![Flaw { pointer: error.schema_path().as_str().to_owned(), wrong: error.to_string() }]
-        });
+        };
+        let validator = formats::options().build(&schema).map_err(flaw)?;
+        let quick = formats::options().build(&schema).map_err(flaw)?;
+        return Ok(Loaded { quick, validator, names: names(&subs) });
     }
     flaws.sort();
     flaws.dedup();
@@ -100,7 +112,7 @@ fn keyword_flaws(sub: &Sub<'_>) -> Vec<Flaw> {
         .flat_map(|names| names.keys())
         .map(|pattern| (format!("{}/patternProperties/{}", sub.pointer, escape(pattern)), &**pattern));
     flaws.extend(patterns.into_iter().chain(names).filter_map(|(pointer, pattern)| {
-        formats::options().build(&json!({ "pattern": pattern })).err().map(|_| Flaw {
+        formats::options::<SerdeJson>().build(&json!({ "pattern": pattern })).err().map(|_| Flaw {
             pointer,
             wrong: "is no pattern that can be matched in linear time: look-around and back-references cannot, and very \
                     large repetitions are too large"

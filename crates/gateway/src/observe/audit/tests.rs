@@ -164,6 +164,43 @@ fn o06_a_file_that_is_taken_away_is_begun_anew_and_goes_on() {
 }
 
 #[test]
+fn o05_what_waits_for_a_disk_that_stays_full_is_bounded_and_the_rest_is_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let (config, first) = begin(&folder);
+    let config = Config { bytes_max: 1, ..config };
+    let in_the_way = folder.path().join("audit.log.000000000001");
+    fs::write(&in_the_way, "").unwrap();
+    let metrics = AuditMetrics::register(&mut Registry::default());
+    let mut worker = Worker {
+        book: Book::open(&config).unwrap(),
+        waiting: entries(1),
+        notes: None,
+        is_stuck: Arc::default(),
+        metrics: metrics.clone(),
+        has_told: false,
+    };
+    worker.write();
+    let (queue, jobs) = sync_channel(QUEUE_LENGTH_MAX);
+    for round in 0..3 {
+        for entry in entries(QUEUE_LENGTH_MAX as u64) {
+            queue.try_send(Job::Write(entry)).unwrap();
+        }
+        let job = jobs.try_recv().ok();
+        assert!(worker.take(job, &jobs).is_none());
+        worker.write();
+        assert!(worker.is_stuck.load(Ordering::Acquire));
+        assert_eq!((worker.waiting.len(), metrics.lost.get()), (QUEUE_LENGTH_MAX, round * 8192));
+    }
+    // Nothing that was taken is left out of the count, and what waited is written.
+    let (done, _outcome) = oneshot::channel();
+    queue.try_send(Job::End(done)).unwrap();
+    assert!(worker.take(None, &jobs).is_some());
+    fs::remove_file(&in_the_way).unwrap();
+    worker.write();
+    assert_eq!(verified(&config, first), Ok(1 + QUEUE_LENGTH_MAX as u64));
+}
+
+#[test]
 fn the_thread_writes_in_order_counts_and_is_through_when_it_is_dropped() {
     let folder = tempfile::tempdir().unwrap();
     let (config, first) = begin(&folder);
