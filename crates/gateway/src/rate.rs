@@ -52,10 +52,13 @@ impl Rate {
         }
     }
 
-    /// The debt after `count` events more, whether or not they are within the rate, and how long until they would have been.
+    /// The debt after `count` events more, whether or not they are within the rate, and how long until they would have been, up to
+    /// [`WAIT_MAX`]. What is owed beyond that is forgiven: those who share a key wait for one another, but not for hours for one who has gone.
     fn spend(&self, debt_ns: u64, count: u32) -> (u64, Duration) {
-        // A year is as good as for ever, and leaves room for all that is added to it.
-        let spent_ns = debt_ns.saturating_add(self.interval_ns.saturating_mul(u64::from(count))).min(YEAR_NS);
+        // Leaves room for all that is added to it.
+        let debt_ns_max = self.burst_ns.saturating_add(nanoseconds(WAIT_MAX)).min(u64::MAX / 2);
+        let spent_ns = debt_ns.saturating_add(self.interval_ns.saturating_mul(u64::from(count)));
+        let spent_ns = spent_ns.min(debt_ns_max);
         (spent_ns, Duration::from_nanos(spent_ns.saturating_sub(self.burst_ns)))
     }
 }
@@ -89,7 +92,8 @@ impl Gcra {
         Ok(())
     }
 
-    /// Counts `count` events that have happened at `now`, over the rate or not; the time after which they would not have been.
+    /// Counts `count` events that have happened at `now`, over the rate or not; the time after which they would not have
+    /// been, up to [`WAIT_MAX`].
     pub(crate) fn spend(&mut self, rate: &Rate, count: u32, now: Moment) -> Duration {
         let debt = self.whole_at.map_or(Duration::ZERO, |whole_at| whole_at.since(now));
         let (spent_ns, wait) = rate.spend(nanoseconds(debt), count);
@@ -169,7 +173,8 @@ impl RateTable {
         })
     }
 
-    /// Counts `count` events of `key` that have happened at `now`, over the rate or not; the time after which they would not have been.
+    /// Counts `count` events of `key` that have happened at `now`, over the rate or not; the time after which they would not
+    /// have been, up to [`WAIT_MAX`].
     pub(crate) fn spend(&self, key: &impl Hash, count: u32, now: Instant) -> Duration {
         self.with_entry(key, now, |entry, debt_ns| {
             let (spent_ns, wait) = self.rate.spend(debt_ns, count);
@@ -247,8 +252,8 @@ fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// The largest debt of who may spend more than there is.
-const YEAR_NS: u64 = 365 * 24 * 3600 * 1_000_000_000;
+/// For how long whoever may spend more than there is has to wait at most.
+pub(crate) const WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// Entries a set, scanned one by one. While 20,000 keys are in debt at a time, one set in 67,000 has more than its 16.
 const WAYS: usize = 16;

@@ -223,7 +223,7 @@ impl Upstream {
     ) -> Result<Connected, (DialError, bool)> {
         let Config { connect_timeout, answer_timeout, ref resolver, .. } = self.config;
         let url = &seat.url;
-        let socket = timeout(connect_timeout, dial::dial(url, resolver, seat.next_turn(), connect_timeout))
+        let socket = timeout(connect_timeout, dial::dial(seat, resolver, seat.next_turn(), connect_timeout))
             .await
             .unwrap_or(Err(DialError::ConnectTooSlow(connect_timeout)))
             .map_err(|error| (error, false))?;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::clock::{Instant, Moment};
 use crate::limits::{Limits, OverRate, Rates};
-use crate::principal::ClientAddr;
+use crate::principal::{ClientAddr, ClientKey};
 use crate::rate::{Gcra, Rate, RateTable};
 use crate::reason::Reason;
 
@@ -113,10 +113,10 @@ impl Paces {
                 shared(table, &Key::Subject(subject), *limit, "of the subject")?;
             }
             if let Some((table, limit)) = self.client.of(kind) {
-                shared(table, &Key::Client(pacing.client), *limit, "of the client")?;
+                shared(table, &Key::Client(pacing.client.key()), *limit, "of the client")?;
             }
         }
-        Ok(wait.min(WAIT_MAX))
+        Ok(wait)
     }
 }
 
@@ -165,17 +165,15 @@ impl Kind {
 #[derive(Hash)]
 enum Key<'k> {
     Subject(&'k str),
-    Client(ClientAddr),
+    Client(ClientKey),
 }
-
-/// Nobody waits longer for one piece: the debt stays, and the next piece waits again.
-const WAIT_MAX: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::clock::Clock;
     use crate::limits::Pace;
+    use crate::rate::WAIT_MAX;
 
     fn limits(over_rate: OverRate) -> Limits {
         let rates = |messages, bytes| Rates { messages_per_second: messages, bytes_per_second: bytes };
@@ -224,6 +222,21 @@ mod tests {
     }
 
     #[test]
+    fn r03_the_addresses_of_one_v6_network_share_the_rate_of_one_client() {
+        let at = Clock::system().now();
+        let paces = Paces::new(&limits(OverRate::Close), at).unwrap();
+        let takes = |last: u16| {
+            paces.take(&mut pacing(&format!("2001:db8::{last:x}"), None), MESSAGE, Moment::EPOCH, at)
+        };
+        for last in 0..5 {
+            assert_eq!(takes(last), Ok(Duration::ZERO));
+        }
+        assert_eq!(takes(5).unwrap_err(), Kind::Messages.over(5, "of the client"));
+        let other = paces.take(&mut pacing("2001:db8:0:1::1", None), MESSAGE, Moment::EPOCH, at);
+        assert_eq!(other, Ok(Duration::ZERO));
+    }
+
+    #[test]
     fn r13_a_message_that_is_allowed_is_never_over_by_itself_and_the_next_is() {
         let at = Clock::system().now();
         let paces = Paces::new(&limits(OverRate::Close), at).unwrap();
@@ -250,5 +263,34 @@ mod tests {
         assert_eq!(waits, [0, 0, 500, 1000].map(Duration::from_millis));
         let huge = Piece { is_first: false, bytes: 1 << 30 };
         assert_eq!(paces.take(&mut pacing, huge, Moment::EPOCH, at), Ok(WAIT_MAX));
+    }
+
+    #[test]
+    fn r14_whoever_shares_an_address_with_one_who_sent_for_hours_waits_no_longer_than_a_moment() {
+        let begun = Clock::system().now();
+        let limits = Limits {
+            message_bytes_max: Some(100),
+            pace: Pace {
+                over_rate: OverRate::Slow,
+                client: Rates { messages_per_second: None, bytes_per_second: Some(100) },
+                ..Pace::default()
+            },
+            ..Limits::default()
+        };
+        let paces = Paces::new(&limits, begun).unwrap();
+        let client = ClientAddr::new("192.0.2.1".parse().unwrap());
+        let piece = Piece { is_first: true, bytes: 100 };
+        let mut at = begun;
+        // A thousand connections of one who takes no notice.
+        for _ in 0..3600 {
+            at += Duration::from_secs(1);
+            for _ in 0..10 {
+                let wait = paces.take(&mut Pacing::new(client, None), piece, Moment::EPOCH, at).unwrap();
+                assert!(wait <= WAIT_MAX);
+            }
+        }
+        at += WAIT_MAX + Duration::from_secs(1);
+        let neighbour = paces.take(&mut Pacing::new(client, None), piece, Moment::EPOCH, at);
+        assert_eq!(neighbour, Ok(Duration::ZERO));
     }
 }

@@ -150,10 +150,9 @@ impl Policy {
         let mut interpreter = None;
         for (rule, condition) in &self.compiled.rules {
             let at_once = if self.is_quick { condition.holds_at_once(&known) } else { None };
-            let outcome = at_once.map_or_else(
-                || holds(condition, interpreter.get_or_insert_with(|| language.context(&names))),
-                Ok,
-            );
+            let outcome = at_once.unwrap_or_else(|| {
+                holds(condition, interpreter.get_or_insert_with(|| language.context(&names)))
+            });
             let effect = match (outcome, rule.then) {
                 (Ok(false), _) => continue,
                 (Ok(true), _) if rule.is_shadow => Effect::Shadowed,

@@ -117,12 +117,13 @@ impl Admin {
     pub(super) async fn serve(self, stopped: watch::Receiver<bool>) {
         let Self { listener, state, .. } = self;
         let Ok(listener) = listener.into_std() else { return };
-        own_thread::run("drawgate-admin", async move {
+        // In a box, since it may have to be lived in either of two places.
+        let serving = Box::pin(async move {
             if let Ok(listener) = TcpListener::from_std(listener) {
                 serve(listener, state, stopped).await;
             }
-        })
-        .await;
+        });
+        own_thread::run("drawgate-admin", serving).await;
     }
 }
 

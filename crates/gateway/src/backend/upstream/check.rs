@@ -123,7 +123,7 @@ impl Upstream {
         let connect_timeout = self.config.connect_timeout.min(check.timeout);
         let too_slow = || Err(CheckError::TooSlow(check.timeout));
         let asked = async {
-            let socket = dial::dial(&seat.url, &self.config.resolver, turn, connect_timeout).await?;
+            let socket = dial::dial(seat, &self.config.resolver, turn, connect_timeout).await?;
             let host = host(&self.config.passing, seat);
             match &check.kind {
                 CheckKind::Tcp => Ok(None),

@@ -14,6 +14,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
 
+use super::pool::Seat;
 use super::{Config, DialError, Resolver, Socket};
 use crate::tls::{OwnCertificate, Trust, TrustError, Wire};
 use crate::url::UpstreamUrl;
@@ -39,19 +40,22 @@ impl Encryption {
     }
 }
 
-/// A socket to where `url` leads: its path, or the first of the host's addresses that takes one, beginning with the one whose `turn` it is.
+/// A socket to where the address of `seat` leads: its path, or the first of the host's addresses that takes one, beginning with the one whose
+/// `turn` it is.
 pub(super) async fn dial(
-    url: &UpstreamUrl,
+    seat: &Seat,
     resolver: &Resolver,
     turn: usize,
     connect_timeout: Duration,
 ) -> Result<Socket, DialError> {
+    let url = &seat.url;
     if let Some(path) = url.socket() {
         return connect_to_path(path).await.map(|stream| Socket::Unix(Box::new(stream)));
     }
     let own = url.own_addresses();
     let addresses: Vec<SocketAddr> = if own.is_empty() {
-        let found = resolver.resolve(url.host(), url.port()).await.map_err(DialError::Unresolved)?;
+        let found = resolver.resolve(&seat.asking, url.host(), url.port()).await;
+        let found = found.map_err(DialError::Unresolved)?;
         in_turn(found, turn)
     } else {
         own.into_iter().map(|ip| SocketAddr::new(ip, url.port())).collect()

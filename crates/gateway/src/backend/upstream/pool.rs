@@ -5,10 +5,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::check::CheckError;
 use super::drains::{Drain, Drains};
+use super::resolver::Asking;
 use super::{Check, Config, DialError, Opening};
 use crate::balance::{Balance, Breaker, Candidate, Choice, HashBy, Health, Turn, hash_of};
 use crate::clock::Instant;
 use crate::observe::{Observer, UpstreamMetrics};
+use crate::principal::{ClientAddr, ClientKey};
 use crate::url::UpstreamUrl;
 
 /// The applications of one route.
@@ -25,6 +27,8 @@ pub(super) struct Pool {
 /// One application.
 pub(super) struct Seat {
     pub(super) url: UpstreamUrl,
+    /// Where its name leads.
+    pub(super) asking: Asking,
     weight: u32,
     connections_max: Option<u32>,
     seed: u64,
@@ -55,6 +59,7 @@ impl Pool {
         let seat = |member: &super::Member| {
             let name = member.url.to_string();
             Arc::new(Seat {
+                asking: Asking::default(),
                 weight: member.weight,
                 connections_max: member.connections_max,
                 seed: hash_of(name.as_bytes()),
@@ -287,6 +292,26 @@ fn key_of(by: &HashBy, opening: &Opening<'_>) -> u64 {
     };
     match named {
         Some(bytes) => hash_of(&[&b"by name "[..], bytes].concat()),
-        None => hash_of(format!("by client {}", opening.client).as_bytes()),
+        None => key_of_client(opening.client),
+    }
+}
+
+/// Of IPv6 the same for a whole /64, which is one client.
+fn key_of_client(client: ClientAddr) -> u64 {
+    let first = ClientKey::address_of_bits(client.key().to_bits());
+    hash_of(format!("by client {first}").as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn r03_connections_of_one_v6_network_go_together() {
+        let key = |ip: &str| key_of_client(ClientAddr::new(ip.parse().unwrap()));
+        assert_eq!(key("2001:db8::1"), key("2001:db8::ffff:1"));
+        assert_ne!(key("2001:db8::1"), key("2001:db8:0:1::1"));
+        assert_eq!(key("192.0.2.1"), key("::ffff:192.0.2.1"));
+        assert_ne!(key("192.0.2.1"), key("192.0.2.2"));
     }
 }

@@ -12,7 +12,7 @@ use cel::{Context, Env, ExecutionError, Value};
 use regex::{Regex, RegexBuilder};
 
 use super::convert::{Facts, Reads};
-use super::quick::{self, Known, Step};
+use super::quick::{self, Known, Step, Untold};
 use super::scope;
 use crate::network::Network;
 
@@ -134,9 +134,13 @@ impl Language {
 }
 
 impl Condition {
-    /// Whether it holds, if that is told the short way.
-    pub(super) fn holds_at_once(&self, known: &Known<'_>) -> Option<bool> {
-        self.quick.as_ref()?.holds(known)
+    /// As [`holds`], if that is told the short way.
+    pub(super) fn holds_at_once(&self, known: &Known<'_>) -> Option<Result<bool, &'static str>> {
+        match self.quick.as_ref()?.holds(known) {
+            Ok(holds) => Some(Ok(holds)),
+            Err(Untold::Fails(words)) => Some(Err(words)),
+            Err(Untold::InDoubt) => None,
+        }
     }
 }
 
@@ -206,26 +210,29 @@ fn in_network(this: &CelString<'_>, network: &CelString<'_>) -> Result<CelBool, 
 /// What went wrong, by its kind: the errors themselves hold what the message says.
 fn described(error: &ExecutionError) -> &'static str {
     match error {
-        ExecutionError::NoSuchKey(_) => {
-            "the condition asks for a member that is not there; has() tells whether it is"
-        }
-        ExecutionError::IndexOutOfBounds(_) => "the condition asks for an element beyond the end",
+        ExecutionError::NoSuchKey(_) => NO_MEMBER,
+        ExecutionError::IndexOutOfBounds(_) => BEYOND_THE_END,
         ExecutionError::NoSuchOverload(_)
         | ExecutionError::UnexpectedType { .. }
         | ExecutionError::ValuesNotComparable(..)
-        | ExecutionError::UnsupportedBinaryOperator(..) => {
-            "the condition works with a value of another type than came"
-        }
+        | ExecutionError::UnsupportedBinaryOperator(..) => OTHER_TYPE,
         ExecutionError::Overflow(..)
         | ExecutionError::DivisionByZero(_)
-        | ExecutionError::RemainderByZero(_) => "the condition calculates what has no result",
-        _ => "the condition could not be worked out",
+        | ExecutionError::RemainderByZero(_) => NO_RESULT,
+        _ => NOT_WORKED_OUT,
     }
 }
 
 fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
+
+pub(super) const NO_MEMBER: &str =
+    "the condition asks for a member that is not there; has() tells whether it is";
+pub(super) const BEYOND_THE_END: &str = "the condition asks for an element beyond the end";
+pub(super) const OTHER_TYPE: &str = "the condition works with a value of another type than came";
+pub(super) const NO_RESULT: &str = "the condition calculates what has no result";
+pub(super) const NOT_WORKED_OUT: &str = "the condition could not be worked out";
 
 /// The longest condition, in bytes.
 const TEXT_BYTES_MAX: usize = 4096;

@@ -1,9 +1,9 @@
 //! The short way to a condition's answer: worked out where the message lies, for what conditions are mostly made of.
 //!
-//! It says that a condition holds or does not where that is beyond doubt, and else nothing: whatever is an error, or of another type than
-//! was meant, or is not known here, is for the `cel` crate, whose word is the last. So there is nothing that it could let pass. No loop
-//! is within another, and expressions lie as deep in each other as `scope.rs` allows; what it does not know is told by `read.rs`
-//! when the configuration is read.
+//! It says that a condition holds, does not, or fails where that is beyond doubt, and else nothing: what is in doubt, or not known here,
+//! is for the `cel` crate, whose word is the last. No loop is within another, and expressions lie as deep in each other as
+//! `scope.rs` allows; what it does not know is told by `read.rs` when the configuration is read. A failure is told here, too, where
+//! messages could bring it about at will: the crate would take long to come to the same.
 
 mod read;
 mod value;
@@ -14,6 +14,7 @@ use regex::Regex;
 use serde_json::{Map, Value};
 
 use super::super::{Context, Inspected};
+use super::condition::{NO_MEMBER, NOT_WORKED_OUT};
 use crate::json::Element;
 use crate::network::Network;
 pub(super) use read::read;
@@ -127,6 +128,17 @@ enum Found<'v> {
     Nothing,
 }
 
+/// What is told, or why nothing is.
+type Told<T> = Result<T, Untold>;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Untold {
+    /// The crate is to be asked.
+    InDoubt,
+    /// It fails, with these words.
+    Fails(&'static str),
+}
+
 impl<'v> Known<'v> {
     pub(super) fn new(message: &'v Inspected<'_>, context: &'v Context<'v>) -> Self {
         let message = message.document.as_ref().map(|document| Found::of_element(document.root()));
@@ -135,29 +147,30 @@ impl<'v> Known<'v> {
 }
 
 impl Step {
-    /// Whether the condition holds, if that is beyond doubt.
-    pub(super) fn holds(&self, known: &Known<'_>) -> Option<bool> {
+    /// Whether the condition holds, or how it fails, if that is beyond doubt.
+    pub(super) fn holds(&self, known: &Known<'_>) -> Told<bool> {
         match self.value(known)? {
-            Found::Bool(holds) => Some(holds),
-            _ => None,
+            Found::Bool(holds) => Ok(holds),
+            _ => Err(Untold::InDoubt),
         }
     }
 
-    fn value<'v>(&'v self, known: &Known<'v>) -> Option<Found<'v>> {
+    fn value<'v>(&'v self, known: &Known<'v>) -> Told<Found<'v>> {
         match self {
-            Self::Literal(literal) => Some(Found::of_literal(literal)),
-            Self::Direction => Some(Found::Text(known.context.toward.from_whom())),
-            Self::ClientAddress => Some(Found::Address(known.context.client.ip())),
-            Self::Message => known.message,
-            Self::Claims => Some(
-                known
-                    .context
-                    .principal
-                    .map_or(Found::Nothing, |principal| Found::Map(principal.claims.object())),
-            ),
-            Self::Subject => known.context.principal.map(|principal| Found::Text(&principal.subject)),
-            Self::Element => known.element,
-            Self::Member(holder, name) => holder.value(known)?.member(name)?,
+            Self::Literal(literal) => Ok(Found::of_literal(literal)),
+            Self::Direction => Ok(Found::Text(known.context.toward.from_whom())),
+            Self::ClientAddress => Ok(Found::Address(known.context.client.ip())),
+            Self::Message => known.message.ok_or(Untold::InDoubt),
+            Self::Claims => {
+                let claims = known.context.principal.map(|principal| Found::Map(principal.claims.object()));
+                Ok(claims.unwrap_or(Found::Nothing))
+            }
+            Self::Subject => {
+                let subject = known.context.principal.map(|principal| Found::Text(&principal.subject));
+                subject.ok_or(Untold::Fails(NO_MEMBER))
+            }
+            Self::Element => known.element.ok_or(Untold::InDoubt),
+            Self::Member(holder, name) => holder.value(known)?.member(name)?.ok_or(Untold::Fails(NO_MEMBER)),
             Self::Index(pair) => pair[0].value(known)?.at(pair[1].value(known)?),
             Self::Choice(parts) => {
                 let chosen = if parts[0].holds(known)? { &parts[1] } else { &parts[2] };
@@ -174,47 +187,71 @@ impl Step {
 }
 
 impl Test {
-    fn holds(&self, known: &Known<'_>) -> Option<bool> {
+    fn holds(&self, known: &Known<'_>) -> Told<bool> {
         match self {
             Self::Not(step) => step.holds(known).map(|holds| !holds),
-            Self::And(pair) => Some(pair[0].holds(known)? && pair[1].holds(known)?),
-            Self::Or(pair) => Some(pair[0].holds(known)? || pair[1].holds(known)?),
+            Self::And(pair) => either(false, pair, known),
+            Self::Or(pair) => either(true, pair, known),
             Self::Has(holder, name) => holder.value(known)?.member(name).map(|member| member.is_some()),
-            Self::HasSubject => Some(known.context.principal.is_some()),
-            Self::HasSession => Some(known.context.session.is_some()),
+            Self::HasSubject => Ok(known.context.principal.is_some()),
+            Self::HasSession => Ok(known.context.session.is_some()),
             Self::Compare(comparison, pair) => comparison.of(pair[0].value(known)?, pair[1].value(known)?),
             Self::Text(test, pair) => {
-                Some(test.of(pair[0].value(known)?.text()?, pair[1].value(known)?.text()?))
+                // Arguments are worked out before what they are asked of.
+                let part = pair[1].value(known)?;
+                Ok(test.of(pair[0].value(known)?.text()?, part.text()?))
             }
-            Self::Matches(step, pattern) => Some(pattern.is_match(step.value(known)?.text()?)),
+            Self::Matches(step, pattern) => Ok(pattern.is_match(step.value(known)?.text()?)),
             Self::InNetwork(step, network) => match step.value(known)? {
-                Found::Address(address) => Some(network.contains(address)),
-                other => other.text()?.parse().ok().map(|address| network.contains(address)),
+                Found::Address(address) => Ok(network.contains(address)),
+                other => {
+                    let address = other.text()?.parse().map_err(|_| Untold::Fails(NOT_WORKED_OUT))?;
+                    Ok(network.contains(address))
+                }
             },
             Self::InList(step, list) => {
                 let needle = step.value(known)?;
                 any(list.iter().map(Found::of_literal), |element| element.equals(needle))
             }
-            Self::In(pair) => pair[1].value(known)?.contains(pair[0].value(known)?),
+            Self::In(pair) => {
+                let needle = pair[0].value(known)?;
+                pair[1].value(known)?.contains(needle)
+            }
             Self::Loop(until, parts) => {
                 let settled = parts[0].value(known)?.any_element(|element| {
                     let within = Known { element: Some(element), ..*known };
                     parts[1].holds(&within).map(|holds| holds == *until)
                 })?;
-                Some(settled == *until)
+                Ok(settled == *until)
             }
         }
     }
 }
 
-/// Whether `test` holds on any of them; nothing is asked beyond the first on which it does, or on which it cannot be told.
-fn any<T>(mut elements: impl Iterator<Item = T>, test: impl Fn(T) -> Option<bool>) -> Option<bool> {
-    elements
-        .find_map(|element| match test(element) {
-            Some(false) => None,
-            settled => Some(settled),
-        })
-        .unwrap_or(Some(false))
+/// `&&` and `||`: the value that settles it on either side does, whatever the other is.
+fn either(settles: bool, pair: &[Step; 2], known: &Known<'_>) -> Told<bool> {
+    let one = pair[0].holds(known);
+    if one == Ok(settles) || one == Err(Untold::InDoubt) {
+        return one;
+    }
+    match (one, pair[1].holds(known)) {
+        (Err(failure), Ok(other)) if other != settles => Err(failure),
+        (_, other) => other,
+    }
+}
+
+/// Whether `test` holds on any of them; nothing is asked beyond the first on which it does, or is in doubt. A failure counts where it holds on none.
+fn any<T>(elements: impl Iterator<Item = T>, test: impl Fn(T) -> Told<bool>) -> Told<bool> {
+    let mut failed = Ok(false);
+    for element in elements {
+        match test(element) {
+            Ok(false) => {}
+            Err(Untold::Fails(words)) if failed.is_ok() => failed = Err(Untold::Fails(words)),
+            Err(Untold::Fails(_)) => {}
+            settled @ (Ok(true) | Err(Untold::InDoubt)) => return settled,
+        }
+    }
+    failed
 }
 
 #[cfg(test)]

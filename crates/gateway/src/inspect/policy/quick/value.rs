@@ -4,7 +4,8 @@ use std::cmp::Ordering;
 
 use serde_json::{Number, Value};
 
-use super::{Calculation, Comparison, Found, Literal, TextTest, any};
+use super::super::condition::{BEYOND_THE_END, NO_MEMBER, NO_RESULT, OTHER_TYPE};
+use super::{Calculation, Comparison, Found, Literal, TextTest, Told, Untold, any};
 use crate::json::{Element, Kind};
 
 impl<'v> Found<'v> {
@@ -49,106 +50,138 @@ impl<'v> Found<'v> {
         }
     }
 
-    /// The member of this name: `Some(None)` where there is none, and `None` where there are no members at all.
-    pub(super) fn member(self, name: &str) -> Option<Option<Self>> {
+    /// The member of this name, where there is one.
+    pub(super) fn member(self, name: &str) -> Told<Option<Self>> {
         match self {
-            Self::Part(element) if !element.is_array() => Some(element.get(name).map(Self::of_element)),
-            Self::Map(members) => Some(members.get(name).map(Self::of_value)),
-            Self::Nothing => Some(None),
-            _ => None,
+            Self::Part(element) if !element.is_array() => Ok(element.get(name).map(Self::of_element)),
+            Self::Map(members) => Ok(members.get(name).map(Self::of_value)),
+            Self::Nothing => Ok(None),
+            _ => Err(Untold::Fails(OTHER_TYPE)),
         }
     }
 
-    pub(super) fn at(self, index: Self) -> Option<Self> {
+    pub(super) fn at(self, index: Self) -> Told<Self> {
+        let place = |index| usize::try_from(index).map_err(|_| Untold::Fails(BEYOND_THE_END));
         match (self, index) {
             (Self::Part(element), Self::Int(index)) if element.is_array() => {
-                element.elements().nth(usize::try_from(index).ok()?).map(Self::of_element)
+                let element = element.elements().nth(place(index)?).map(Self::of_element);
+                element.ok_or(Untold::Fails(BEYOND_THE_END))
             }
             (Self::List(elements), Self::Int(index)) => {
-                elements.get(usize::try_from(index).ok()?).map(Self::of_value)
+                elements.get(place(index)?).map(Self::of_value).ok_or(Untold::Fails(BEYOND_THE_END))
             }
-            (holder, Self::Text(name)) => holder.member(name)?,
-            _ => None,
+            (holder, Self::Text(name)) => holder.member(name)?.ok_or(Untold::Fails(NO_MEMBER)),
+            _ => Err(Untold::InDoubt),
         }
     }
 
-    pub(super) const fn text(self) -> Option<&'v str> {
-        if let Self::Text(text) = self { Some(text) } else { None }
+    pub(super) const fn text(self) -> Told<&'v str> {
+        match self {
+            Self::Text(text) => Ok(text),
+            Self::Address(_) => Err(Untold::InDoubt),
+            _ => Err(Untold::Fails(OTHER_TYPE)),
+        }
     }
 
-    pub(super) fn negated(self) -> Option<Self> {
+    pub(super) fn negated(self) -> Told<Self> {
         match self {
-            Self::Int(number) => number.checked_neg().map(Self::Int),
-            Self::Double(number) => Some(Self::Double(-number)),
-            _ => None,
+            Self::Int(number) => number.checked_neg().map(Self::Int).ok_or(Untold::InDoubt),
+            Self::Double(number) => Ok(Self::Double(-number)),
+            _ => Err(Untold::Fails(OTHER_TYPE)),
         }
     }
 
     /// Whether `test` holds on any element of a list.
-    pub(super) fn any_element(self, test: impl Fn(Self) -> Option<bool>) -> Option<bool> {
+    pub(super) fn any_element(self, test: impl Fn(Self) -> Told<bool>) -> Told<bool> {
         match self {
             Self::Part(list) if list.is_array() => any(list.elements().map(Self::of_element), test),
             Self::List(list) => any(list.iter().map(Self::of_value), test),
-            _ => None,
+            Self::Part(_) | Self::Map(_) | Self::Nothing | Self::Address(_) => Err(Untold::InDoubt),
+            _ => Err(Untold::Fails(OTHER_TYPE)),
         }
     }
 
-    pub(super) fn size(self) -> Option<i64> {
+    pub(super) fn size(self) -> Told<i64> {
         let size = match self {
             Self::Text(text) => text.chars().count(),
             Self::Part(element) => match element.kind() {
                 Kind::Array(count) | Kind::Object(count) => count,
-                Kind::Null | Kind::Bool(_) | Kind::Number(_) | Kind::String(_) => return None,
+                Kind::Null | Kind::Bool(_) | Kind::Number(_) | Kind::String(_) => {
+                    return Err(Untold::InDoubt);
+                }
             },
             Self::List(elements) => elements.len(),
             Self::Map(members) => members.len(),
             Self::Nothing => 0,
-            Self::Null
-            | Self::Bool(_)
-            | Self::Int(_)
-            | Self::Uint(_)
-            | Self::Double(_)
-            | Self::Address(_) => {
-                return None;
+            Self::Address(_) => return Err(Untold::InDoubt),
+            Self::Null | Self::Bool(_) | Self::Int(_) | Self::Uint(_) | Self::Double(_) => {
+                return Err(Untold::Fails(OTHER_TYPE));
             }
         };
-        i64::try_from(size).ok()
+        i64::try_from(size).map_err(|_| Untold::InDoubt)
     }
 
     /// Whether `needle` is an element of a list, or the name of a member.
-    pub(super) fn contains(self, needle: Self) -> Option<bool> {
-        match (self.member(needle.text().unwrap_or_default()), needle) {
-            (Some(member), Self::Text(_)) => Some(member.is_some()),
-            (Some(_), _) => None,
-            (None, needle) => self.any_element(|element| element.equals(needle)),
+    pub(super) fn contains(self, needle: Self) -> Told<bool> {
+        match (self, needle) {
+            (Self::Part(map), needle) if !map.is_array() => {
+                if let Self::Text(name) = needle {
+                    Ok(map.get(name).is_some())
+                } else {
+                    Err(Untold::InDoubt)
+                }
+            }
+            (Self::Map(map), Self::Text(name)) => Ok(map.contains_key(name)),
+            (Self::Nothing, Self::Text(_)) => Ok(false),
+            (Self::Map(_) | Self::Nothing, _) => Err(Untold::InDoubt),
+            (list, needle) => list.any_element(|element| element.equals(needle)),
         }
     }
 
     /// Values of two kinds are not equal, but for numbers, which are what they are worth.
-    pub(super) fn equals(self, other: Self) -> Option<bool> {
+    pub(super) fn equals(self, other: Self) -> Told<bool> {
         match (self, other) {
-            (Self::Null, Self::Null) => Some(true),
-            (Self::Bool(one), Self::Bool(other)) => Some(one == other),
-            (Self::Text(one), Self::Text(other)) => Some(one == other),
+            (Self::Null, Self::Null) => Ok(true),
+            (Self::Bool(one), Self::Bool(other)) => Ok(one == other),
+            (Self::Text(one), Self::Text(other)) => Ok(one == other),
+            (Self::Address(one), Self::Address(other)) => Ok(one == other),
             (Self::Address(address), Self::Text(text)) | (Self::Text(text), Self::Address(address)) => {
-                Some(address.to_string() == text)
+                Ok(address.to_string() == text)
             }
             (one, other) if one.is_number() && other.is_number() => {
                 one.order(other).map(|order| order == Ordering::Equal)
             }
-            (one, other) if one.is_plain() && other.is_plain() => Some(false),
-            _ => None,
+            (one, other) if one.is_plain() || other.is_plain() => Ok(false),
+            _ => Err(Untold::InDoubt),
         }
     }
 
-    pub(super) fn order(self, other: Self) -> Option<Ordering> {
+    pub(super) fn order(self, other: Self) -> Told<Ordering> {
         match (self, other) {
-            (Self::Int(one), Self::Int(other)) => Some(one.cmp(&other)),
-            (Self::Uint(one), Self::Uint(other)) => Some(one.cmp(&other)),
-            (Self::Double(one), Self::Double(other)) => one.partial_cmp(&other),
-            (Self::Int(one), Self::Double(other)) => exact(one)?.partial_cmp(&other),
-            (Self::Double(one), Self::Int(other)) => one.partial_cmp(&exact(other)?),
-            (Self::Text(one), Self::Text(other)) => Some(one.cmp(other)),
+            (Self::Int(one), Self::Int(other)) => Ok(one.cmp(&other)),
+            (Self::Uint(one), Self::Uint(other)) => Ok(one.cmp(&other)),
+            (Self::Int(one), Self::Uint(other)) => Ok(i128::from(one).cmp(&i128::from(other))),
+            (Self::Uint(one), Self::Int(other)) => Ok(i128::from(one).cmp(&i128::from(other))),
+            (Self::Text(one), Self::Text(other)) => Ok(one.cmp(other)),
+            (Self::Bool(one), Self::Bool(other)) => Ok(one.cmp(&other)),
+            (Self::Address(_), _) | (_, Self::Address(_)) => Err(Untold::InDoubt),
+            (one, other) => match (one.as_double(), other.as_double()) {
+                (Some(one), Some(other)) => one.partial_cmp(&other).ok_or(Untold::InDoubt),
+                _ => Err(Untold::Fails(OTHER_TYPE)),
+            },
+        }
+    }
+
+    /// A number as a double; where it cannot be told apart from its neighbours there, the crate does not either.
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "conditions compare a whole number and a double as doubles"
+    )]
+    const fn as_double(self) -> Option<f64> {
+        match self {
+            Self::Int(number) => Some(number as f64),
+            Self::Uint(number) => Some(number as f64),
+            Self::Double(number) => Some(number),
             _ => None,
         }
     }
@@ -164,7 +197,7 @@ impl<'v> Found<'v> {
 }
 
 impl Comparison {
-    pub(super) fn of(self, one: Found<'_>, other: Found<'_>) -> Option<bool> {
+    pub(super) fn of(self, one: Found<'_>, other: Found<'_>) -> Told<bool> {
         match self {
             Self::Equal => one.equals(other),
             Self::NotEqual => one.equals(other).map(|is_equal| !is_equal),
@@ -178,27 +211,31 @@ impl Comparison {
 
 impl Calculation {
     /// What comes out, if it has a result within its type.
-    pub(super) fn of<'v>(self, one: Found<'v>, other: Found<'v>) -> Option<Found<'v>> {
+    pub(super) fn of<'v>(self, one: Found<'v>, other: Found<'v>) -> Told<Found<'v>> {
         match (one, other) {
-            (Found::Int(one), Found::Int(other)) => match self {
-                Self::Add => one.checked_add(other),
-                Self::Subtract => one.checked_sub(other),
-                Self::Multiply => one.checked_mul(other),
-                Self::Divide => one.checked_div(other),
-                Self::Remainder => one.checked_rem(other),
+            (Found::Int(one), Found::Int(other)) => {
+                let result = match self {
+                    Self::Add => one.checked_add(other),
+                    Self::Subtract => one.checked_sub(other),
+                    Self::Multiply => one.checked_mul(other),
+                    Self::Divide => one.checked_div(other),
+                    Self::Remainder => one.checked_rem(other),
+                };
+                result.map(Found::Int).ok_or(Untold::Fails(NO_RESULT))
             }
-            .map(Found::Int),
             (Found::Double(one), Found::Double(other)) => {
                 let result = match self {
                     Self::Add => one + other,
                     Self::Subtract => one - other,
                     Self::Multiply => one * other,
                     Self::Divide => one / other,
-                    Self::Remainder => return None,
+                    Self::Remainder => return Err(Untold::InDoubt),
                 };
-                result.is_finite().then_some(Found::Double(result))
+                if result.is_finite() { Ok(Found::Double(result)) } else { Err(Untold::InDoubt) }
             }
-            _ => None,
+            (one, other) if one.is_number() && other.is_number() => Err(Untold::InDoubt),
+            (Found::Int(_) | Found::Double(_), _) => Err(Untold::Fails(OTHER_TYPE)),
+            _ => Err(Untold::InDoubt),
         }
     }
 }
@@ -211,10 +248,4 @@ impl TextTest {
             Self::EndsWith => text.ends_with(part),
         }
     }
-}
-
-/// A whole number that a double holds as it is.
-fn exact(number: i64) -> Option<f64> {
-    let small = i32::try_from(number).ok()?;
-    Some(f64::from(small))
 }
