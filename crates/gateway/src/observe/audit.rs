@@ -184,10 +184,6 @@ struct Worker {
 }
 
 impl Worker {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this thread is for nothing else, and its disk makes it wait as well"
-    )]
     fn run(mut self, jobs: &Receiver<Job>) {
         loop {
             if self.has_told {
