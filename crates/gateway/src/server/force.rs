@@ -7,6 +7,7 @@
 use std::sync::{Arc, Weak};
 
 use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::sleep;
 
 use super::checks::Checks;
 use super::draft::{Draft, Opened, Place, Plan};
@@ -14,7 +15,7 @@ use super::keys::{KeyKeepers, end_withdrawn};
 use super::operator::AdminFace;
 use super::reload::Reloaded;
 use super::route::{self, Prepared};
-use super::{Entry, accept, certificates};
+use super::{Entry, SETTLE_TIME, accept, certificates};
 use crate::auth::{Authenticator, Keys};
 use crate::connection::{Encryption, Gate, Route};
 
@@ -167,7 +168,12 @@ impl Force {
             true
         });
         if is_anyone_retired {
-            self.gate.live.look_at_routes();
+            // What has come is seen first, as in a drain of the server.
+            let gate = Arc::clone(&self.gate);
+            self.tasks.spawn(async move {
+                sleep(SETTLE_TIME).await;
+                gate.live.look_at_routes();
+            });
         }
         ended
     }

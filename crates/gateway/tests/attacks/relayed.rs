@@ -486,6 +486,23 @@ async fn a22_a23_the_end_of_a_session_is_told_to_both() {
 }
 
 #[tokio::test]
+async fn a23_who_has_closed_and_is_kept_out_hears_nothing_more_of_the_application() {
+    let application = Application::start().await;
+    let mut case = with_tokens(application.address, "\"authorization_header\"", "").await;
+    let (mut client, mut seen) = with_token(&case, &application, &token("bob", &json!({}))).await;
+    client.send_frame(0x88, &1000_u16.to_be_bytes()).await;
+    assert_eq!(seen.read_close().await.0, 1000);
+    seen.send_frame(0x81, b"goodbye").await;
+    assert_eq!(client.read_frame().await, Frame::whole(0x81, b"goodbye"));
+    assert_eq!(revoke(&case, logout("bob")), 1);
+    // Its notice comes first.
+    assert_eq!(client.read_close().await, (3000, Reason::TokenRevoked.row().close_reason.to_owned()));
+    seen.send_frame(0x81, b"of others").await;
+    client.expect_end().await;
+    case.ended(Reason::TokenRevoked).await;
+}
+
+#[tokio::test]
 async fn a24_a_new_token_in_band_never_reaches_the_application() {
     let application = Application::start().await;
     let case = with_tokens(application.address, "\"authorization_header\"", "refresh = \"on\"").await;

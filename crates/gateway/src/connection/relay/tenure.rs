@@ -258,15 +258,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
         self.end_session(ending, now);
     }
 
-    /// Ends the connection because its session is over, whether or not the client reads.
+    /// Ends the connection because its session is over, whether or not the client reads. Of one that leaves, too: what the application still
+    /// has to say is not for whoever may not be here.
     pub(super) fn end_session(&mut self, ending: Ending, now: Moment) {
-        if self.phase != Phase::Open {
+        let is_leaving = matches!(self.phase, Phase::Leaving { .. });
+        if self.phase != Phase::Open && !is_leaving {
             return;
+        }
+        if is_leaving {
+            self.ending = None;
         }
         if self.output.blocked_since().is_some() {
             self.give_up_output(ending, now);
         } else {
             self.close_from_outside(ending, now);
+        }
+        if is_leaving && self.phase != Phase::Done {
+            // Its own Close has come, or is not waited for any longer.
+            self.phase = Phase::Finishing { until: self.close_until(now) };
         }
     }
 
