@@ -532,6 +532,8 @@ mod tests {
         assert!(size_of::<Relay<Wire<TcpStream>>>() <= 320, "{}", size_of::<Relay<Wire<TcpStream>>>());
         // That it could be encrypted costs a plain connection a word at most.
         assert!(size_of::<Wire<TcpStream>>() <= size_of::<TcpStream>() + 8);
+        // Of each relayed one; the next class is 64.
+        assert!(size_of::<Path>() <= 48, "{}", size_of::<Path>());
         let life_bytes = future_bytes(serve::<TcpStream>);
         assert!(life_bytes <= 448, "{life_bytes}");
     }

@@ -9,14 +9,14 @@ use crate::hex;
 
 /// Names one trace in the records of all that have a part in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TraceId(u128);
+pub struct TraceId([u8; 16]);
 
-/// The trace of one connection, and our place in it.
+/// The trace of one connection, and our place in it. Of bytes, since it is kept for each, and numbers would take more room than they fill.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Trace {
     pub(crate) id: TraceId,
     /// Names our part: the parent of what the application does.
-    span: u64,
+    span: [u8; 8],
     flags: u8,
     /// Whether somebody else began it, so that a `tracestate` belongs to it.
     pub(crate) is_kept: bool,
@@ -27,33 +27,37 @@ impl Trace {
     /// would otherwise record nothing.
     pub(crate) fn begin(chance: &Chance) -> Self {
         let id = u128::from_le_bytes(chance.bytes()).max(1);
-        Self { id: TraceId(id), span: span(chance), flags: SAMPLED, is_kept: false }
+        Self { id: TraceId(id.to_be_bytes()), span: span(chance), flags: SAMPLED, is_kept: false }
     }
 
     /// Our part of the trace that `lines`, all those of `traceparent`, name; `None` unless that is one, well-formed.
     pub(crate) fn keep(lines: &[&[u8]], chance: &Chance) -> Option<Self> {
         let [line] = lines else { return None };
         let (id, flags) = parse(line)?;
-        Some(Self { id: TraceId(id), span: span(chance), flags: flags & FLAGS_KNOWN, is_kept: true })
+        Some(Self {
+            id: TraceId(id.to_be_bytes()),
+            span: span(chance),
+            flags: flags & FLAGS_KNOWN,
+            is_kept: true,
+        })
     }
 
     /// The value of `traceparent` for the application.
     pub(crate) fn header(&self) -> String {
-        let [id, span, flags] =
-            [&self.id.0.to_be_bytes()[..], &self.span.to_be_bytes(), &[self.flags]].map(hex::text);
+        let [id, span, flags] = [&self.id.0[..], &self.span, &[self.flags]].map(hex::text);
         format!("00-{id}-{span}-{flags}")
     }
 }
 
 impl fmt::Display for TraceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        hex::write(&self.0.to_be_bytes(), f)
+        hex::write(&self.0, f)
     }
 }
 
 /// Trace Context §3.2.2.4: no span is all zeros.
-fn span(chance: &Chance) -> u64 {
-    chance.bits().max(1)
+fn span(chance: &Chance) -> [u8; 8] {
+    chance.bits().max(1).to_be_bytes()
 }
 
 /// Trace Context §3.2: `version "-" trace-id "-" parent-id "-" trace-flags`, in lower case. A later version may have more behind
