@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::task::{AbortHandle, JoinSet, spawn_blocking};
 use tokio::time::sleep;
 
+use super::SETTLE_TIME;
 use crate::auth::{self, KeySet, Keys, RemoteKeys, jwks};
 use crate::causes::in_one_line;
 use crate::clock::Clock;
@@ -219,6 +220,8 @@ impl KeyPlaces {
 async fn keep_remote(remote: Remote, gate: Arc<Gate>) {
     let Remote { keys, source, metrics, users, .. } = remote;
     let trust = keys.authorities_file.map_or(Trust::System, Trust::File);
+    // Those whose route is gone are told of that before keys of another issuer say that theirs are no good.
+    sleep(2 * SETTLE_TIME).await;
     let tell = |event: Event<'_, KeySet>| match event {
         Event::Replaced(keys) => {
             metrics.fetched(gate.facilities.clock.unix_now());
