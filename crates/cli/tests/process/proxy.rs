@@ -83,7 +83,7 @@ fn what_it_runs_with_can_be_printed_and_arguments_that_are_none_are_named() {
 
     let refused = print(&["--to", "http://127.0.0.1:9000"]);
     let said = String::from_utf8(refused.stderr).unwrap();
-    assert!(said.contains("does not begin with ws:// or wss://"), "{said}");
+    assert!(said.contains("does not begin with ws://, wss:// or unix:/"), "{said}");
     let refused = print(&["--to", "wss://127.0.0.1:9000", "--ca", "missing.pem"]);
     let said = String::from_utf8(refused.stderr).unwrap();
     assert!(said.contains("missing.pem") && refused.status.code() == Some(1), "{said}");
