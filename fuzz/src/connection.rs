@@ -182,6 +182,10 @@ impl World {
         sleep(Duration::from_millis(1)).await;
         let mut lives = Vec::new();
         for life in &mut self.lives {
+            if gateway::has_small_buffers(settings) {
+                // Whoever may not gather more until there is room looks again after a while.
+                sleep(ROOM_TIME_MAX).await;
+            }
             aside(|| verdict::assert_answered(&life.client.state(), settings));
             let ended = timeout(END_TIME_MAX, &mut life.served).await;
             let records = ended.expect("a connection never ends").expect("nothing panics");
@@ -380,6 +384,9 @@ const CLIENTS_MAX: usize = 3;
 /// What the counters say of connections.
 const COUNTED: [&str; 4] =
     ["drawgate_ends_total", "drawgate_handshakes_total", "drawgate_connections", "drawgate_buffered_bytes"];
+
+/// Longer than it takes until who waits for room among all buffers goes on, once those who had to go are gone.
+const ROOM_TIME_MAX: Duration = Duration::from_millis(200);
 
 /// The longest deadlines in a row: a ping, its answer, the Close, and an application that is slow with every message.
 const END_TIME_MAX: Duration = Duration::from_secs(120);
