@@ -307,7 +307,7 @@ const PROGRAMS: &[(&str, &[&[u8]])] = &[
     (
         "handler-in-every-way",
         &[
-            &[0],
+            &[0x80],
             HANDLER,
             &[op::TEXT, 1, 5, op::TEXT, 8, 5, op::TEXT, 7, 3, op::TEXT, 9, 3, op::WAIT, 6, op::ANSWER_CLOSE],
         ],
@@ -323,7 +323,7 @@ const PROGRAMS: &[(&str, &[&[u8]])] = &[
     ("message-that-never-ends", &[&[0], ECHO, &[op::FRAME, 1, 9, op::WAIT, 11, op::WAIT, 11]]),
     ("frame-cut-and-reset", &[&[0], ECHO, &[op::HOLD_BACK, 50, op::TEXT, 0, 100, op::RESET]]),
     ("frame-cut-and-finished", &[&[0], ECHO, &[op::HOLD_BACK, 50, op::TEXT, 0, 100, op::FINISH]]),
-    ("reader-stalls", &[&[2], ECHO, &[op::WINDOW, 30, op::TEXT, 0, 254, op::PING, 9, 250, op::WAIT, 10]]),
+    ("reader-stalls", &[&[0x82], ECHO, &[op::WINDOW, 30, op::TEXT, 0, 254, op::PING, 9, 250, op::WAIT, 10]]),
     (
         "reader-stalls-in-mid-message",
         &[&[2], ECHO, &[op::WINDOW, 0x16, op::FRAME, 1, 20, op::FRAME, 0x80, 30, op::WAIT, 10, op::UNBLOCK]],
@@ -331,22 +331,22 @@ const PROGRAMS: &[(&str, &[&[u8]])] = &[
     (
         "reader-pauses-under-a-burst",
         &[
-            &[0],
+            &[0x80],
             HANDLER,
             &[op::WINDOW, 200, op::TEXT, 7, 9, op::WAIT, 5, op::UNBLOCK, op::WAIT, 5, op::CLOSE, 0],
         ],
     ),
     (
         "reader-pauses-under-a-burst-and-is-silent",
-        &[&[0], HANDLER, &[op::WINDOW, 200, op::TEXT, 7, 9, op::UNBLOCK]],
+        &[&[0x80], HANDLER, &[op::WINDOW, 200, op::TEXT, 7, 9, op::UNBLOCK]],
     ),
     (
         "reader-pauses-under-an-echo",
-        &[&[0], ECHO, &[op::WINDOW, 0], LARGE, LARGE, &[op::WAIT, 5, op::UNBLOCK, op::FINISH]],
+        &[&[0x80], ECHO, &[op::WINDOW, 0], LARGE, LARGE, &[op::WAIT, 5, op::UNBLOCK, op::FINISH]],
     ),
     (
         "load-is-shed",
-        &[&[8], ECHO, &[op::WINDOW, 30, op::BINARY, 0, 254, op::TEXT, 0, 99, op::WAIT, 2, op::UNBLOCK]],
+        &[&[0x88], ECHO, &[op::WINDOW, 30, op::BINARY, 0, 254, op::TEXT, 0, 99, op::WAIT, 2, op::UNBLOCK]],
     ),
     (
         "drain-after-all-is-answered",

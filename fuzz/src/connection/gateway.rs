@@ -77,6 +77,7 @@ token_lifetime_max = "unlimited"
 leeway = "0s"
 refresh = "on"
 failures_per_client_per_minute = "unlimited"
+failures_per_subject_per_minute = "unlimited"
 
 [firewall]
 handshakes_per_client_per_minute = "unlimited"

@@ -91,6 +91,11 @@ impl Settings {
         self.0 & (1 << bit) != 0
     }
 
+    /// Whether there may be messages of 60 KB, and an application that sends 400 KB at once.
+    pub(crate) const fn has_much(self) -> bool {
+        self.bit(7)
+    }
+
     /// Two bits from `bit` on.
     pub(crate) const fn two_bits(self, bit: u8) -> u8 {
         self.0 >> bit & 3
@@ -99,8 +104,11 @@ impl Settings {
 
 impl Program {
     pub(crate) fn decode(data: &[u8]) -> Self {
-        let mut input = Input { left: data, larges: LARGES_MAX, bursts: BURSTS_MAX };
+        let mut input = Input { left: data, larges: 0, bursts: 0 };
         let settings = Settings(input.byte());
+        if settings.has_much() {
+            (input.larges, input.bursts) = (LARGES_MAX, BURSTS_MAX);
+        }
         let mut steps = Vec::new();
         while !input.left.is_empty() && steps.len() < STEPS_MAX {
             steps.push(input.step());
@@ -112,7 +120,7 @@ impl Program {
 struct Input<'a> {
     left: &'a [u8],
     /// How many more sizes may be large, and how many more messages may ask for a burst: what costs hundreds of times as much as
-    /// all else is copied by fuzzers until a program does nothing else.
+    /// all else is copied by fuzzers until a program does nothing else. So most programs have none.
     larges: usize,
     bursts: usize,
 }

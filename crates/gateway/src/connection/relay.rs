@@ -253,7 +253,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
         let signals = self.pulse.listen(cx.waker());
         self.heed(signals, now);
         self.release(now);
-        let outcome = self.drive(cx, now);
+        let mut outcome = self.drive(cx, now);
+        if signals.contains(Signal::Timer) && outcome.is_pending() {
+            // Nobody is judged for what has not come before it has been looked for: where the gateway itself stood still, answers
+            // lie beside the deadlines.
+            self.check_deadlines(now);
+            outcome = self.drive(cx, now);
+        }
         if self.phase != Phase::Open
             && let Application::Handler(handling) = &mut self.application
         {
@@ -459,7 +465,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
         if signals.contains(Signal::Timer) {
             // It may be one that fired while it was being put off; the one that took its place must not be forgotten.
             self.disarm();
-            self.check_deadlines(now);
+            self.check_term(now);
         }
         if signals.contains(Signal::Drain) {
             self.draining = true;

@@ -99,6 +99,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
             Application::Handler(handling) => handling.is_idle(),
             Application::Upstream(far) => far.is_idle() && !self.remainder_is_fresh,
         };
+        // What has come may stand still until there is room for it.
+        let is_answered = is_answered && !self.waits_for_room();
         if !self.draining || self.phase != Phase::Open || !self.output.is_empty() || !is_answered {
             return false;
         }

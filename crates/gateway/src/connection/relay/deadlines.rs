@@ -14,6 +14,15 @@ use crate::observe::{Direction, FrameKind, TrafficDelta};
 use crate::reason::Reason;
 
 impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
+    /// Ends a session whose time is over, before anything more of it is taken.
+    pub(super) fn check_term(&mut self, now: Moment) {
+        if self.phase == Phase::Open
+            && let Some(ending) = self.term_ended(now)
+        {
+            self.end_session(ending, now);
+        }
+    }
+
     /// Does what is due.
     pub(super) fn check_deadlines(&mut self, now: Moment) {
         self.check_far_deadlines(now);

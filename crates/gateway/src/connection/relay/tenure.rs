@@ -281,19 +281,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
 
     /// Why the time of the connection is up, if it is.
     pub(super) fn tenure_ended(&self, now: Moment) -> Option<Ending> {
+        self.term_ended(now).or_else(|| {
+            let tenure = self.tenure.as_ref()?;
+            self.idle_until().filter(|until| now >= *until)?;
+            let elapsed = now.since(tenure.messaged_at);
+            Some(Ending::late(Reason::IdleTimeout, self.terms.limits.idle_timeout, elapsed))
+        })
+    }
+
+    /// The same, but for one that has only been silent.
+    pub(super) fn term_ended(&self, now: Moment) -> Option<Ending> {
         let tenure = self.tenure.as_ref()?;
-        let limits = &self.terms.limits;
         let passed = |deadline: Option<Moment>| deadline.is_some_and(|deadline| now >= deadline);
         if passed(tenure.term.until) {
             return Some(Ending::by_gate(Reason::TokenExpired));
         }
         if passed(self.session_until()) {
             let elapsed = now.since(tenure.began_at);
-            return Some(Ending::late(Reason::SessionTimeExceeded, limits.session_time_max, elapsed));
-        }
-        if passed(self.idle_until()) {
-            let elapsed = now.since(tenure.messaged_at);
-            return Some(Ending::late(Reason::IdleTimeout, limits.idle_timeout, elapsed));
+            let session_time_max = self.terms.limits.session_time_max;
+            return Some(Ending::late(Reason::SessionTimeExceeded, session_time_max, elapsed));
         }
         None
     }
