@@ -75,6 +75,20 @@ struct Inner {
     events: Events,
 }
 
+/// A line of the audit log about a connection, the same of an [`Opened`] and an [`Ended`] one.
+macro_rules! about {
+    ($kind:expr, $connection:expr) => {
+        Members::of($kind)
+            .with("connection", $connection.connection.to_string())
+            .with("client", $connection.client.to_string())
+            .maybe("via", $connection.via)
+            .maybe("route", Option::<&str>::from($connection.route))
+            .maybe("subject", $connection.subject)
+            .maybe("session", $connection.session)
+            .maybe("origin", $connection.origin)
+    };
+}
+
 impl Observer {
     /// For the routes of the configuration; their names are the only ones that metrics will have.
     ///
@@ -155,16 +169,7 @@ impl Observer {
     /// A handshake was accepted: to be called once, at the `101`.
     pub fn connection_opened(&self, opened: &Opened<'_>) {
         self.0.metrics.opened(opened);
-        self.audit(|| {
-            Members::of("connected")
-                .with("connection", opened.connection.to_string())
-                .with("client", opened.client.to_string())
-                .maybe("via", opened.via)
-                .with("route", opened.route)
-                .maybe("subject", opened.subject)
-                .maybe("session", opened.session)
-                .maybe("origin", opened.origin)
-        });
+        self.audit(|| about!("connected", opened));
         match self.0.suppressor.pass(RecordKind::Opened, self.0.clock.now()) {
             Some(suppressed) => log::emit_opened(opened, suppressed),
             None => self.count_suppressed(),
@@ -181,14 +186,7 @@ impl Observer {
         if ended.phase == Phase::Open || passed.is_some() {
             self.audit(|| {
                 let kind = if ended.phase == Phase::Open { "ended" } else { "refused" };
-                let members = Members::of(kind)
-                    .with("connection", ended.connection.to_string())
-                    .with("client", ended.client.to_string())
-                    .maybe("via", ended.via)
-                    .maybe("route", ended.route)
-                    .maybe("subject", ended.subject)
-                    .maybe("session", ended.session)
-                    .maybe("origin", ended.origin)
+                let members = about!(kind, ended)
                     .with("reason", ended.reason.row().label)
                     .with("ended_by", ended.ended_by.label());
                 match passed.filter(|suppressed| *suppressed > 0 && ended.phase == Phase::Handshake) {
