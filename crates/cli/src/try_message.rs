@@ -110,7 +110,10 @@ fn told(inspection: &Inspection, kind: MessageKind, bytes: &[u8], context: &Cont
         let effect = match effect {
             Effect::Shadowed => "holds; it is in shadow, and would have stopped the message",
             Effect::ShadowFailed => "fails; it is in shadow, and would have refused the message",
-            _ => "holds, and is logged",
+            Effect::Logged => "holds, and is logged",
+            // What stops a message is told as its refusal.
+            Effect::Refused | Effect::Closed | Effect::Dropped => "holds, and stops the message",
+            Effect::Failed => "fails, and stops the message",
         };
         text.push_str(&format!("  rule      {rule:?} {effect}\n"));
     }
