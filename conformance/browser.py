@@ -9,26 +9,24 @@ wire is counted by a relay between the two, since neither end tells. About 2 sec
 import argparse
 import asyncio
 import base64
-import functools
-import http.server
 import json
 import pathlib
 import secrets
 import subprocess
 import sys
 import tempfile
-import threading
 import urllib.request
 
 from chromium import Chromium, ChromiumError
 from program import ROOT, Program, ProgramError, accepts, find_binary, free_port
+from served import Served
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--binary", help="the program to test (default: target/debug/drawgate)")
     binary = find_binary(parser.parse_args().binary)
-    with tempfile.TemporaryDirectory(prefix="drawgate-browser-") as directory, serve_page() as page_port:
+    with tempfile.TemporaryDirectory(prefix="drawgate-browser-") as directory, Served({"/": ROOT / "conformance" / "clients"}) as page_port:
         failures = asyncio.run(run_in(pathlib.Path(directory), binary, page_port))
     sys.exit(1 if failures else 0)
 
@@ -225,28 +223,13 @@ class Relay:
 
     async def pour(self, reader, writer, direction):
         while piece := await reader.read(65536):
-            self.bytes[direction] += len(piece)
+            self.passed(piece, direction)
             writer.write(piece)
             await writer.drain()
         writer.close()
 
-
-class serve_page:
-    """conformance/clients by HTTP on a free port of this machine, without a word on the terminal."""
-
-    def __enter__(self):
-        class Files(http.server.SimpleHTTPRequestHandler):
-            def log_message(self, *_):
-                pass
-
-        files = functools.partial(Files, directory=ROOT / "conformance" / "clients")
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), files)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        return self.server.server_port
-
-    def __exit__(self, *_):
-        self.server.shutdown()
-        self.server.server_close()
+    def passed(self, piece, direction):
+        self.bytes[direction] += len(piece)
 
 
 def replaced(text, replacements):

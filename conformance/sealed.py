@@ -8,17 +8,16 @@ goes back over the wire is looked at by a relay between the two. About 2 seconds
 import argparse
 import asyncio
 import base64
-import http.server
 import json
 import pathlib
 import secrets
 import sys
 import tempfile
-import threading
 
 from browser import Relay
 from chromium import Chromium, ChromiumError
 from program import ROOT, Program, ProgramError, accepts, find_binary, free_port
+from served import Served
 
 CONFIG = """
 [listeners.main]
@@ -40,8 +39,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--binary", help="the program to test (default: target/debug/drawgate)")
     binary = find_binary(parser.parse_args().binary)
-    with tempfile.TemporaryDirectory(prefix="drawgate-sealed-") as directory, serve_page() as origin:
-        asyncio.run(talk(pathlib.Path(directory), binary, origin))
+    # `jose` is there as it is for browsers.
+    folders = {"/jose/": JOSE, "/": ROOT / "examples"}
+    with tempfile.TemporaryDirectory(prefix="drawgate-sealed-") as directory, Served(folders) as page_port:
+        asyncio.run(talk(pathlib.Path(directory), binary, f"http://127.0.0.1:{page_port}"))
     print("sealed: passed")
 
 
@@ -120,38 +121,9 @@ class KeepingRelay(Relay):
         super().__init__(port)
         self.kept = b""
 
-    async def pour(self, reader, writer, direction):
-        while piece := await reader.read(65536):
-            self.kept += piece if direction == "from" else b""
-            writer.write(piece)
-            await writer.drain()
-        writer.close()
-
-
-class serve_page:
-    """examples/ by HTTP on a free port of this machine, and `jose` as it is for browsers in jose/."""
-
-    def __enter__(self):
-        class Files(http.server.SimpleHTTPRequestHandler):
-            extensions_map = {".html": "text/html", ".js": "text/javascript"}
-
-            def translate_path(self, path):
-                folder = ROOT / "examples"
-                if path.startswith("/jose/"):
-                    path, folder = path.removeprefix("/jose"), JOSE
-                self.directory = str(folder)
-                return super().translate_path(path)
-
-            def log_message(self, *_):
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Files)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        return f"http://127.0.0.1:{self.server.server_port}"
-
-    def __exit__(self, *_):
-        self.server.shutdown()
-        self.server.server_close()
+    def passed(self, piece, direction):
+        super().passed(piece, direction)
+        self.kept += piece if direction == "from" else b""
 
 
 JOSE = ROOT / "conformance" / "node_modules" / "jose" / "dist" / "webapi"

@@ -90,9 +90,11 @@ fn create(file: &Path) -> Result<Outcome, Failure> {
 }
 
 fn verify(args: &VerifyArgs) -> Result<Outcome, Failure> {
-    let text = fs::read_to_string(&args.key).map_err(|error| unreadable(&args.key, &error))?;
+    let advice = "name the file with what `drawgate audit create` printed";
+    let text =
+        fs::read_to_string(&args.key).map_err(|error| Failure::unreadable(&args.key, &error, advice))?;
     let first = Key::from_hex(text.trim()).ok_or_else(|| {
-        Failure(format!("{}: is no first key of 64 hexadecimal digits", args.key.display()))
+        Failure(format!("{}: is no first key of 64 hexadecimal digits; {advice}", args.key.display()))
     })?;
     let config = args.config.as_deref().map(|file| audit_of(&configuration::read(file)?, file));
     let config = config.transpose()?;
@@ -175,13 +177,14 @@ fn files_of(path: &Path) -> Result<Vec<PathBuf>, Failure> {
 }
 
 fn audit_of(config: &drawgate::config::Config, file: &Path) -> Result<Config, Failure> {
-    config.audit.clone().ok_or_else(|| {
-        Failure(format!("{}: has no [audit]; see docs/audit.md for what it says", file.display()))
-    })
+    config
+        .audit
+        .clone()
+        .ok_or_else(|| Failure(format!("{}: has no [audit]; add one, as docs/audit.md says", file.display())))
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
-    Failure(format!("{}: cannot be read: {error}", path.display()))
+    Failure::unreadable(path, error, "make sure that it is there, and that this user may read it")
 }
 
 /// No line is longer.

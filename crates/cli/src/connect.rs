@@ -68,7 +68,7 @@ pub(crate) struct Args {
     #[arg(long, short)]
     verbose: bool,
     /// How long to wait for more messages once standard input has ended, in milliseconds
-    #[arg(long, value_name = "MILLISECONDS", default_value_t = 500)]
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = 500, value_parser = milliseconds)]
     wait_ms: u64,
 }
 
@@ -85,6 +85,10 @@ Exit codes:
   1  it was refused or lost, the server closed with another code, or a script was interrupted
   2  the arguments make no sense
   3  a second Ctrl-C, before the connection was closed";
+
+fn milliseconds(text: &str) -> Result<u64, &'static str> {
+    text.parse().map_err(|_| "write a number of milliseconds, such as 500")
+}
 
 pub(crate) fn connect(args: &Args) -> Result<Outcome, Failure> {
     on_runtime(async {

@@ -17,7 +17,7 @@ mod token;
 mod try_message;
 
 use std::io::{self, IsTerminal as _, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
@@ -92,6 +92,13 @@ enum Command {
 #[derive(Debug)]
 struct Failure(String);
 
+impl Failure {
+    /// A file cannot be read; `advice` says which one is meant.
+    fn unreadable(file: &Path, error: &io::Error, advice: &str) -> Self {
+        Self(format!("{}: cannot be read: {error}; {advice}", file.display()))
+    }
+}
+
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
@@ -158,7 +165,7 @@ fn execute(command: Command) -> Result<Outcome, Failure> {
 }
 
 fn token_command(args: &token::Args) -> Result<Outcome, Failure> {
-    let read_config = |file: &std::path::Path| match configuration::read(file) {
+    let read_config = |file: &Path| match configuration::read(file) {
         Ok(config) => Ok(config.auth),
         Err(Failure(text)) => Err(text),
     };

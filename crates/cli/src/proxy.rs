@@ -17,7 +17,7 @@ use crate::{Failure, Outcome, print, run};
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Where clients connect
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080", value_parser = address)]
     listen: SocketAddr,
     /// Where the application is: `ws://HOST:PORT`, `wss://HOST` or `unix:/SOCKET`, and a path if it is to take the place of the client's
     #[arg(long, value_name = "URL")]
@@ -52,6 +52,10 @@ pub(crate) fn proxy(args: &Args) -> Result<Outcome, Failure> {
         ))
         .map(|_| ())
     })
+}
+
+fn address(text: &str) -> Result<SocketAddr, &'static str> {
+    text.parse().map_err(|_| "write an IP address and a port, such as 127.0.0.1:8080 or [::]:8080")
 }
 
 /// The configuration.

@@ -69,8 +69,9 @@ pub(crate) fn open(args: &Args) -> Result<Outcome, Failure> {
 }
 
 fn sealing(args: &Args) -> Result<Sealing, Failure> {
-    let bytes = fs::read(&args.key)
-        .map_err(|error| Failure(format!("{}: cannot be read: {error}", args.key.display())))?;
+    let bytes = fs::read(&args.key).map_err(|error| {
+        Failure::unreadable(&args.key, &error, "name the file that the route's secret_file names")
+    })?;
     let secret = Secret::from_file_bytes(&bytes);
     if secret.expose().len() < 32 {
         let path = args.key.display();

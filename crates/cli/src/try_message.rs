@@ -38,7 +38,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     claims: Option<PathBuf>,
     /// The address of the client
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1", value_parser = address)]
     client: IpAddr,
 }
 
@@ -110,7 +110,10 @@ fn told(inspection: &Inspection, kind: MessageKind, bytes: &[u8], context: &Cont
         let effect = match effect {
             Effect::Shadowed => "holds; it is in shadow, and would have stopped the message",
             Effect::ShadowFailed => "fails; it is in shadow, and would have refused the message",
-            _ => "holds, and is logged",
+            Effect::Logged => "holds, and is logged",
+            // What stops a message is told as its refusal.
+            Effect::Refused | Effect::Closed | Effect::Dropped => "holds, and stops the message",
+            Effect::Failed => "fails, and stops the message",
         };
         text.push_str(&format!("  rule      {rule:?} {effect}\n"));
     }
@@ -147,14 +150,19 @@ fn route<'c>(config: &'c Config, name: &str) -> Result<&'c RouteConfig, Failure>
     })
 }
 
+fn address(text: &str) -> Result<IpAddr, &'static str> {
+    text.parse().map_err(|_| "write an IPv4 or IPv6 address, such as 203.0.113.7")
+}
+
 /// The claims of a token that is not there; its signature is nobody's business here.
 fn principal(file: &PathBuf) -> Result<Principal, Failure> {
-    let wrong = |what: String| Failure(format!("{}: {what}", file.display()));
-    let text = std::fs::read_to_string(file).map_err(|error| wrong(format!("cannot be read ({error})")))?;
+    let wrong = |what: &str| Failure(format!("{}: {what}; write {{\"sub\": \"…\"}}", file.display()));
+    let advice = "name a file with the claims, such as {\"sub\": \"alice\"}";
+    let text = std::fs::read_to_string(file).map_err(|error| Failure::unreadable(file, &error, advice))?;
     let claims = match json::parse(&text) {
         Ok(Value::Object(claims)) => claims,
-        Ok(_) => return Err(wrong("is no JSON object; write {\"sub\": \"…\"}".to_owned())),
-        Err(fault) => return Err(wrong(format!("is no strict JSON: {fault}"))),
+        Ok(_) => return Err(wrong("is no JSON object")),
+        Err(fault) => return Err(wrong(&format!("is no strict JSON: {fault}"))),
     };
     let subject = claims.get("sub").and_then(Value::as_str).unwrap_or("try");
     let now = Clock::system().unix_now();

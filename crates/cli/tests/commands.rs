@@ -78,6 +78,7 @@ fn what_is_sealed_opens_by_the_same_words_and_by_no_others() {
     for (name, value, advice) in [
         ("--key", "short.key", "openssl rand -hex 32"),
         ("--key", "none.key", "cannot be read"),
+        ("--key", "none.key", "secret_file"),
         ("--kid", "a b", "write 1 to 64"),
         ("--salt", "AAAA", "43 characters"),
     ] {
@@ -125,6 +126,10 @@ fn try_says_what_would_become_of_a_message_and_why() {
         (&["--config", "demo.toml", "--route", "none"][..], "there are: "),
         (&["--config", "none.toml", "--route", "email"], "cannot be read"),
         (&["--config", "demo.toml", "--route", "email", "--claims", "demo.toml"], "no strict JSON"),
+        (
+            &["--config", "demo.toml", "--route", "email", "--claims", "none.json"],
+            "name a file with the claims",
+        ),
         (&["--config", "demo.toml"], "--route"),
     ] {
         let output = tried(&folder, arguments, b"{}");
@@ -400,6 +405,30 @@ fn tokens_are_issued_with_a_private_key_for_the_public_one_of_the_configuration(
     assert!(said.starts_with("This token is valid for another ") && said.contains("\"EdDSA\""), "{said}");
     let error = drawgate(&folder, &words).failed();
     assert!(error.contains("--private-key-file FILE"), "{error}");
+}
+
+#[test]
+fn what_an_argument_cannot_be_is_told_with_what_it_can() {
+    let folder = folder();
+    for (words, advice) in [
+        (&["sessions", "--admin", "here", "--token-file", "t"][..], "write it as http://HOST:PORT"),
+        (&["connect", "here"], "write it as ws://HOST:PORT, or wss:// for TLS"),
+        (&["connect", "ws://a", "--wait-ms", "soon"], "write a number of milliseconds"),
+        (&["proxy", "--to", "ws://a", "--listen", "8080"], "such as 127.0.0.1:8080"),
+        (&["try", "--config", "c", "--route", "r", "--client", "me"], "such as 203.0.113.7"),
+        (&["ban", "alice", "--for", "long"], "write it like 90s, 15m, 1h30m or 7d\n"),
+    ] {
+        let ran = drawgate(&folder, words);
+        assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""), "{words:?}");
+        assert!(ran.stderr.contains(advice), "{words:?}: {}", ran.stderr);
+    }
+    for (words, advice) in [
+        (&["connect", "ws://127.0.0.1:1", "--token-file", "none"][..], "`drawgate token issue`"),
+        (&["audit", "verify", "--key", "none", "a.log"], "`drawgate audit create`"),
+    ] {
+        let error = drawgate(&folder, words).failed();
+        assert!(error.contains("none: cannot be read: ") && error.contains(advice), "{words:?}: {error}");
+    }
 }
 
 #[test]

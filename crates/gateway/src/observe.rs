@@ -9,6 +9,7 @@ mod banned;
 mod encode;
 mod events;
 mod keys;
+mod lives;
 mod load;
 mod log;
 mod metrics;
@@ -74,6 +75,20 @@ struct Inner {
     events: Events,
 }
 
+/// A line of the audit log about a connection, the same of an [`Opened`] and an [`Ended`] one.
+macro_rules! about {
+    ($kind:expr, $connection:expr) => {
+        Members::of($kind)
+            .with("connection", $connection.connection.to_string())
+            .with("client", $connection.client.to_string())
+            .maybe("via", $connection.via)
+            .maybe("route", Option::<&str>::from($connection.route))
+            .maybe("subject", $connection.subject)
+            .maybe("session", $connection.session)
+            .maybe("origin", $connection.origin)
+    };
+}
+
 impl Observer {
     /// For the routes of the configuration; their names are the only ones that metrics will have.
     ///
@@ -84,7 +99,7 @@ impl Observer {
         let error_file = error_file
             .map(|config| {
                 let mut file = RotatingFile::open(config.clone())?;
-                Writer::start(move |line| file.write_line(line), metrics.records_lost.clone())
+                Writer::start(move |line| file.write_line(line), metrics.records.lost.clone())
             })
             .transpose()?;
         let audit = OnceLock::new();
@@ -154,16 +169,7 @@ impl Observer {
     /// A handshake was accepted: to be called once, at the `101`.
     pub fn connection_opened(&self, opened: &Opened<'_>) {
         self.0.metrics.opened(opened);
-        self.audit(|| {
-            Members::of("connected")
-                .with("connection", opened.connection.to_string())
-                .with("client", opened.client.to_string())
-                .maybe("via", opened.via)
-                .with("route", opened.route)
-                .maybe("subject", opened.subject)
-                .maybe("session", opened.session)
-                .maybe("origin", opened.origin)
-        });
+        self.audit(|| about!("connected", opened));
         match self.0.suppressor.pass(RecordKind::Opened, self.0.clock.now()) {
             Some(suppressed) => log::emit_opened(opened, suppressed),
             None => self.count_suppressed(),
@@ -180,14 +186,7 @@ impl Observer {
         if ended.phase == Phase::Open || passed.is_some() {
             self.audit(|| {
                 let kind = if ended.phase == Phase::Open { "ended" } else { "refused" };
-                let members = Members::of(kind)
-                    .with("connection", ended.connection.to_string())
-                    .with("client", ended.client.to_string())
-                    .maybe("via", ended.via)
-                    .maybe("route", ended.route)
-                    .maybe("subject", ended.subject)
-                    .maybe("session", ended.session)
-                    .maybe("origin", ended.origin)
+                let members = about!(kind, ended)
                     .with("reason", ended.reason.row().label)
                     .with("ended_by", ended.ended_by.label());
                 match passed.filter(|suppressed| *suppressed > 0 && ended.phase == Phase::Handshake) {
@@ -221,12 +220,12 @@ impl Observer {
 
     /// So many bans of addresses are kept.
     pub fn address_bans(&self, count: usize) {
-        self.0.metrics.address_bans.set(i64::try_from(count).unwrap_or(i64::MAX));
+        self.0.metrics.state.address_bans.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     /// A ban of an address was refused, since there are as many as are kept.
     pub fn address_ban_refused(&self) {
-        self.0.metrics.address_bans_refused.inc();
+        self.0.metrics.state.address_bans_refused.inc();
     }
 
     /// The process has no file descriptor left for a connection that waits to be accepted.
@@ -236,27 +235,27 @@ impl Observer {
 
     /// Another token was taken for a session.
     pub fn session_refreshed(&self) {
-        self.0.metrics.sessions_refreshed.inc();
+        self.0.metrics.lives.sessions_refreshed.inc();
     }
 
     /// A revocation, a ban or its end was written to the state, or was not, for what is wrong with it.
     pub fn state_written(&self, result: Result<(), &dyn Display>) {
         let Err(error) = result else {
-            self.0.metrics.state_written.inc();
+            self.0.metrics.state.written.inc();
             return;
         };
-        self.0.metrics.state_not_written.inc();
+        self.0.metrics.state.not_written.inc();
         log::emit_state_not_written(error);
     }
 
     /// A connection goes without compression, because others hold all that is set aside for it.
     pub fn compression_declined(&self) {
-        self.0.metrics.compression_declined.inc();
+        self.0.metrics.memory.compression_declined.inc();
     }
 
     /// Counts records that the program's own log had to drop.
     pub fn records_lost(&self, count: u64) {
-        self.0.metrics.records_lost.log_full.inc_by(count);
+        self.0.metrics.records.lost.log_full.inc_by(count);
     }
 
     /// Tells how many records were suppressed and not yet told of, one record a reason. To be called every few seconds,
@@ -317,13 +316,13 @@ impl Observer {
     /// The gauge of output that waits for slow clients, for those who queue it to add to and subtract from.
     #[must_use]
     pub fn buffered_bytes(&self) -> Gauge {
-        self.0.metrics.buffered_bytes.clone()
+        self.0.metrics.memory.buffered_bytes.clone()
     }
 
     /// The gauge of what is set aside for compressed connections, for those who know it to set.
     #[must_use]
     pub fn compression_bytes(&self) -> Gauge {
-        self.0.metrics.compression_bytes.clone()
+        self.0.metrics.memory.compression_bytes.clone()
     }
 
     /// All metrics in the OpenMetrics text format, of the type [`CONTENT_TYPE`].
@@ -340,7 +339,7 @@ impl Observer {
     }
 
     fn count_suppressed(&self) {
-        self.0.metrics.records_suppressed.inc();
+        self.0.metrics.records.suppressed.inc();
     }
 }
 

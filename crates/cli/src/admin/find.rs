@@ -25,7 +25,7 @@ pub(super) struct Where {
     #[arg(long, value_name = "DIR", default_value = DATA_FOLDER, conflicts_with = "admin")]
     data: PathBuf,
     /// The admin listener: http://HOST:PORT, or https:// for TLS
-    #[arg(long, value_name = "URL", requires = "token_file")]
+    #[arg(long, value_name = "URL", requires = "token_file", value_parser = address)]
     admin: Option<Url>,
     /// The file with the token for it; - is standard input
     #[arg(long, value_name = "FILE", requires = "admin")]
@@ -53,6 +53,10 @@ impl Where {
         }
         Ok(Door { url, connect_to, token, origin, authority: self.ca.clone() })
     }
+}
+
+fn address(text: &str) -> Result<Url, &'static str> {
+    text.parse().map_err(|_| "write it as http://HOST:PORT, or https:// for TLS")
 }
 
 /// What a door is made of: its address, where that is reached if elsewhere, the token, and where that comes from.

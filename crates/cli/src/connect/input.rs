@@ -53,11 +53,11 @@ pub(super) fn token_in(file: &Path) -> Result<String, Failure> {
     } else {
         std::fs::read_to_string(file)
     };
-    let text =
-        text.map_err(|error| Failure(format!("the token in {} cannot be read: {error}", file.display())))?;
+    let advice = "name the file with what `drawgate token issue` printed";
+    let text = text.map_err(|error| Failure::unreadable(file, &error, advice))?;
     let token = text.trim_end();
     if token.is_empty() {
-        return Err(Failure(format!("there is no token in {}", file.display())));
+        return Err(Failure(format!("there is no token in {}; {advice}", file.display())));
     }
     Ok(token.to_owned())
 }

@@ -55,7 +55,9 @@ pub(super) async fn secure(
 fn read(file: &Path) -> Result<RootCertStore, Failure> {
     let wrong = |what: String| Failure(format!("{}: {what}", file.display()));
     let mut roots = RootCertStore::empty();
-    let certificates = CertificateDer::pem_file_iter(file).map_err(|error| wrong(error.to_string()))?;
+    let certificates = CertificateDer::pem_file_iter(file).map_err(|error| {
+        wrong(format!("cannot be read: {error}; write --ca FILE with the certificate of the authority"))
+    })?;
     for certificate in certificates {
         let added = certificate.map(|certificate| roots.add(certificate));
         added

@@ -30,7 +30,7 @@ impl FromStr for Url {
             Some((scheme @ ("ws" | "http"), rest)) => (false, scheme == "http", rest),
             Some((scheme @ ("wss" | "https"), rest)) => (true, scheme == "https", rest),
             Some((scheme, _)) => return Err(format!("{scheme}:// is not a WebSocket: write ws://HOST:PORT")),
-            None => return Err("write it as ws://HOST:PORT".to_owned()),
+            None => return Err("write it as ws://HOST:PORT, or wss:// for TLS".to_owned()),
         };
         if rest.contains('#') {
             return Err(

@@ -94,17 +94,22 @@ fn claim(text: &str) -> Result<(String, Value), String> {
 
 /// Reads a time such as `1h30m`, of at least a second.
 pub(crate) fn ahead(text: &str) -> Result<Duration, String> {
-    match offset(text)? {
+    const EXAMPLES: &str = "90s, 15m, 1h30m or 7d";
+    match offset_like(text, EXAMPLES)? {
         Offset::Ahead(time) if time >= Duration::from_secs(1) => Ok(time),
         Offset::Ahead(_) | Offset::Ago(_) => {
-            Err(format!("{text} is no time ahead: write it like 90s, 15m, 1h30m or 7d"))
+            Err(format!("{text} is no time ahead: write it like {EXAMPLES}"))
         }
     }
 }
 
 /// Reads a time such as `1h30m` or `-90s`.
 fn offset(text: &str) -> Result<Offset, String> {
-    let example = || format!("{text} is no time: write it like 90s, 15m, 1h30m, 7d or -1h");
+    offset_like(text, "90s, 15m, 1h30m, 7d or -1h")
+}
+
+fn offset_like(text: &str, examples: &str) -> Result<Offset, String> {
+    let example = || format!("{text} is no time: write it like {examples}");
     let (is_ago, mut rest) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),
         None => (false, text),

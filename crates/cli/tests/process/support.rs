@@ -337,8 +337,17 @@ impl Client {
 }
 
 /// Waits until `is_so`.
-pub(crate) fn eventually(mut is_so: impl FnMut() -> bool, complaint: impl Fn() -> String) {
-    let until = Instant::now() + PATIENCE;
+pub(crate) fn eventually(is_so: impl FnMut() -> bool, complaint: impl Fn() -> String) {
+    eventually_within(PATIENCE, is_so, complaint);
+}
+
+/// Waits until `is_so`, at most as long as this.
+pub(crate) fn eventually_within(
+    patience: Duration,
+    mut is_so: impl FnMut() -> bool,
+    complaint: impl Fn() -> String,
+) {
+    let until = Instant::now() + patience;
     while !is_so() {
         assert!(Instant::now() < until, "{}", complaint());
         thread::sleep(Duration::from_millis(5));

@@ -111,7 +111,8 @@ fn networks(context: &mut Context<'_>, value: &Value<'_>) -> Option<Vec<Network>
     Some(list.into_iter().map(|(network, _)| network).collect())
 }
 
-fn network(context: &mut Context<'_>, value: &Value<'_>) -> Option<Network> {
+/// Reads one network, or one address.
+pub(super) fn network(context: &mut Context<'_>, value: &Value<'_>) -> Option<Network> {
     let text = value.text(context)?;
     let error = match text.parse::<Network>() {
         Ok(network) => return Some(network),

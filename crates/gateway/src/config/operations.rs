@@ -4,12 +4,12 @@ use std::path::PathBuf;
 
 use toml::de::DeValue;
 
-use super::addresses::{AddressesDraft, addresses};
+use super::addresses::{AddressesDraft, addresses, network};
 use super::defaults::{self, Amount};
 use super::problem::ProblemKind;
 use super::read::{Context, Table, Value};
 use crate::firewall::{AddressLists, CLIENTS_PER_V6_48, automatic};
-use crate::network::{Network, NetworkError};
+use crate::network::Network;
 use crate::observe::{ErrorFile, LogFormat, LogLevel};
 use crate::reason::{Fault, Reason};
 use crate::{audit, firewall, observe, state};
@@ -121,28 +121,6 @@ fn networks(context: &mut Context<'_>, value: &Value<'_>) -> Vec<Network> {
     let what = "a list of networks such as [\"192.0.2.0/24\", \"2001:db8::/32\"]";
     let read = value.list_of(context, what, network).unwrap_or_default();
     read.into_iter().map(|(network, _)| network).collect()
-}
-
-fn network(context: &mut Context<'_>, value: &Value<'_>) -> Option<Network> {
-    let text = value.text(context)?;
-    text.parse::<Network>()
-        .map_err(|error| {
-            let advice = match error {
-                NetworkError::NoAddress => {
-                    "write four decimal numbers without leading zeros, or an IPv6 address; names are not resolved".to_owned()
-                }
-                NetworkError::PrefixMalformed => "write / and a number of bits, such as 192.0.2.0/24".to_owned(),
-                NetworkError::PrefixTooLong { bits_max } => format!("write / and at most {bits_max}"),
-                NetworkError::PartlyMapped => {
-                    "write \"::/0\" for all of IPv6, or networks that hold none of ::ffff:0:0/96".to_owned()
-                }
-                NetworkError::HostBitsSet { network } => {
-                    format!("write \"{network}\" for the whole network, or leave the prefix out for one address")
-                }
-            };
-            value.not_allowed(context, &error.to_string(), &advice);
-        })
-        .ok()
 }
 
 /// Reads `[log]`; a table that is not there is one that is empty.

@@ -5,22 +5,17 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::*;
-use crate::address::{ClientAddressHeader, ProxyProtocol};
-use crate::admin::Scope;
-use crate::audit::{self, WhenFull};
-use crate::auth::{Algorithm, CredentialSource, Expected, TokenType};
 use crate::backend::upstream;
 use crate::balance::{Balance, HashBy};
-use crate::limits::{Limits, OverRate, Pace, Rates};
-use crate::observe::{ErrorFile, LogFormat, LogLevel};
-use crate::reason::Reason;
-use crate::route::{Echo, Notice, Origins, PathPattern};
-use crate::session::{self, AtLimit};
+use crate::limits::Limits;
+use crate::observe::{LogFormat, LogLevel};
+use crate::route::{Echo, Notice};
 
 mod addresses;
 mod arbitrary;
 mod bans;
 mod each_key;
+mod everything;
 mod health;
 mod inspect;
 mod keys;
@@ -172,194 +167,6 @@ fn r03_what_a_48_may_have_follows_what_a_client_may_unless_it_is_written() {
         let config = read(&format!("{LEAST}\n[firewall]\n{lines}")).unwrap();
         assert_eq!(config.firewall.connections_per_v6_48_max, expected, "{lines}");
     }
-}
-
-/// A configuration that writes out every supported key, mostly with other values than the defaults.
-fn everything() -> String {
-    format!(
-        r#"
-        server = {{ workers = 3, drain_timeout = "250ms", reload_on_change = true, connections_max = 5000, unauthenticated_max = 50, buffers_bytes_max = "1GiB", compression_bytes_max = "0B", tls_handshakes_max = 9, overload = {{ memory_max = "256MiB", memory_refuse_percent = 60, memory_shed_percent = 70, descriptors_refuse_percent = "unlimited", delay_max = "300ms" }} }}
-        [listeners.a]
-        address = "127.0.0.1:0"
-        tls = {{ certificates = [{{ certificate_file = "cert.pem", private_key_file = "key.pem" }}], client_ca_file = "cert.pem", client_auth = "optional" }}
-        tls_timeout = "200ms"
-        proxy_protocol = "v2"
-        proxy_header_timeout = "100ms"
-        head_timeout = "300ms"
-        required = false
-        [routes.chat]
-        listeners = ["a"]
-        path = "/chat/*"
-        hosts = ["Chat.Example.com", "127.0.0.1"]
-        origins = ["https://App.example.com:443", "http://localhost:3000"]
-        auth = "users"
-        notice = "json"
-        refuse = "http"
-        backend = {{ echo = {{ prefix = "> " }} }}
-        limits.message_bytes_max = "64KiB"
-        limits.message_fragments_max = 7
-        limits.message_timeout = "unlimited"
-        limits.idle_timeout = "5m"
-        limits.session_time_max = "12h"
-        limits.ping_interval = "10ms"
-        limits.pong_timeout = "unlimited"
-        limits.stall_timeout = "7d"
-        limits.close_timeout = "100ms"
-        limits.compression = "on"
-        limits.inflated_bytes_per_second = "1MiB"
-        limits.messages_per_second = 50
-        limits.bytes_per_second = "256KiB"
-        limits.messages_per_second_per_subject = 60
-        limits.bytes_per_second_per_subject = "1MiB"
-        limits.messages_per_second_per_client = 70
-        limits.bytes_per_second_per_client = "unlimited"
-        limits.over_rate = "slow"
-        [auth.users]
-        {AUTH}
-        token_types = ["at+jwt", "application/JWT"]
-        subject_claims = ["user_id", "sub"]
-        first_message_timeout = "50ms"
-        token_lifetime_max = "unlimited"
-        leeway = "0s"
-        failures_per_client_per_minute = 7
-        failures_per_subject_per_minute = 9
-        sessions_per_subject_max = 5
-        sessions_at_limit = "end_oldest"
-        refresh = "on"
-        expiry_warning = "unlimited"
-        [firewall]
-        allow = ["0.0.0.0/0", "2001:db8::/32"]
-        deny = ["192.0.2.7", "::ffff:198.51.100.0/120"]
-        connections_per_client_max = "unlimited"
-        connections_per_v6_48_max = 9000
-        handshakes_per_client_per_minute = 60
-        trusted_proxies = ["10.0.0.0/8", "2001:db8::/32"]
-        client_address_header = "x_forwarded_for"
-        [firewall.automatic_bans]
-        per_minute = {{ token_invalid = 30, policy_refused = 20 }}
-        first = "10s"
-        longest = "7d"
-        shadow = true
-        [log]
-        level = "debug"
-        format = "text"
-        error_file = {{ path = "logs/errors.log", bytes_max = "64KiB", files_max = 2 }}
-        [audit]
-        path = "logs/audit.log"
-        key_file = "audit.key"
-        bytes_max = "1MiB"
-        when_full = "closed"
-        [admin]
-        address = "[::]:0"
-        tls = {{ certificate_file = "cert.pem", private_key_file = "key.pem" }}
-        hosts = ["Admin.example.com"]
-        tokens.operator = {{ file = "token.secret", scopes = ["read", "operate", "tickets"] }}
-        "#
-    )
-}
-
-#[test]
-fn everything_that_is_supported_is_read() {
-    let folder = secret_folder(&format!("{SECRET}\n"));
-    let config = Config::from_toml(&everything(), folder.path(), &no_environment).unwrap();
-    assert_eq!(
-        config.server,
-        ServerConfig {
-            workers: Some(3),
-            drain_timeout: Duration::from_millis(250),
-            reload_on_change: true,
-            connections_max: Some(5000),
-            unauthenticated_max: 50,
-            overload: crate::overload::Config {
-                memory_max: crate::overload::MemoryMax::Bytes(256 << 20),
-                memory_refuse_percent: Some(60),
-                memory_shed_percent: Some(70),
-                descriptors_refuse_percent: None,
-                delay_max: Some(Duration::from_millis(300)),
-            },
-        }
-    );
-    assert_eq!((config.buffers_bytes_max, config.compression_bytes_max), (1 << 30, 0));
-    let listener = &config.listeners[0];
-    assert!(!listener.required);
-    assert_eq!((listener.tls_timeout, config.tls_handshakes_max), (Duration::from_millis(200), 9));
-    let [certificate_file, private_key_file] = ["cert.pem", "key.pem"].map(|name| folder.path().join(name));
-    let clients = crate::tls::ClientCertificates::Optional(certificate_file.clone());
-    let certificates = vec![crate::tls::CertificateFiles { certificate_file, private_key_file }];
-    assert_eq!(listener.tls, Some(crate::tls::Config { certificates, clients }));
-    let route = &config.routes[0];
-    assert_eq!((route.listeners.as_slice(), route.auth.as_deref()), (&["a".to_owned()][..], Some("users")));
-    assert_eq!(route.path, PathPattern::Prefix("/chat/".to_owned()));
-    assert_eq!(route.hosts, ["chat.example.com", "127.0.0.1"]);
-    let origins = ["https://app.example.com", "http://localhost:3000"].map(str::to_owned).to_vec();
-    assert_eq!(route.origins, Origins::Listed(origins));
-    assert_eq!((route.notice, &route.backend), (Notice::Json, &echoing("> ")));
-    let limits = Limits {
-        message_bytes_max: Some(65_536),
-        message_fragments_max: Some(7),
-        compression: true,
-        inflated_bytes_per_second: Some(1 << 20),
-        pace: Pace {
-            session: Rates { messages_per_second: Some(50), bytes_per_second: Some(256 << 10) },
-            subject: Rates { messages_per_second: Some(60), bytes_per_second: Some(1 << 20) },
-            client: Rates { messages_per_second: Some(70), bytes_per_second: None },
-            over_rate: OverRate::Slow,
-        },
-        message_timeout: None,
-        idle_timeout: Some(Duration::from_mins(5)),
-        session_time_max: Some(Duration::from_hours(12)),
-        ping_interval: Some(Duration::from_millis(10)),
-        pong_timeout: None,
-        stall_timeout: Some(Duration::from_secs(7 * 86_400)),
-        close_timeout: Duration::from_millis(100),
-    };
-    assert_eq!(route.limits, limits);
-    let auth = &config.auth["users"];
-    assert_eq!(auth.keys.secret().unwrap().expose(), SECRET.as_bytes(), "less one newline");
-    assert_eq!(auth.credentials, [CredentialSource::FirstMessage]);
-    assert_eq!(auth.algorithms, [Algorithm::Hs256]);
-    assert_eq!((&auth.issuer, &auth.audience), (&Expected::Any, &Expected::Exactly("chat".to_owned())));
-    let types = auth.token_types.as_ref().unwrap();
-    assert_eq!(types.iter().map(TokenType::as_str).collect::<Vec<_>>(), ["at+jwt", "JWT"]);
-    assert_eq!(auth.subject_claims, ["user_id", "sub"]);
-    assert_eq!((auth.token_lifetime_max, auth.leeway), (None, Duration::ZERO));
-    let sessions = session::Config {
-        per_subject_max: Some(5),
-        at_limit: AtLimit::EndOldest,
-        refresh: true,
-        expiry_warning: None,
-    };
-    assert_eq!(auth.sessions, sessions);
-    let networks =
-        |texts: [&str; 2]| texts.map(|text| text.parse::<crate::network::Network>().unwrap()).to_vec();
-    assert_eq!(config.firewall.addresses.allow, Some(networks(["0.0.0.0/0", "2001:db8::/32"])));
-    assert_eq!(config.firewall.addresses.deny, networks(["192.0.2.7", "198.51.100.0/24"]));
-    assert_eq!(auth.failures_per_client_per_minute, Some(7));
-    assert_eq!(auth.failures_per_subject_per_minute, Some(9));
-    assert_eq!(config.firewall.connections_per_client_max, None);
-    assert_eq!(config.firewall.connections_per_v6_48_max, Some(9000));
-    assert_eq!(config.firewall.handshakes_per_client_per_minute, Some(60));
-    assert_eq!(config.firewall.handshakes_per_v6_48_per_minute, Some(240), "four times what one client may");
-    assert_eq!(
-        (listener.proxy_protocol, listener.proxy_header_timeout),
-        (Some(ProxyProtocol::V2), Duration::from_millis(100))
-    );
-    let trusted_proxies = ["10.0.0.0/8", "2001:db8::/32"].map(|network| network.parse().unwrap()).to_vec();
-    let client_address_header = ClientAddressHeader::XForwardedFor;
-    assert_eq!(config.addresses, address::Config { trusted_proxies, client_address_header });
-    let bans = config.firewall.automatic_bans.unwrap();
-    assert_eq!(bans.per_minute, [(Reason::TokenInvalid, 30), (Reason::PolicyRefused, 20)]);
-    assert_eq!((bans.first.as_secs(), bans.longest.as_secs(), bans.is_shadow), (10, 7 * 24 * 3600, true));
-    assert_eq!(bans.never, config.addresses.trusted_proxies);
-    let path = folder.path().join("logs/errors.log");
-    assert_eq!(config.log.error_file, Some(ErrorFile { path, bytes_max: 65_536, files_max: 2 }));
-    assert_eq!((config.log.level, config.log.format), (LogLevel::Debug, LogFormat::Text));
-    let [path, key_file] = ["logs/audit.log", "audit.key"].map(|name| folder.path().join(name));
-    let when_full = WhenFull::Closed;
-    assert_eq!(config.audit, Some(audit::Config { path, key_file, bytes_max: 1 << 20, when_full }));
-    let admin = config.admin.unwrap();
-    assert!(admin.tls.is_some() && admin.hosts == ["admin.example.com"]);
-    assert_eq!((admin.tokens[0].name.as_str(), &admin.tokens[0].scopes[..]), ("operator", &Scope::ALL[..]));
 }
 
 #[test]

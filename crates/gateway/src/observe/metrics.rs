@@ -11,12 +11,12 @@ use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Metric, Registry, Unit};
 
 use super::audit::AuditMetrics;
 use super::banned::BannedCounters;
 use super::keys::KeyFamilies;
+use super::lives::LifeMetrics;
 use super::load::LoadMetrics;
 use super::reloads::Reloads;
 use super::tls::TlsFamilies;
@@ -37,30 +37,18 @@ pub(super) struct Metrics {
     frames: RouteFamilies,
     /// For what no route has taken.
     no_route: Arc<RouteMetrics>,
-    accepted: Counter,
-    failed: Counter,
-    ends: Family<EndLabels, Counter>,
+    pub(super) lives: LifeMetrics,
+    pub(super) records: RecordMetrics,
+    pub(super) state: StateMetrics,
+    pub(super) reloads: Reloads,
+    pub(super) load: LoadMetrics,
     pub(super) tls: TlsFamilies,
     pub(super) keys: KeyFamilies,
     pub(super) audit: AuditMetrics,
     pub(super) automatic_bans: BannedCounters,
     pub(super) upstreams: UpstreamFamilies,
-    handshake_duration: Histogram,
-    connection_duration: Histogram,
-    pub(super) buffered_bytes: Gauge,
-    pub(super) compression_bytes: Gauge,
-    pub(super) compression_declined: Counter,
-    session_ends: Family<SessionEndLabels, Counter>,
-    pub(super) sessions_refreshed: Counter,
-    pub(super) state_written: Counter,
-    pub(super) state_not_written: Counter,
-    pub(super) address_bans: Gauge,
-    pub(super) address_bans_refused: Counter,
+    pub(super) memory: MemoryMetrics,
     pub(super) descriptors_exhausted: Counter,
-    pub(super) records_suppressed: Counter,
-    pub(super) records_lost: Lost,
-    pub(super) reloads: Reloads,
-    pub(super) load: LoadMetrics,
 }
 
 impl Metrics {
@@ -68,34 +56,15 @@ impl Metrics {
     pub(super) fn new(routes: &[&str]) -> Self {
         let mut registry = Registry::with_prefix("drawgate");
         let frames = RouteFamilies::register(&mut registry);
-        let handshakes = register(
-            &mut registry,
-            "handshakes",
-            "Handshakes that came to an end, by result: accepted with a 101, or failed",
-            Family::<ResultLabels, Counter>::default(),
-        );
-        let ends = register(
-            &mut registry,
-            "ends",
-            "Connections that ended, in the handshake or after it, by reason (docs/errors.md) and by the side that ended them",
-            Family::<EndLabels, Counter>::default(),
-        );
-        let records_lost = register_records_lost(&mut registry);
-        let state_writes = register(
-            &mut registry,
-            "state_writes",
-            "Revocations, bans and ends of bans that were to outlive the process, by result: ok, on disk, or failed",
-            Family::<ResultLabels, Counter>::default(),
-        );
         Self {
             routes: RwLock::new(
                 routes.iter().map(|route| (Arc::from(*route), Arc::new(frames.route(route)))).collect(),
             ),
             no_route: Arc::new(frames.route(NO_ROUTE)),
             frames,
-            accepted: handshakes.get_or_create_owned(&ResultLabels { result: "accepted" }),
-            failed: handshakes.get_or_create_owned(&ResultLabels { result: "failed" }),
-            ends,
+            lives: LifeMetrics::register(&mut registry),
+            records: RecordMetrics::register(&mut registry),
+            state: StateMetrics::register(&mut registry),
             reloads: Reloads::register(&mut registry),
             load: LoadMetrics::register(&mut registry),
             tls: TlsFamilies::register(&mut registry),
@@ -103,102 +72,29 @@ impl Metrics {
             audit: AuditMetrics::register(&mut registry),
             automatic_bans: BannedCounters::register(&mut registry),
             upstreams: UpstreamFamilies::register(&mut registry),
-            handshake_duration: register_seconds(
-                &mut registry,
-                "handshake_duration",
-                "From the accept to the 101, or to the refusal",
-                &HANDSHAKE_BUCKETS_SECONDS,
-            ),
-            connection_duration: register_seconds(
-                &mut registry,
-                "connection_duration",
-                "From the accept to the end, of connections that were opened",
-                &CONNECTION_BUCKETS_SECONDS,
-            ),
-            buffered_bytes: register_bytes(
-                &mut registry,
-                "buffered",
-                "Output that waits for slow clients, and messages to be inspected that have not come whole, of all connections together",
-                Gauge::default(),
-            ),
-            compression_bytes: register_bytes(
-                &mut registry,
-                "compression",
-                "Memory set aside for compressed connections, of all together",
-                Gauge::default(),
-            ),
-            compression_declined: register(
-                &mut registry,
-                "compression_declined",
-                "Connections that go without compression because all that is set aside for it is in use",
-                Counter::default(),
-            ),
-            session_ends: register(
-                &mut registry,
-                "sessions_ended",
-                "Sessions that ended, by the reason that their connection ended for (docs/errors.md)",
-                Family::default(),
-            ),
-            sessions_refreshed: register(
-                &mut registry,
-                "sessions_refreshed",
-                "Tokens that were sent over an open connection and taken for its session",
-                Counter::default(),
-            ),
-            state_written: state_writes.get_or_create_owned(&ResultLabels { result: "ok" }),
-            state_not_written: state_writes.get_or_create_owned(&ResultLabels { result: "failed" }),
-            address_bans: register(
-                &mut registry,
-                "address_bans",
-                "Bans of addresses that are kept; one that is over goes within a minute",
-                Gauge::default(),
-            ),
-            address_bans_refused: register(
-                &mut registry,
-                "address_bans_refused",
-                "Bans of addresses that were not taken because there are as many as are kept",
-                Counter::default(),
-            ),
+            memory: MemoryMetrics::register(&mut registry),
             descriptors_exhausted: register(
                 &mut registry,
                 "descriptors_exhausted",
                 "Accepts that failed because no file descriptor was left",
                 Counter::default(),
             ),
-            records_suppressed: register(
-                &mut registry,
-                "log_records_suppressed",
-                "Log records not written because too many of their reason came at once",
-                Counter::default(),
-            ),
-            records_lost,
             registry,
         }
     }
 
     pub(super) fn opened(&self, opened: &Opened<'_>) {
-        self.accepted.inc();
-        self.handshake_duration.observe(opened.handshake_duration.as_secs_f64());
+        self.lives.opened(opened);
         self.route(Some(opened.route)).connections.inc();
     }
 
     pub(super) fn ended(&self, ended: &Ended<'_>) {
-        let labels = EndLabels { reason: ended.reason.row().label, side: ended.ended_by.label() };
-        self.ends.get_or_create(&labels).inc();
+        self.lives.ended(ended);
         if ended.session.is_some() {
-            self.session_ends.get_or_create(&SessionEndLabels { reason: labels.reason }).inc();
             self.route(ended.route).sessions.dec();
         }
-        let seconds = ended.duration.as_secs_f64();
-        match ended.phase {
-            Phase::Handshake => {
-                self.failed.inc();
-                self.handshake_duration.observe(seconds);
-            }
-            Phase::Open => {
-                self.connection_duration.observe(seconds);
-                self.route(ended.route).connections.dec();
-            }
+        if ended.phase == Phase::Open {
+            self.route(ended.route).connections.dec();
         }
     }
 
@@ -426,6 +322,106 @@ impl RouteFamilies {
     }
 }
 
+/// Records of the program's log that were not written.
+#[derive(Debug)]
+pub(super) struct RecordMetrics {
+    pub(super) lost: Lost,
+    pub(super) suppressed: Counter,
+}
+
+impl RecordMetrics {
+    fn register(registry: &mut Registry) -> Self {
+        let lost = register(
+            registry,
+            "log_records_dropped",
+            "Records that were lost, by cause: the error file's queue was full, a write to it failed, or the program's log was full",
+            Family::<CauseLabels, Counter>::default(),
+        );
+        Self {
+            lost: Lost {
+                queue_full: lost.get_or_create_owned(&CauseLabels { cause: "queue_full" }),
+                write_failed: lost.get_or_create_owned(&CauseLabels { cause: "write_failed" }),
+                log_full: lost.get_or_create_owned(&CauseLabels { cause: "log_full" }),
+            },
+            suppressed: register(
+                registry,
+                "log_records_suppressed",
+                "Log records not written because too many of their reason came at once",
+                Counter::default(),
+            ),
+        }
+    }
+}
+
+/// What outlives the process.
+#[derive(Debug)]
+pub(super) struct StateMetrics {
+    pub(super) written: Counter,
+    pub(super) not_written: Counter,
+    pub(super) address_bans: Gauge,
+    pub(super) address_bans_refused: Counter,
+}
+
+impl StateMetrics {
+    fn register(registry: &mut Registry) -> Self {
+        let writes = register(
+            registry,
+            "state_writes",
+            "Revocations, bans and ends of bans that were to outlive the process, by result: ok, on disk, or failed",
+            Family::<ResultLabels, Counter>::default(),
+        );
+        Self {
+            written: writes.get_or_create_owned(&ResultLabels { result: "ok" }),
+            not_written: writes.get_or_create_owned(&ResultLabels { result: "failed" }),
+            address_bans: register(
+                registry,
+                "address_bans",
+                "Bans of addresses that are kept; one that is over goes within a minute",
+                Gauge::default(),
+            ),
+            address_bans_refused: register(
+                registry,
+                "address_bans_refused",
+                "Bans of addresses that were not taken because there are as many as are kept",
+                Counter::default(),
+            ),
+        }
+    }
+}
+
+/// What connections hold, of which there is a limit for all together.
+#[derive(Debug)]
+pub(super) struct MemoryMetrics {
+    pub(super) buffered_bytes: Gauge,
+    pub(super) compression_bytes: Gauge,
+    pub(super) compression_declined: Counter,
+}
+
+impl MemoryMetrics {
+    fn register(registry: &mut Registry) -> Self {
+        Self {
+            buffered_bytes: register_bytes(
+                registry,
+                "buffered",
+                "Output that waits for slow clients, and messages to be inspected that have not come whole, of all connections together",
+                Gauge::default(),
+            ),
+            compression_bytes: register_bytes(
+                registry,
+                "compression",
+                "Memory set aside for compressed connections, of all together",
+                Gauge::default(),
+            ),
+            compression_declined: register(
+                registry,
+                "compression_declined",
+                "Connections that go without compression because all that is set aside for it is in use",
+                Counter::default(),
+            ),
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RouteLabels {
     route: Arc<str>,
@@ -453,17 +449,6 @@ struct FrameLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct EndLabels {
-    reason: &'static str,
-    side: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct SessionEndLabels {
-    reason: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct ResultLabels {
     pub(super) result: &'static str,
 }
@@ -471,20 +456,6 @@ pub(super) struct ResultLabels {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct CauseLabels {
     cause: &'static str,
-}
-
-fn register_records_lost(registry: &mut Registry) -> Lost {
-    let family = register(
-        registry,
-        "log_records_dropped",
-        "Records that were lost, by cause: the error file's queue was full, a write to it failed, or the program's log was full",
-        Family::<CauseLabels, Counter>::default(),
-    );
-    Lost {
-        queue_full: family.get_or_create_owned(&CauseLabels { cause: "queue_full" }),
-        write_failed: family.get_or_create_owned(&CauseLabels { cause: "write_failed" }),
-        log_full: family.get_or_create_owned(&CauseLabels { cause: "log_full" }),
-    }
 }
 
 /// The registry adds the full stop to `help`, and `_total` to the name of a counter.
@@ -503,25 +474,11 @@ pub(super) fn register_bytes<M: Metric + Clone>(
     metric
 }
 
-fn register_seconds(registry: &mut Registry, name: &str, help: &str, buckets_seconds: &[f64]) -> Histogram {
-    let histogram = Histogram::new(buckets_seconds.iter().copied());
-    registry.register_with_unit(name, help, Unit::Seconds, histogram.clone());
-    histogram
-}
-
 /// The content type of the rendered page.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// The label value for connections that no route has taken.
 const NO_ROUTE: &str = "none";
-
-/// Up to the longest head timeout that makes sense.
-const HANDSHAKE_BUCKETS_SECONDS: [f64; 11] =
-    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0];
-
-/// From a failed first message to a connection that is never closed.
-const CONNECTION_BUCKETS_SECONDS: [f64; 9] =
-    [0.1, 1.0, 10.0, 60.0, 600.0, 3600.0, 14_400.0, 43_200.0, 86_400.0];
 
 #[cfg(test)]
 mod tests {

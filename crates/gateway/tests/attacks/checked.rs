@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
 use crate::application::{Application, Seen, accepting, before};
-use crate::support::{Case, Raw, eventually, request};
+use crate::support::{Case, Raw, eventually, request, settled};
 
 /// An application that answers whoever asks it anything, or takes connections and says nothing, as it is told.
 struct Moody {
@@ -236,6 +236,7 @@ async fn checks_take_no_client_s_place_and_say_nothing_while_the_gateway_drains(
     assert_eq!(metric(&case, "connections", one.address, ""), 1);
     one.set_well(false);
     case.drain();
+    // As long as several checks would take to fail.
     sleep(Duration::from_millis(600)).await;
     assert!(metric(&case, "checks_total", one.address, r#",result="failed""#) < 2, "they end with the drain");
     assert!(!case.log_text().contains("fails its health checks"), "{}", case.log_text());
@@ -261,12 +262,12 @@ async fn another_configuration_ends_checks_and_begins_anew() {
     case.reloader.reload(ReloadedBy::Signal).await.unwrap();
     // Nobody asks any more, so nothing is known against it.
     assert_eq!(metric(&case, "unhealthy", one.address, ""), 0);
-    sleep(Duration::from_millis(150)).await;
-    let before = other.checks();
+    // Those that were under way end; in the time behind that five more would come.
+    let before = settled(async || other.checks() as u64).await;
     sleep(Duration::from_millis(250)).await;
-    assert_eq!(other.checks(), before, "no check is made");
+    assert_eq!(other.checks() as u64, before, "no check is made");
     case.reloader.reload(ReloadedBy::Signal).await.unwrap();
-    eventually(|| other.checks() > before + 2, || case.log_text()).await;
+    eventually(|| other.checks() as u64 > before + 2, || case.log_text()).await;
     assert_eq!(
         metric(&case, "unhealthy", one.address, ""),
         0,

@@ -108,6 +108,7 @@ async fn o04_a_client_that_is_on_its_way_there_is_told_behind_its_101() {
     let mut seen = application.accept().await;
     let head = seen.read_head().await;
     assert_eq!(case.upstreams.drain(&url(&application)), Some(1));
+    // Time enough to be told too early, and in vain.
     sleep(Duration::from_millis(20)).await;
     seen.send(crate::application::accepting(&head, "").as_bytes()).await;
     assert!(client.read_head().await.starts_with("HTTP/1.1 101 "));

@@ -2,7 +2,6 @@
 
 use std::os::unix::net::UnixStream as Client;
 use std::path::Path;
-use std::time::Duration;
 
 use drawgate::reason::Reason;
 use tempfile::TempDir;
@@ -102,7 +101,8 @@ async fn u02_a_unix_socket_with_a_full_backlog_is_a_504_at_its_deadline() {
     assert_eq!(case.ended(Reason::UpstreamTimeout).await["limit"], 200);
     // Who comes while there is no room yet gets there once there is.
     let mut client = ask(&case).await;
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    let asking = format!("drawgate_upstream_connections{{route=\"app\",upstream=\"{url}\"}}");
+    eventually(|| case.metric(&asking) == 1, || case.observer.render()).await;
     for _ in 0..2 {
         drop(listener.accept().await.unwrap());
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use drawgate::reason::Reason;
 use serde_json::json;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use crate::application::{Application, before};
 use crate::sessions::with_sessions;
@@ -267,7 +267,6 @@ async fn u09_when_many_come_at_once_only_so_many_are_dialled_at_a_time() {
     }
     for _ in 0..3 {
         let mut asked = [slow.accept().await, slow.accept().await, slow.accept().await];
-        sleep(Duration::from_millis(30)).await;
         slow.sees_nothing().await;
         for seen in &mut asked {
             seen.upgrade("").await;

@@ -509,6 +509,7 @@ impl Raw {
         while self.stream.try_write(bytes).is_ok_and(|count| count == bytes.len()) {
             tokio::task::yield_now().await;
         }
+        // The client's pace, between two looks at whether it is taken again.
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

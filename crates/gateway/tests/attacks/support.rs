@@ -224,6 +224,41 @@ impl Case {
         assert_eq!(self.neighbour.read_frame().await, Frame::whole(0x81, b"still here?"));
     }
 
+    /// How many messages or control frames of `kind` have gone over the echo in `direction`.
+    pub(crate) fn messages(&self, direction: &str, kind: &str) -> u64 {
+        self.metric(&format!(
+            r#"drawgate_messages_total{{route="echo",direction="{direction}",kind="{kind}"}}"#
+        ))
+    }
+
+    /// How many bytes of payload have come to the echo in messages of `kind`.
+    pub(crate) fn bytes_in(&self, kind: &str) -> u64 {
+        self.metric(&format!(r#"drawgate_payload_bytes_total{{route="echo",direction="in",kind="{kind}"}}"#))
+    }
+
+    /// What the admin listener answers on `path`: the status and the body.
+    pub(crate) async fn ask_admin(&self, path: &str) -> (u16, String) {
+        let admin = self.admin.expect("the case has an admin listener");
+        let mut raw = Raw::connect(admin).await;
+        raw.send(format!("GET {path} HTTP/1.1\r\nHost: {admin}\r\n\r\n").as_bytes()).await;
+        while raw.read_more().await {}
+        let answer = String::from_utf8(raw.unread).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+    }
+
+    /// The neighbour is sent the Close of `reason`.
+    pub(crate) async fn neighbour_is_told(&mut self, reason: Reason) {
+        let (code, text) = self.neighbour.read_close().await;
+        assert_eq!((Some(code), &*text), (reason.row().close.map(CloseCode::get), reason.row().close_reason));
+    }
+
+    /// How much output waits for slow clients, as the admin listener tells it.
+    pub(crate) async fn buffered_bytes(&self) -> u64 {
+        let (_, page) = self.ask_admin("/metrics").await;
+        page.lines().find_map(|line| line.strip_prefix("drawgate_buffered_bytes ")).unwrap().parse().unwrap()
+    }
+
     /// Begins the drain.
     pub(crate) fn drain(&mut self) {
         drop(self.stop.take());
@@ -243,8 +278,17 @@ impl Case {
 }
 
 /// Waits until `is_so`, at most a second.
-pub(crate) async fn eventually(mut is_so: impl FnMut() -> bool, complaint: impl Fn() -> String) {
-    let until = Instant::now() + Duration::from_secs(1);
+pub(crate) async fn eventually(is_so: impl FnMut() -> bool, complaint: impl Fn() -> String) {
+    eventually_within(Duration::from_secs(1), is_so, complaint).await;
+}
+
+/// Waits until `is_so`, at most as long as this.
+pub(crate) async fn eventually_within(
+    patience: Duration,
+    mut is_so: impl FnMut() -> bool,
+    complaint: impl Fn() -> String,
+) {
+    let until = Instant::now() + patience;
     while !is_so() {
         assert!(Instant::now() < until, "{}", complaint());
         // The gateway runs on this thread: it gets its turn while this waits.
@@ -480,12 +524,27 @@ impl Write for Records {
     }
 }
 
-/// How long a client waits for an answer before the test fails. Deadlines in tests are much shorter.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(3);
-
-const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
-
 impl Raw {
+    /// A connection from the loopback address that ends in `host`: another client than the others.
+    pub(crate) async fn connect_from(host: u8, address: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((Ipv4Addr::new(127, 0, 0, host), 0).into()).unwrap();
+        Self::over(socket, address).await
+    }
+
+    /// A connection for which the kernel keeps no more than usual that has not been read.
+    pub(crate) async fn connect_bounded(address: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(KERNEL_BYTES).unwrap();
+        Self::over(socket, address).await
+    }
+
+    async fn over(socket: TcpSocket, address: SocketAddr) -> Self {
+        let stream = socket.connect(address).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self { stream, unread: Vec::new() }
+    }
+
     /// A socket that takes in little before its peer's output is blocked.
     pub(crate) async fn connect_narrow(address: SocketAddr) -> Self {
         let socket = TcpSocket::new_v4().unwrap();
@@ -519,67 +578,6 @@ pub(crate) fn payload(frames: &[Frame]) -> Vec<u8> {
     frames.iter().flat_map(|frame| frame.payload.iter().copied()).collect()
 }
 
-impl Case {
-    /// How many messages or control frames of `kind` have gone over the echo in `direction`.
-    pub(crate) fn messages(&self, direction: &str, kind: &str) -> u64 {
-        self.metric(&format!(
-            r#"drawgate_messages_total{{route="echo",direction="{direction}",kind="{kind}"}}"#
-        ))
-    }
-
-    /// How many bytes of payload have come to the echo in messages of `kind`.
-    pub(crate) fn bytes_in(&self, kind: &str) -> u64 {
-        self.metric(&format!(r#"drawgate_payload_bytes_total{{route="echo",direction="in",kind="{kind}"}}"#))
-    }
-}
-impl Case {
-    /// What the admin listener answers on `path`: the status and the body.
-    pub(crate) async fn ask_admin(&self, path: &str) -> (u16, String) {
-        let admin = self.admin.expect("the case has an admin listener");
-        let mut raw = Raw::connect(admin).await;
-        raw.send(format!("GET {path} HTTP/1.1\r\nHost: {admin}\r\n\r\n").as_bytes()).await;
-        while raw.read_more().await {}
-        let answer = String::from_utf8(raw.unread).unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
-    }
-
-    /// The neighbour is sent the Close of `reason`.
-    pub(crate) async fn neighbour_is_told(&mut self, reason: Reason) {
-        let (code, text) = self.neighbour.read_close().await;
-        assert_eq!((Some(code), &*text), (reason.row().close.map(CloseCode::get), reason.row().close_reason));
-    }
-
-    /// How much output waits for slow clients, as the admin listener tells it.
-    pub(crate) async fn buffered_bytes(&self) -> u64 {
-        let (_, page) = self.ask_admin("/metrics").await;
-        let line = page.lines().find_map(|line| line.strip_prefix("drawgate_buffered_bytes "));
-        line.unwrap().parse().unwrap()
-    }
-}
-
-impl Raw {
-    /// A connection from the loopback address that ends in `host`: another client than the others.
-    pub(crate) async fn connect_from(host: u8, address: SocketAddr) -> Self {
-        let socket = TcpSocket::new_v4().unwrap();
-        socket.bind((Ipv4Addr::new(127, 0, 0, host), 0).into()).unwrap();
-        Self::over(socket, address).await
-    }
-
-    /// A connection for which the kernel keeps no more than usual that has not been read.
-    pub(crate) async fn connect_bounded(address: SocketAddr) -> Self {
-        let socket = TcpSocket::new_v4().unwrap();
-        socket.set_recv_buffer_size(KERNEL_BYTES).unwrap();
-        Self::over(socket, address).await
-    }
-
-    async fn over(socket: TcpSocket, address: SocketAddr) -> Self {
-        let stream = socket.connect(address).await.unwrap();
-        stream.set_nodelay(true).unwrap();
-        Self { stream, unread: Vec::new() }
-    }
-}
-
 /// Waits until what `measure` measures has not changed for a while; returns that.
 pub(crate) async fn settled<F: Future<Output = u64>>(mut measure: impl FnMut() -> F) -> u64 {
     let until = Instant::now() + PATIENCE;
@@ -595,4 +593,7 @@ pub(crate) async fn settled<F: Future<Output = u64>>(mut measure: impl FnMut() -
     last
 }
 
+/// How long a client waits for an answer before the test fails. Deadlines in tests are much shorter.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(3);
+const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 const KERNEL_BYTES: u32 = 128 * 1024;

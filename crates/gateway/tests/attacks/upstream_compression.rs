@@ -2,19 +2,19 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::time::Duration;
 
 use drawgate::Server;
 use drawgate::config::Config;
 use drawgate::reason::Reason;
 use drawgate_protocol::deflate::INFLATER_BYTES_MAX;
 use serde_json::json;
-use tokio::time::sleep;
 
 use crate::application::{Application, Seen, accepting, before, unmasked};
 use crate::compression::{deflated, inflated, read_message};
 use crate::sessions::token;
-use crate::support::{Case, Frame, Raw, eventually, frame, payload, request, settled};
+use crate::support::{
+    Case, Frame, PATIENCE, Raw, eventually, eventually_within, frame, payload, request, settled,
+};
 use crate::upstream::tokens_toml;
 
 /// What the gateway offers.
@@ -443,12 +443,8 @@ async fn z03_r06_what_inflates_for_a_slow_client_waits_at_the_application() {
     assert!(sent.len() < 16 * 1024, "{} bytes", sent.len());
     seen.send(&sent).await;
     // On a busy machine what has been sent may take its time to come.
-    let mut looks = 0;
-    while case.buffered_bytes().await < 64 * 1024 {
-        looks += 1;
-        assert!(looks < 1000, "{}", case.log_text());
-        sleep(Duration::from_millis(5)).await;
-    }
+    let is_there = || case.metric("drawgate_buffered_bytes") >= 64 * 1024;
+    eventually_within(PATIENCE * 3, is_there, || case.log_text()).await;
     let most = settled(async || case.buffered_bytes().await).await;
     assert!((64 * 1024..=WAITING_BYTES_MAX).contains(&most), "{most} bytes wait");
     case.neighbour_is_unharmed().await;

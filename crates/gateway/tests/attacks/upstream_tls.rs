@@ -9,12 +9,11 @@ use rustls::RootCertStore;
 use rustls::server::WebPkiClientVerifier;
 use tempfile::TempDir;
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::application::{Application, Seen, before_url};
-use crate::support::{Case, Raw, request};
+use crate::support::{Case, Raw, eventually_within, request};
 use crate::tls::support::{Authority, Pair};
 
 /// An application at an address, which is for `name` and asks for certificates that `authority` has signed.
@@ -150,10 +149,6 @@ async fn u12_a_certificate_that_is_replaced_is_shown_from_then_on_and_a_bad_one_
 
 /// Files are looked at every second.
 async fn reloaded(case: &Case, result: &str) {
-    let until = Instant::now() + Duration::from_secs(8);
     let name = format!("drawgate_upstream_certificate_reloads_total{{result=\"{result}\"}}");
-    while case.metric(&name) == 0 {
-        assert!(Instant::now() < until, "{}", case.log_text());
-        sleep(Duration::from_millis(50)).await;
-    }
+    eventually_within(Duration::from_secs(8), || case.metric(&name) > 0, || case.log_text()).await;
 }

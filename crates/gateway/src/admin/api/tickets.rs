@@ -30,7 +30,10 @@ pub(super) fn issue(operations: &Operations, who: &str, mut body: Members) -> Re
             let detail = "The route takes no tickets: put \"ticket\" into the credentials of its auth.";
             return Err(Refused::unprocessable(detail));
         }
-        None => return Err(Refused::unprocessable("There is no such route.")),
+        None => {
+            let detail = "There is no such route: each has a table [routes.NAME] in the configuration.";
+            return Err(Refused::unprocessable(detail));
+        }
     };
     let grant = Grant {
         subject: subject.into(),

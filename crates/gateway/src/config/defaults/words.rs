@@ -105,6 +105,12 @@ pub(in crate::config) static INSPECT_SCHEMAS: Word = Word {
     allowed: "{ member, files = { TYPE = \"FILE\" }, unknown = \"refuse\" or \"pass\" }, instead of schema_file",
     reason: "Protocols of several messages name the type in one of them; what becomes of other types must be said.",
 };
+pub(in crate::config) static INSPECT_RULES: Word = Word {
+    key: "routes.*.inspect.rules",
+    default: "no rules",
+    allowed: "a list of { name, when = \"CEL\", then = \"refuse\", \"close\", \"drop\" or \"log\", shadow = true or false }",
+    reason: "What a message may ask for is the application's to say (docs/policy.md).",
+};
 pub(in crate::config) static INSPECT_REPLIES_SCHEMA_FILE: Word = Word {
     key: "routes.*.inspect_replies.schema_file",
     default: "messages may say anything",
@@ -122,6 +128,12 @@ pub(in crate::config) static INSPECT_REPLIES_SCHEMAS: Word = Word {
     default: "as schema_file",
     allowed: "{ member, files = { TYPE = \"FILE\" }, unknown = \"refuse\" or \"pass\" }, instead of schema_file",
     reason: "Protocols of several messages name the type in one of them; what becomes of other types must be said.",
+};
+pub(in crate::config) static INSPECT_REPLIES_RULES: Word = Word {
+    key: "routes.*.inspect_replies.rules",
+    default: "no rules",
+    allowed: "a list of { name, when = \"CEL\", then = \"refuse\", \"close\", \"drop\" or \"log\", shadow = true or false }",
+    reason: "As for what clients send.",
 };
 pub(in crate::config) static JSON_REFUSED: Word = Word {
     key: "routes.*.json.refused_characters",
@@ -329,7 +341,7 @@ pub(in crate::config) static STATE_DIRECTORY: Word = Word {
     reason: "Beside the configuration it is found again. It is made where it is missing, for this user alone.",
 };
 /// Every [`Word`], in the order of docs/defaults.md.
-pub(in crate::config) static WORDS: [&Word; 51] = [
+pub(in crate::config) static WORDS: [&Word; 53] = [
     &RELOAD_ON_CHANGE,
     &LISTENER_REQUIRED,
     &PROXY_PROTOCOL,
@@ -343,9 +355,11 @@ pub(in crate::config) static WORDS: [&Word; 51] = [
     &INSPECT_SCHEMA_FILE,
     &INSPECT_SCHEMA,
     &INSPECT_SCHEMAS,
+    &INSPECT_RULES,
     &INSPECT_REPLIES_SCHEMA_FILE,
     &INSPECT_REPLIES_SCHEMA,
     &INSPECT_REPLIES_SCHEMAS,
+    &INSPECT_REPLIES_RULES,
     &JSON_REFUSED,
     &ECHO_PREFIX,
     &COMPRESSION,

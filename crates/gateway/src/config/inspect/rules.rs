@@ -1,6 +1,7 @@
 //! Reads `rules`: conditions on messages, compiled here, so that what is wrong with one is told with all else that is wrong with the
 //! configuration.
 
+use super::super::defaults;
 use super::super::problem::ProblemKind;
 use super::super::read::{Context, Table, Value};
 use crate::inspect::Policy;
@@ -8,7 +9,7 @@ use crate::inspect::policy::{Action, NAME_BYTES_MAX, RULES_MAX, Rule};
 
 /// Takes `rules` out of a table; `None` where what is there cannot be used.
 pub(super) fn rules(context: &mut Context<'_>, table: &mut Table<'_>) -> Option<Option<Policy>> {
-    let Some(value) = table.take("rules") else { return Some(None) };
+    let Some(value) = table.take(defaults::INSPECT_RULES.name()) else { return Some(None) };
     let elements =
         value.list(context, "a list of rules, such as { name = \"…\", when = \"…\", then = \"refuse\" }")?;
     if elements.len() > RULES_MAX {

@@ -1,3 +1,5 @@
+//! Sealed and opened: in order, once, in its own direction and session; what is not so is refused.
+
 use super::*;
 
 #[test]

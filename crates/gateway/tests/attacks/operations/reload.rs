@@ -19,7 +19,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
 
 pub(crate) use self::live::route_changed;
-use crate::support::{Case, Frame, Raw, echo};
+use crate::support::{Case, Frame, Raw, echo, eventually_within};
 
 /// A gateway with a file that can be written anew.
 struct Reloading {
@@ -274,11 +274,8 @@ async fn o03_a_file_that_changes_is_read_again_where_the_configuration_says_so()
     // The look that it is compared with comes first.
     sleep(Duration::from_millis(1200)).await;
     reloading.write(&with_route(&watched, "other"));
-    let until = Instant::now() + Duration::from_secs(10);
-    while count(&reloading.case) < 2 {
-        assert!(Instant::now() < until, "{}", reloading.case.log_text());
-        sleep(Duration::from_millis(50)).await;
-    }
+    let is_read = || count(&reloading.case) >= 2;
+    eventually_within(Duration::from_secs(10), is_read, || reloading.case.log_text()).await;
     let mut raw = reloading.case.connect().await;
     raw.upgrade("/other").await;
     assert!(reloading.case.records().iter().any(|record| record["by"] == "file"));

@@ -6,20 +6,18 @@ use std::path::Path;
 use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
-use tokio::time::{Instant, sleep};
 
 use super::support::{Authority, Gateway};
+use crate::support::eventually_within;
 
 const RELOADED: &str = r#"drawgate_certificate_reloads_total{listener="secure",result="ok"}"#;
 const REFUSED: &str = r#"drawgate_certificate_reloads_total{listener="secure",result="failed"}"#;
 
 /// Files are looked at every second.
 async fn until_metric_is(gateway: &Gateway, name: &str, value: u64) {
-    let until = Instant::now() + Duration::from_secs(8);
-    while gateway.case.metric(name) != value {
-        assert!(Instant::now() < until, "{name} is {}", gateway.case.metric(name));
-        sleep(Duration::from_millis(50)).await;
-    }
+    let metric = || gateway.case.metric(name);
+    eventually_within(Duration::from_secs(8), || metric() == value, || format!("{name} is {}", metric()))
+        .await;
 }
 
 /// The certificate that a new connection gets.
