@@ -214,7 +214,7 @@ const CLASSES: [u8; 256] = {
 
 /// How many bytes the blocks have that `value` begins with and that hold plain parts of a value only. Tokens are most of a head
 /// that has one: a block at a time is a tenth of the work.
-fn plain_blocks(value: &[u8]) -> usize {
+pub(super) fn plain_blocks(value: &[u8]) -> usize {
     let (blocks, _) = value.as_chunks::<BLOCK_BYTES>();
     let is_plain = |block: &[u8; BLOCK_BYTES]| {
         // Without a branch, so that a compiler can take many bytes at once.
