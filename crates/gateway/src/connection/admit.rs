@@ -116,7 +116,7 @@ where
         }
         (Standing::Unwelcome(refused), _) => Err(close(&mut relay, refused.into_ending()).await),
         (Standing::Unknown(_place), Some(authenticator)) => {
-            authenticate(gate, authenticator, &asked, &mut relay, &pulse, record).await?;
+            Box::pin(authenticate(gate, authenticator, &asked, &mut relay, &pulse, record)).await?;
             Ok(relay)
         }
     }
@@ -448,7 +448,8 @@ async fn turn_away<S: AsyncRead + AsyncWrite + Unpin>(
 /// Answers a request that is not accepted. An answer that cannot be delivered changes nothing.
 async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(gate: &Gate, mut socket: S, refused: Refused) -> Ending {
     let answer = refused.answer(gate.chance.bits());
-    let _ = timeout(ANSWER_TIME_MAX, send_refusal(&mut socket, &answer)).await;
+    // In a box: its buffer would be part of every connection's way in.
+    let _ = timeout(ANSWER_TIME_MAX, Box::pin(send_refusal(&mut socket, &answer))).await;
     let by = match refused.reason.row().fault {
         reason::Fault::Client | reason::Fault::Upstream | reason::Fault::Gateway => Side::Gateway,
         reason::Fault::Operator | reason::Fault::None => Side::Operator,
