@@ -326,6 +326,12 @@ mod tests {
     }
 
     #[test]
+    fn a_status_that_is_no_number_accepts_nothing() {
+        let malformed = Some(ResponseRefusal::Head(HeadFault::StartLineMalformed));
+        assert_eq!(refusal(" 101 ", " 1o1 "), malformed);
+    }
+
+    #[test]
     fn h20_nothing_that_is_malformed_is_sent() {
         for (request, error) in [
             (ClientRequest { host: "a\r\nB: c", ..REQUEST }, WriteError::HostMalformed),

@@ -222,6 +222,7 @@ mod tests {
         let expected = [b"a", b"c"].map(|value| ("X-Forwarded-For".to_owned(), value.to_vec()));
         assert_eq!(lines(posted), Ok(expected.to_vec()));
         assert_eq!(lines("GET / HTTP/1.1\r\n: a\r\n\r\n"), Err(HeadFault::HeaderNameMalformed));
+        assert_eq!(lines("G(T / HTTP/1.1\r\nA: b\r\n\r\n"), Err(HeadFault::StartLineMalformed));
     }
 
     #[test]
