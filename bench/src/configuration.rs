@@ -19,6 +19,7 @@ pub fn of(kind: Kind, ports: Ports) -> Option<String> {
         Kind::DrawgateToken => with_token(&plain),
         Kind::DrawgateGuarded => guarded(&with_token(&plain), ports.admin),
         Kind::DrawgateRelay => relay(&plain, ports),
+        Kind::DrawgateRelayHmac => by_secret(&relay(&plain, ports)),
         Kind::DrawgateSchema => relay(&plain, ports) + &inspecting(""),
         Kind::DrawgateRules => relay(&plain, ports) + &inspecting(RULES),
         Kind::DrawgateSealed => {
@@ -85,6 +86,13 @@ audience = "{AUDIENCE}"
     plain.replace("auth = \"none\"", "auth = \"users\"") + &users
 }
 
+/// The same, where tokens are signed by the secret that the issuer shares with the gate.
+fn by_secret(text: &str) -> String {
+    let [public_key, secret] = [("public_key_file", PUBLIC_KEY_FILE), ("secret_file", SECRET_FILE)]
+        .map(|(source, file)| format!("{source} = \"{file}\""));
+    text.replace("\"ES256\"", "\"HS256\"").replace(&public_key, &secret)
+}
+
 /// Every limit that is off by default is on, and so high that nobody reaches it. No ping is due while anything is measured.
 fn guarded(text: &str, admin_port: u16) -> String {
     text.replace("= \"unlimited\"", "= 1000000000")
@@ -129,6 +137,8 @@ const RULES: &str = r#"rules = [
 
 /// The issuer's public key, beside the configuration.
 pub const PUBLIC_KEY_FILE: &str = "issuer.pem";
+/// The secret by which the issuer signs HS256 tokens, also beside it.
+pub const SECRET_FILE: &str = "issuer.secret";
 /// What the operator shows, also beside it.
 pub const ADMIN_TOKEN_FILE: &str = "admin.token";
 /// What messages are sealed under, also beside it.

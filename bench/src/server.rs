@@ -43,7 +43,9 @@ pub enum Kind {
     BareRelay,
     /// The product in front of an application, with a session, every limit and metrics.
     DrawgateRelay,
-    /// The same, where each message from a client is strict JSON and fits a schema.
+    /// The same, with tokens of a signature that costs next to nothing.
+    DrawgateRelayHmac,
+    /// The first, where each message from a client is strict JSON and fits a schema.
     DrawgateSchema,
     /// The same, with five rules on it.
     DrawgateRules,
@@ -84,6 +86,7 @@ impl Kind {
             Self::DrawgateGuarded => "drawgate, ES256, limits, metrics",
             Self::BareRelay => "bare relay",
             Self::DrawgateRelay => "drawgate",
+            Self::DrawgateRelayHmac => "drawgate, HS256",
             Self::DrawgateSchema => "drawgate, JSON and a schema",
             Self::DrawgateRules => "drawgate, JSON, a schema and rules",
             Self::DrawgateSealed => "drawgate, sealed",
@@ -103,7 +106,11 @@ impl Kind {
     pub const fn is_drawgate_relay(self) -> bool {
         matches!(
             self,
-            Self::DrawgateRelay | Self::DrawgateSchema | Self::DrawgateRules | Self::DrawgateSealed
+            Self::DrawgateRelay
+                | Self::DrawgateRelayHmac
+                | Self::DrawgateSchema
+                | Self::DrawgateRules
+                | Self::DrawgateSealed
         )
     }
 
@@ -124,6 +131,7 @@ impl Kind {
                 | Self::DrawgateToken
                 | Self::DrawgateGuarded
                 | Self::DrawgateRelay
+                | Self::DrawgateRelayHmac
                 | Self::DrawgateSchema
                 | Self::DrawgateRules
                 | Self::DrawgateSealed
@@ -187,6 +195,7 @@ impl Places {
             | Kind::DrawgateToken
             | Kind::DrawgateGuarded
             | Kind::DrawgateRelay
+            | Kind::DrawgateRelayHmac
             | Kind::DrawgateSchema
             | Kind::DrawgateRules
             | Kind::DrawgateSealed => {

@@ -1,11 +1,14 @@
-//! An issuer of tokens: one P-256 key, and what it signs. And what it takes to verify that, and nothing else.
+//! An issuer of tokens: one P-256 key and one secret, and what is signed by them. And what it takes to verify a signature by the key, and
+//! nothing else.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
-use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::hmac;
+use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _, ParsedPublicKey,
 };
@@ -13,22 +16,31 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::configuration::{AUDIENCE, ISSUER, PUBLIC_KEY_FILE};
+use crate::configuration::{AUDIENCE, ISSUER, PUBLIC_KEY_FILE, SECRET_FILE};
 
-/// Signs tokens by ES256. Its key is new each time, and on no disk.
+/// Signs tokens by ES256, and by HS256 where that is asked for. What it signs by is new each time.
 #[derive(Debug)]
-pub struct Issuer(EcdsaKeyPair);
+pub struct Issuer {
+    key: EcdsaKeyPair,
+    secret: hmac::Key,
+}
 
 impl Issuer {
-    /// A new one, whose public key is in `folder` from now on.
+    /// A new one, whose public key and secret are in `folder` from now on.
     ///
     /// # Errors
-    /// The file cannot be written.
+    /// A file cannot be written, or the system has no randomness.
     pub fn new(folder: &Path) -> io::Result<Self> {
         let made = rcgen::KeyPair::generate().map_err(io::Error::other)?;
         fs::write(folder.join(PUBLIC_KEY_FILE), made.public_key_pem())?;
         let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &made.serialize_der());
-        key.map(Self).map_err(io::Error::other)
+        let key = key.map_err(io::Error::other)?;
+        // None of its bytes is white space, which files of secrets may end in.
+        let mut secret = [0; 32];
+        SystemRandom::new().fill(&mut secret).map_err(io::Error::other)?;
+        let secret = URL_SAFE_NO_PAD.encode(secret);
+        write_secret(&folder.join(SECRET_FILE), secret.as_bytes())?;
+        Ok(Self { key, secret: hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes()) })
     }
 
     /// A token of `subject` for two hours, with the claims that issuers write.
@@ -36,17 +48,19 @@ impl Issuer {
     /// # Errors
     /// The clock is before 1970, or the library does not sign.
     pub fn token(&self, subject: &str) -> io::Result<String> {
-        let now = SystemTime::UNIX_EPOCH.elapsed().map_err(io::Error::other)?.as_secs();
-        let claims = format!(
-            "{{\"iss\":\"{ISSUER}\",\"aud\":\"{AUDIENCE}\",\"sub\":\"{subject}\",\"iat\":{now},\"exp\":{},\
-             \"jti\":\"{now:032x}\",\"scope\":\"chat.read chat.write\"}}",
-            now + 2 * 60 * 60
-        );
-        let [header, claims] =
-            ["{\"alg\":\"ES256\",\"typ\":\"JWT\"}", &claims].map(|part| URL_SAFE_NO_PAD.encode(part));
-        let signed = format!("{header}.{claims}");
-        let signature = self.0.sign(&SystemRandom::new(), signed.as_bytes()).map_err(io::Error::other)?;
+        let signed = signed_part("ES256", subject)?;
+        let signature = self.key.sign(&SystemRandom::new(), signed.as_bytes()).map_err(io::Error::other)?;
         Ok(format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature)))
+    }
+
+    /// The same, signed by the secret.
+    ///
+    /// # Errors
+    /// The clock is before 1970.
+    pub fn token_by_secret(&self, subject: &str) -> io::Result<String> {
+        let signed = signed_part("HS256", subject)?;
+        let tag = hmac::sign(&self.secret, signed.as_bytes());
+        Ok(format!("{signed}.{}", URL_SAFE_NO_PAD.encode(tag)))
     }
 
     /// The CPU time of one bare verification of `token`, in nanoseconds, measured for `time`: no base64, no JSON, nothing but
@@ -55,7 +69,7 @@ impl Issuer {
     /// # Errors
     /// The token is not this issuer's.
     pub fn verify_ns(&self, token: &str, time: Duration) -> io::Result<f64> {
-        let key = ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, self.0.public_key().as_ref())
+        let key = ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, self.key.public_key().as_ref())
             .map_err(io::Error::other)?;
         let (signed, signature) =
             token.rsplit_once('.').ok_or_else(|| io::Error::other("the token has no signature"))?;
@@ -68,6 +82,28 @@ impl Issuer {
         }
         Ok((thread_cpu_ns() - before) / count)
     }
+}
+
+/// Header and claims of a token for two hours, with what issuers write.
+fn signed_part(algorithm: &str, subject: &str) -> io::Result<String> {
+    let now = SystemTime::UNIX_EPOCH.elapsed().map_err(io::Error::other)?.as_secs();
+    let claims = format!(
+        "{{\"iss\":\"{ISSUER}\",\"aud\":\"{AUDIENCE}\",\"sub\":\"{subject}\",\"iat\":{now},\"exp\":{},\
+         \"jti\":\"{now:032x}\",\"scope\":\"chat.read chat.write\"}}",
+        now + 2 * 60 * 60
+    );
+    let header = format!("{{\"alg\":\"{algorithm}\",\"typ\":\"JWT\"}}");
+    let [header, claims] = [header, claims].map(|part| URL_SAFE_NO_PAD.encode(part));
+    Ok(format!("{header}.{claims}"))
+}
+
+/// Writes `secret` to `file`, for nobody else to read.
+///
+/// # Errors
+/// It cannot be written.
+pub fn write_secret(file: &Path, secret: &[u8]) -> io::Result<()> {
+    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(file)?;
+    file.write_all(secret)
 }
 
 /// The CPU time of this thread so far, in nanoseconds.

@@ -4,14 +4,12 @@ mod echo;
 mod revoke;
 mod upgrade;
 
-use std::fs;
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io;
 
 use super::{Plan, Section};
 use crate::configuration::ADMIN_TOKEN_FILE;
 use crate::figures::rounded;
-use crate::token::Issuer;
+use crate::token::{Issuer, write_secret};
 
 /// Measures all three.
 ///
@@ -19,10 +17,7 @@ use crate::token::Issuer;
 /// A server does not start, refuses who it should not, or ends the wrong ones.
 pub fn measure(plan: &Plan) -> io::Result<Section> {
     let issuer = Issuer::new(&plan.places.run)?;
-    let file = plan.places.run.join(ADMIN_TOKEN_FILE);
-    // As for any secret: nobody else may read it.
-    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(file)?;
-    file.write_all(ADMIN_TOKEN.as_bytes())?;
+    write_secret(&plan.places.run.join(ADMIN_TOKEN_FILE), ADMIN_TOKEN.as_bytes())?;
     let parts = [upgrade::measure, echo::measure, revoke::measure];
     let mut body = format!(
         "Medians of {} runs of {} s, with their quartiles; what is compared takes turns.",

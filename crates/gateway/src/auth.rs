@@ -91,12 +91,14 @@ impl Authenticator {
     /// As [`Self::verify`].
     pub fn verify_with(&self, keys: &KeySet, token: &[u8], now: UnixTime) -> Result<Principal, TokenError> {
         let compact = Compact::split(token)?;
-        let header = token::object(compact.header, Part::Header)?;
-        let named = jose::read(&header, &self.config.algorithms, self.config.token_types.as_deref())?;
+        let header = token::text(compact.header, Part::Header)?;
+        let header = token::object(&header, Part::Header)?;
+        let named = jose::read(header.root(), &self.config.algorithms, self.config.token_types.as_deref())?;
         let signature = token::decode(compact.signature, Part::Signature)?;
         let key = keys.verify(named, compact.signed, &signature)?;
-        let claims = token::object(compact.claims, Part::Claims)?;
-        claims::principal(claims, key, &self.config, now)
+        let text = token::text(compact.claims, Part::Claims)?;
+        let claims = token::object(&text, Part::Claims)?;
+        claims::principal(claims.root(), &text, key, &self.config, now)
     }
 
     /// Whom `token` says that it is for, whoever made it: for counting what is not good, never for deciding.

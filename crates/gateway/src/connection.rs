@@ -15,6 +15,7 @@ mod masks;
 mod onward;
 mod output;
 mod pace;
+mod recognize;
 mod relay;
 mod secure;
 mod verify;

@@ -44,8 +44,14 @@ impl Trace {
 
     /// The value of `traceparent` for the application.
     pub(crate) fn header(&self) -> String {
-        let [id, span, flags] = [&self.id.0[..], &self.span, &[self.flags]].map(hex::text);
-        format!("00-{id}-{span}-{flags}")
+        let mut header = String::with_capacity(HEADER_BYTES);
+        header.push_str("00");
+        for part in [&self.id.0[..], &self.span, &[self.flags]] {
+            header.push('-');
+            // Writing to a string cannot fail.
+            let _ = hex::write(part, &mut header);
+        }
+        header
     }
 }
 

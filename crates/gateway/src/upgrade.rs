@@ -54,6 +54,8 @@ pub(crate) struct Refused {
 pub(crate) struct Head {
     bytes: Vec<u8>,
     head_bytes: usize,
+    /// What has found it whole.
+    scanner: HeadScanner,
 }
 
 /// Why a head could not be read.
@@ -83,7 +85,7 @@ impl Head {
             }
             match scanner.scan(&bytes, &limits) {
                 Ok(None) => {}
-                Ok(Some(head_bytes)) => return Ok(Self { bytes, head_bytes }),
+                Ok(Some(head_bytes)) => return Ok(Self { bytes, head_bytes, scanner }),
                 Err(fault) => {
                     let refused = Refused::by_head(Refusal::Head(fault)).answering(&bytes);
                     return Err(HeadError::Refused(refused));
@@ -113,7 +115,10 @@ impl Head {
 
     /// The request that the head is.
     pub(crate) fn request(&self) -> Result<Request<'_>, Refused> {
-        Request::parse(&self.bytes[..self.head_bytes], &HEAD_LIMITS)
+        let whole = self.scanner.whole(&self.bytes);
+        let whole = whole.ok_or(Refusal::Head(HeadFault::HeadIncomplete));
+        whole
+            .and_then(|head| Request::of_whole(head, &HEAD_LIMITS))
             .map_err(|refusal| Refused::by_head(refusal).answering(&self.bytes))
     }
 

@@ -2,7 +2,7 @@
 //!
 //! The server's side, in order: [`HeadScanner`] finds the end of the head as bytes arrive and refuses it at the first
 //! byte that proves it wrong; [`Request::parse`] reads the whole head into a type that cannot be wrong, or into the
-//! [`Refusal`] that names the rule; [`SwitchingProtocols::write`] answers. The client's side: [`ClientRequest::write`],
+//! [`Refusal`] that names the rule ([`Request::of_whole`] where it has been scanned already); [`SwitchingProtocols::write`] answers. The client's side: [`ClientRequest::write`],
 //! [`HeadScanner`] again, [`ClientRequest::verify`].
 //!
 //! Never decided here: deadlines, routes, which origins or hosts are welcome, and who the client is. Text that a peer
@@ -40,9 +40,10 @@ mod write;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use sha1::{Digest as _, Sha1};
 
 pub use client::{Accepted, ClientRequest, ResponseRefusal};
-pub use head::{HeadFault, HeadLimits};
+pub use head::{HeadFault, HeadLimits, WholeHead};
 pub use header::{Field, FieldFault, Header};
 pub use host::Host;
 pub use list::{Extension, Parameter};
@@ -55,11 +56,9 @@ pub use write::WriteError;
 /// The value of `Sec-WebSocket-Accept` that answers `key`, the value of `Sec-WebSocket-Key` (RFC 6455 §4.2.2).
 #[must_use]
 pub fn accept_key(key: &[u8; 24]) -> [u8; 28] {
-    let mut hash = sha1_smol::Sha1::new();
-    hash.update(key);
-    hash.update(ACCEPT_SUFFIX);
+    let hash = Sha1::new().chain_update(key).chain_update(ACCEPT_SUFFIX).finalize();
     let mut accept = [0; 28];
-    STANDARD.encode_slice(hash.digest().bytes(), &mut accept).expect("20 bytes are 28 characters of base64");
+    STANDARD.encode_slice(hash, &mut accept).expect("20 bytes are 28 characters of base64");
     accept
 }
 

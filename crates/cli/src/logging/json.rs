@@ -29,77 +29,76 @@ where
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        writer.write_str("{\"timestamp\":\"")?;
-        write_time(&mut writer)?;
-        writer.write_str("\",\"level\":\"")?;
-        writer.write_str(event.metadata().level().as_str())?;
-        writer.write_char('"')?;
-        let mut line = Line { writer, result: Ok(()) };
+        // A line is many small pieces: they are put together here, and are the writer's as one.
+        let mut text = String::with_capacity(LINE_BYTES_TYPICAL);
+        text.push_str("{\"timestamp\":\"");
+        push_time(&mut text);
+        text.push_str("\",\"level\":\"");
+        text.push_str(event.metadata().level().as_str());
+        text.push('"');
+        let mut line = Line { text, result: Ok(()) };
         event.record(&mut line);
         line.result?;
-        line.writer.write_str("}\n")
+        line.text.push_str("}\n");
+        writer.write_str(&line.text)
     }
 }
 
 /// The line so far.
-struct Line<'w> {
-    writer: Writer<'w>,
+struct Line {
+    text: String,
     /// Visitors cannot fail, so that the first failure is kept.
     result: fmt::Result,
 }
 
-impl Line<'_> {
-    /// `,"name":` and then what `value` writes.
-    fn member(&mut self, field: &Field, value: impl FnOnce(&mut Writer<'_>) -> fmt::Result) {
-        if self.result.is_ok() {
-            self.result = write_name(&mut self.writer, field).and_then(|()| value(&mut self.writer));
-        }
+impl Line {
+    /// `,"name":`, of names that are those of the source: identifiers and dots, nothing to escape.
+    fn name(&mut self, field: &Field) {
+        self.text.push_str(",\"");
+        self.text.push_str(field.name());
+        self.text.push_str("\":");
     }
 
-    fn text(&mut self, field: &Field, text: fmt::Arguments<'_>) {
-        self.member(field, |writer| {
-            writer.write_char('"')?;
-            Escaping(writer).write_fmt(text)?;
-            writer.write_char('"')
-        });
+    /// A member whose value is written as it is.
+    fn plain(&mut self, field: &Field, value: &str) {
+        self.name(field);
+        self.text.push_str(value);
+    }
+
+    /// A member whose value is the text that `write` writes.
+    fn quoted(&mut self, field: &Field, write: impl FnOnce(&mut Escaping<'_>) -> fmt::Result) {
+        self.name(field);
+        self.text.push('"');
+        let written = write(&mut Escaping(&mut self.text));
+        self.result = self.result.and(written);
+        self.text.push('"');
     }
 }
 
-/// `,"name":`, of names that are those of the source: identifiers and dots, nothing to escape.
-fn write_name(writer: &mut Writer<'_>, field: &Field) -> fmt::Result {
-    writer.write_str(",\"")?;
-    writer.write_str(field.name())?;
-    writer.write_str("\":")
-}
-
-impl Visit for Line<'_> {
+impl Visit for Line {
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.member(field, |writer| {
-            writer.write_char('"')?;
-            Escaping(writer).write_str(value)?;
-            writer.write_char('"')
-        });
+        self.quoted(field, |text| text.write_str(value));
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.member(field, |writer| writer.write_str(itoa::Buffer::new().format(value)));
+        self.plain(field, itoa::Buffer::new().format(value));
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.member(field, |writer| writer.write_str(itoa::Buffer::new().format(value)));
+        self.plain(field, itoa::Buffer::new().format(value));
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.member(field, |writer| writer.write_str(if value { "true" } else { "false" }));
+        self.plain(field, if value { "true" } else { "false" });
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        self.text(field, format_args!("{value:?}"));
+        self.quoted(field, |text| write!(text, "{value:?}"));
     }
 }
 
 /// The time of day in UTC, to the microsecond (RFC 3339). A second has its text once a thread: many records share it.
-fn write_time(writer: &mut Writer<'_>) -> fmt::Result {
+fn push_time(line: &mut String) {
     #[expect(
         clippy::disallowed_methods,
         reason = "a record says when it was written; nothing is decided by it"
@@ -111,13 +110,13 @@ fn write_time(writer: &mut Writer<'_>) -> fmt::Result {
             *text = UnixTime::from_seconds(seconds).to_string();
             *known = Some(seconds);
         }
-        writer.write_str(text.trim_end_matches('Z'))
-    })?;
+        line.push_str(text.trim_end_matches('Z'));
+    });
     // A million more than there are, for its zeros.
     let micros = 1_000_000 + since_epoch.subsec_micros();
-    writer.write_char('.')?;
-    writer.write_str(&itoa::Buffer::new().format(micros)[1..])?;
-    writer.write_char('Z')
+    line.push('.');
+    line.push_str(&itoa::Buffer::new().format(micros)[1..]);
+    line.push('Z');
 }
 
 thread_local! {
@@ -126,29 +125,46 @@ thread_local! {
 }
 
 /// Writes text as the inside of a JSON string (RFC 8259 §7).
-struct Escaping<'a, W>(&'a mut W);
+struct Escaping<'l>(&'l mut String);
 
-impl<W: Write> Write for Escaping<'_, W> {
+impl Write for Escaping<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let mut rest = text;
         // All that is escaped is one byte, so that a place of one is a boundary of characters.
-        while let Some(at) = rest.bytes().position(|byte| byte < b' ' || byte == b'"' || byte == b'\\') {
+        while let Some(at) = rest.bytes().position(|byte| IS_ESCAPED[usize::from(byte)]) {
             let (plain, from) = rest.split_at(at);
             let (escaped, behind) = from.split_at(1);
-            self.0.write_str(plain)?;
+            self.0.push_str(plain);
             match escaped {
-                "\"" => self.0.write_str("\\\"")?,
-                "\\" => self.0.write_str("\\\\")?,
-                "\n" => self.0.write_str("\\n")?,
-                "\r" => self.0.write_str("\\r")?,
-                "\t" => self.0.write_str("\\t")?,
+                "\"" => self.0.push_str("\\\""),
+                "\\" => self.0.push_str("\\\\"),
+                "\n" => self.0.push_str("\\n"),
+                "\r" => self.0.push_str("\\r"),
+                "\t" => self.0.push_str("\\t"),
                 control => write!(self.0, "\\u{:04x}", control.as_bytes()[0])?,
             }
             rest = behind;
         }
-        self.0.write_str(rest)
+        self.0.push_str(rest);
+        Ok(())
     }
 }
+
+/// What must not stand in a string as it is.
+const IS_ESCAPED: [bool; 256] = {
+    let mut is_escaped = [false; 256];
+    let mut byte = 0;
+    while byte < b' ' {
+        is_escaped[byte as usize] = true;
+        byte += 1;
+    }
+    is_escaped[b'"' as usize] = true;
+    is_escaped[b'\\' as usize] = true;
+    is_escaped
+};
+
+/// A record of a connection's end has some 400.
+const LINE_BYTES_TYPICAL: usize = 512;
 
 #[cfg(test)]
 mod tests {

@@ -7,25 +7,27 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::{Config, Expected, TokenError};
 use crate::clock::UnixTime;
-use crate::principal::{KeyPrint, Principal};
+use crate::json::{Element, Kind};
+use crate::principal::{Claims, KeyPrint, Principal};
 
-/// Who speaks, according to `claims` that have been verified with `key`.
+/// Who speaks, according to `claims` that have been verified with `key`; `text` is what they were read from.
 pub(super) fn principal(
-    claims: Map<String, Value>,
+    claims: Element<'_>,
+    text: &str,
     key: Option<KeyPrint>,
     config: &Config,
     now: UnixTime,
 ) -> Result<Principal, TokenError> {
-    let expires_at = moment(&claims, "exp")?.ok_or(TokenError::ExpiryMissing)?;
-    let issued_at = moment(&claims, "iat")?;
-    let not_before = moment(&claims, "nbf")?;
+    let expires_at = moment(claims, "exp")?.ok_or(TokenError::ExpiryMissing)?;
+    let issued_at = moment(claims, "iat")?;
+    let not_before = moment(claims, "nbf")?;
     check_issuer(claims.get("iss"), &config.issuer)?;
     check_audience(claims.get("aud"), &config.audience)?;
-    let subject = subject(&claims, &config.subject_claims)?;
+    let subject = subject(claims, &config.subject_claims)?;
     let token_id = claims.get("jti").map(|id| identifier(id, "jti")).transpose()?;
 
     // Without `iat` a token counts as issued now: the least that its lifetime can be.
@@ -43,11 +45,11 @@ pub(super) fn principal(
     if now >= expires_at.plus(config.leeway) {
         return Err(TokenError::Expired);
     }
-    Ok(Principal { subject, token_id, issued_at, expires_at, key, claims: claims.into() })
+    Ok(Principal { subject, token_id, issued_at, expires_at, key, claims: Claims::of_text(text) })
 }
 
-fn moment(claims: &Map<String, Value>, name: &'static str) -> Result<Option<UnixTime>, TokenError> {
-    let read = |value| numeric_date(value).ok_or(TokenError::ClaimMalformed(name));
+fn moment(claims: Element<'_>, name: &'static str) -> Result<Option<UnixTime>, TokenError> {
+    let read = |value: Element<'_>| numeric_date(&value.to_value()).ok_or(TokenError::ClaimMalformed(name));
     claims.get(name).map(read).transpose()
 }
 
@@ -63,45 +65,46 @@ pub fn numeric_date(value: &Value) -> Option<UnixTime> {
     Some(UnixTime::from_seconds(0).plus(since_1970))
 }
 
-fn check_issuer(issuer: Option<&Value>, expected: &Expected) -> Result<(), TokenError> {
-    let issuer = match issuer {
+fn check_issuer(issuer: Option<Element<'_>>, expected: &Expected) -> Result<(), TokenError> {
+    let issuer = match issuer.map(Element::kind) {
         None => None,
-        Some(Value::String(issuer)) => Some(issuer),
+        Some(Kind::String(issuer)) => Some(issuer),
         Some(_) => return Err(TokenError::ClaimMalformed("iss")),
     };
     match expected {
         Expected::Any => Ok(()),
-        Expected::Exactly(expected) if issuer == Some(expected) => Ok(()),
+        Expected::Exactly(expected) if issuer == Some(expected.as_str()) => Ok(()),
         Expected::Exactly(_) => Err(TokenError::IssuerRefused),
     }
 }
 
 /// RFC 7519 §4.1.3: a string, or an array of strings one of which has to be ours.
-fn check_audience(audience: Option<&Value>, expected: &Expected) -> Result<(), TokenError> {
-    let audiences = match audience {
-        None => &[],
-        Some(Value::Array(audiences)) => audiences.as_slice(),
-        Some(audience) => std::slice::from_ref(audience),
+fn check_audience(audience: Option<Element<'_>>, expected: &Expected) -> Result<(), TokenError> {
+    let audiences = || {
+        let alone = audience.into_iter().filter(|audience| !audience.is_array());
+        alone.chain(audience.into_iter().flat_map(Element::elements))
     };
-    if !audiences.iter().all(Value::is_string) {
+    if !audiences().all(|audience| audience.as_str().is_some()) {
         return Err(TokenError::ClaimMalformed("aud"));
     }
     match expected {
         Expected::Any => Ok(()),
-        Expected::Exactly(expected) if audiences.iter().any(|audience| audience == expected) => Ok(()),
+        Expected::Exactly(expected) if audiences().any(|audience| audience.as_str() == Some(expected)) => {
+            Ok(())
+        }
         Expected::Exactly(_) => Err(TokenError::AudienceRefused),
     }
 }
 
 /// The first claim that is present decides, so that nobody becomes another by breaking the one before it.
-fn subject(claims: &Map<String, Value>, names: &[String]) -> Result<Arc<str>, TokenError> {
+fn subject(claims: Element<'_>, names: &[String]) -> Result<Arc<str>, TokenError> {
     let value = names.iter().find_map(|name| claims.get(name)).ok_or(TokenError::SubjectMissing)?;
     identifier(value, "subject").map_err(|_| TokenError::SubjectRefused)
 }
 
 /// A name that indexes, logs and headers can carry: a string of 1 to [`IDENTIFIER_BYTES_MAX`] bytes without control
 /// characters.
-fn identifier(value: &Value, name: &'static str) -> Result<Arc<str>, TokenError> {
+fn identifier(value: Element<'_>, name: &'static str) -> Result<Arc<str>, TokenError> {
     match value.as_str() {
         Some(text)
             if (1..=IDENTIFIER_BYTES_MAX).contains(&text.len()) && !text.contains(char::is_control) =>

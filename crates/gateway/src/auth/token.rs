@@ -7,7 +7,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 
 pub use super::sign::sign_hs256;
-use crate::json;
+use crate::json::{self, Document, Kind, Limits};
 
 /// Why a token is refused. The client is told no more than whether it expired; the rest is for the log.
 ///
@@ -127,8 +127,8 @@ pub struct Unverified {
 pub fn read_unverified(token: &[u8]) -> Result<Unverified, TokenError> {
     let compact = Compact::split(token)?;
     Ok(Unverified {
-        header: object(compact.header, Part::Header)?,
-        claims: object(compact.claims, Part::Claims)?,
+        header: members(compact.header, Part::Header)?,
+        claims: members(compact.claims, Part::Claims)?,
     })
 }
 
@@ -147,22 +147,35 @@ impl<'token> Compact<'token> {
         if token.len() > TOKEN_BYTES_MAX {
             return Err(TokenError::TooLong);
         }
-        let mut parts = token.split(|byte| *byte == b'.');
-        let (Some(header), Some(claims), Some(signature), None) =
-            (parts.next(), parts.next(), parts.next(), parts.next())
-        else {
+        let mut dots = memchr::memchr_iter(b'.', token);
+        let (Some(first), Some(second), None) = (dots.next(), dots.next(), dots.next()) else {
             return Err(TokenError::NotThreeParts);
         };
-        let signed = &token[..header.len() + 1 + claims.len()];
+        let (signed, signature) = (&token[..second], &token[second + 1..]);
+        let (header, claims) = (&token[..first], &token[first + 1..second]);
         Ok(Self { header, claims, signature, signed })
     }
 }
 
-/// The object that a part holds, read strictly.
-pub(super) fn object(encoded: &[u8], part: Part) -> Result<Map<String, Value>, TokenError> {
-    let bytes = decode(encoded, part)?;
-    let text = std::str::from_utf8(&bytes).map_err(|_| TokenError::NotUtf8(part))?;
-    match json::parse(text).map_err(|fault| TokenError::NotJson(part, fault))? {
+/// The text that a part holds.
+pub(super) fn text(encoded: &[u8], part: Part) -> Result<String, TokenError> {
+    String::from_utf8(decode(encoded, part)?).map_err(|_| TokenError::NotUtf8(part))
+}
+
+/// The object that the `text` of a part is, read strictly.
+pub(super) fn object(text: &str, part: Part) -> Result<Document<'_>, TokenError> {
+    let document = json::read(text, &Limits::UNCOUNTED).map_err(|fault| TokenError::NotJson(part, fault))?;
+    match document.root().kind() {
+        Kind::Object(_) => Ok(document),
+        Kind::Null | Kind::Bool(_) | Kind::Number(_) | Kind::String(_) | Kind::Array(_) => {
+            Err(TokenError::NotAnObject(part))
+        }
+    }
+}
+
+/// The members of that object, for whoever keeps them.
+fn members(encoded: &[u8], part: Part) -> Result<Map<String, Value>, TokenError> {
+    match object(&text(encoded, part)?, part)?.to_value() {
         Value::Object(members) => Ok(members),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
             Err(TokenError::NotAnObject(part))

@@ -11,20 +11,17 @@ use std::time::Duration;
 
 use drawgate_protocol::handshake::{Extension, Header, Request};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{timeout, timeout_at};
 
 use super::announce::{Announced, announce};
-use super::attempt::attempt;
 use super::ending::{Ending, millis};
 use super::onward::{self, Asked, NoWay};
+use super::recognize::{Standing, identify, identify_by_message};
 use super::relay::{Application, Far, Outcome, Relay, Unauthenticated};
 use super::secure::{Secured, secure};
-use super::{Door, Gate, NoRoom, Phase, Record, Route, WayIn, verify};
+use super::{Door, Gate, NoRoom, Phase, Record, Route, WayIn};
 use crate::address::forwarded;
-use crate::auth::certificate::{self, CertificateError};
-use crate::auth::credential::{self, Credential, Fault, Shown};
-use crate::auth::{Authenticator, CredentialSource};
+use crate::auth::Authenticator;
 use crate::backend::Backend;
 use crate::backend::echo::Echoing;
 use crate::backend::handler::{Handling, Session};
@@ -37,7 +34,6 @@ use crate::principal::Principal;
 use crate::pulse::Pulse;
 use crate::reason::{self, Reason};
 use crate::route::{Notice, RefuseBy};
-use crate::ticket::TICKET_PREFIX;
 use crate::tls::{Peer, Wire};
 use crate::trace::Trace;
 use crate::upgrade::{
@@ -120,7 +116,7 @@ where
         }
         (Standing::Unwelcome(refused), _) => Err(close(&mut relay, refused.into_ending()).await),
         (Standing::Unknown(_place), Some(authenticator)) => {
-            authenticate(gate, authenticator, &asked, &mut relay, &pulse, record).await?;
+            Box::pin(authenticate(gate, authenticator, &asked, &mut relay, &pulse, record)).await?;
             Ok(relay)
         }
     }
@@ -155,16 +151,6 @@ struct Judged<'r> {
     entrance: &'r Entrance<Arc<Route>>,
     request: Request<'r>,
     standing: Standing,
-}
-
-/// What is known, at the `101`, of who speaks.
-enum Standing {
-    /// Who it is, or that it does not matter.
-    Known,
-    /// Nothing yet: the first message says it. Holds one of the places for those who wait.
-    Unknown(OwnedSemaphorePermit),
-    /// That it may not speak; browsers hear so only behind a `101`.
-    Unwelcome(Refused),
 }
 
 /// Judges the request: which route it leads to, whether that route takes it, and who speaks.
@@ -254,116 +240,6 @@ fn introduce(
         .map_err(|NoRoom { reason, limit }| Refused { limit, ..Refused::because(reason) })
 }
 
-/// Who speaks, as far as the request says.
-async fn identify(
-    gate: &Arc<Gate>,
-    entrance: &Entrance<Arc<Route>>,
-    request: &Request<'_>,
-    peer: &Peer,
-    record: &mut Record,
-    pulse: &Arc<Pulse>,
-) -> Result<Standing, Refused> {
-    let Some(authenticator) = &entrance.route.authenticator else { return Ok(Standing::Known) };
-    match credential::find(request, &authenticator.config().credentials) {
-        Ok(None) => recognize(gate, entrance, None, request, peer, record, pulse).await,
-        found => {
-            let client = record.client;
-            let shown = found.as_ref().ok().and_then(|found| found.as_ref()).map(|found| found.shown);
-            let recognized = async { recognize(gate, entrance, found?, request, peer, record, pulse).await };
-            attempt(gate, &entrance.route, client, |auth| claimed(auth, shown?), recognized).await
-        }
-    }
-}
-
-/// Who speaks, according to the credential that was `found` in the request, or to the certificate.
-async fn recognize(
-    gate: &Arc<Gate>,
-    entrance: &Entrance<Arc<Route>>,
-    found: Option<Credential<'_>>,
-    request: &Request<'_>,
-    peer: &Peer,
-    record: &mut Record,
-    pulse: &Arc<Pulse>,
-) -> Result<Standing, Refused> {
-    let route = &entrance.route;
-    let Some(authenticator) = &route.authenticator else { return Ok(Standing::Known) };
-    let sources = &authenticator.config().credentials;
-    let unix_now = gate.facilities.clock.unix_now();
-    if let Some(principal) = certificate::principal(peer.certificate.as_ref(), sources, unix_now)? {
-        if found.is_some() {
-            return Err(Fault::Conflicting.into());
-        }
-        // Browsers show a certificate whichever page asks, and always name the page; programs name none.
-        if request.origin.is_some() {
-            entrance.check_origin_of_ambient(request, peer)?;
-        }
-        record.begin_session(gate, route, principal, Duration::ZERO, pulse)?;
-        return Ok(Standing::Known);
-    }
-    let Some(Credential { shown, is_ambient }) = found else {
-        if !sources.contains(&CredentialSource::FirstMessage) {
-            return Err(Refused::because(Reason::TokenMissing));
-        }
-        let place = Arc::clone(&gate.unauthenticated).try_acquire_owned();
-        return place.map(Standing::Unknown).map_err(|_| Refused {
-            limit: u64::try_from(gate.unauthenticated_max).ok(),
-            ..Refused::because(Reason::UnauthenticatedFull)
-        });
-    };
-    if is_ambient {
-        entrance.check_origin_of_ambient(request, peer)?;
-    }
-    let leeway = leeway_of(&shown, authenticator);
-    let principal = verify(gate, authenticator, route, shown).await?;
-    record.begin_session(gate, route, principal, leeway, pulse)?;
-    Ok(Standing::Known)
-}
-
-/// Who shows this.
-async fn verify(
-    gate: &Gate,
-    authenticator: &Authenticator,
-    route: &Route,
-    shown: Shown<'_>,
-) -> Result<Principal, Refused> {
-    let clock = &gate.facilities.clock;
-    match shown {
-        Shown::Token(token) => verify::verify(route, authenticator, token.as_bytes(), clock)
-            .await
-            .map_err(|error| Refused::detailed(error.reason(), &error)),
-        Shown::Ticket(ticket) => gate
-            .tickets
-            .take(ticket, &route.name, clock.now(), clock.unix_now())
-            .ok_or_else(|| Refused::detailed(Reason::TokenInvalid, &"no such ticket waits for this route")),
-    }
-}
-
-/// How long the session of whoever shows this goes on after its end: clocks differ between us and who signs tokens, not
-/// between us and ourselves.
-fn leeway_of(shown: &Shown<'_>, authenticator: &Authenticator) -> Duration {
-    match shown {
-        Shown::Token(_) => authenticator.config().leeway,
-        Shown::Ticket(_) => Duration::ZERO,
-    }
-}
-
-/// Whom the token that is shown names, if it is one.
-fn claimed(authenticator: &Authenticator, shown: Shown<'_>) -> Option<String> {
-    match shown {
-        Shown::Token(token) => authenticator.claimed_subject(token.as_bytes()),
-        Shown::Ticket(_) => None,
-    }
-}
-
-/// What a first message shows.
-fn shown_by_message<'m>(message: &'m str, sources: &[CredentialSource]) -> Shown<'m> {
-    if message.starts_with(TICKET_PREFIX) && sources.contains(&CredentialSource::Ticket) {
-        Shown::Ticket(message)
-    } else {
-        Shown::Token(message)
-    }
-}
-
 impl Refused {
     /// Whether the client can hear of it by a Close, behind a `101`.
     fn can_close(&self) -> bool {
@@ -372,23 +248,6 @@ impl Refused {
 
     fn into_ending(self) -> Ending {
         Ending { limit: self.limit, detail: self.detail, ..Ending::by_gate(self.reason) }
-    }
-}
-
-impl From<CertificateError> for Refused {
-    fn from(error: CertificateError) -> Self {
-        Self::detailed(Reason::TokenInvalid, &error)
-    }
-}
-
-impl From<Fault> for Refused {
-    fn from(fault: Fault) -> Self {
-        let reason = match fault {
-            Fault::Conflicting => Reason::CredentialsConflicting,
-            Fault::TokenAlone => Reason::SubprotocolsInvalid,
-            Fault::Malformed => Reason::TokenInvalid,
-        };
-        Self::detailed(reason, &fault)
     }
 }
 
@@ -463,12 +322,7 @@ where
         Outcome::Token(_) | Outcome::Remarked(_) => return Err(Ending::by_gate(Reason::InternalError)),
     };
     let text = std::str::from_utf8(message.as_bytes()).unwrap_or_default();
-    let shown = shown_by_message(text, &authenticator.config().credentials);
-    let leeway = leeway_of(&shown, authenticator);
-    let verified = verify(gate, authenticator, route, shown);
-    let begun = attempt(gate, route, record.client, |auth| claimed(auth, shown), verified)
-        .await
-        .and_then(|principal| record.begin_session(gate, route, principal, leeway, pulse));
+    let begun = identify_by_message(gate, authenticator, route, text, record, pulse).await;
     if begun.is_ok() {
         // From here on the session can end, also while its application is dialled.
         begin_tenure(relay, route, record);
@@ -594,7 +448,8 @@ async fn turn_away<S: AsyncRead + AsyncWrite + Unpin>(
 /// Answers a request that is not accepted. An answer that cannot be delivered changes nothing.
 async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(gate: &Gate, mut socket: S, refused: Refused) -> Ending {
     let answer = refused.answer(gate.chance.bits());
-    let _ = timeout(ANSWER_TIME_MAX, send_refusal(&mut socket, &answer)).await;
+    // In a box: its buffer would be part of every connection's way in.
+    let _ = timeout(ANSWER_TIME_MAX, Box::pin(send_refusal(&mut socket, &answer))).await;
     let by = match refused.reason.row().fault {
         reason::Fault::Client | reason::Fault::Upstream | reason::Fault::Gateway => Side::Gateway,
         reason::Fault::Operator | reason::Fault::None => Side::Operator,

@@ -54,7 +54,8 @@ where
             encryption.metrics.handshake(HandshakeOutcome::Failed, None);
             return Err(Ending::by_gate(Reason::Overloaded));
         }
-        made = timeout_at(until, encryption.tls.accept(socket)) => made,
+        // In a box, as all that most connections do not come to: a future has room for all of it, and is moved with it.
+        made = timeout_at(until, Box::pin(encryption.tls.accept(socket))) => made,
     };
     match made {
         Ok(Ok(Established { wire, peer, version, is_resumed })) => {
@@ -72,7 +73,7 @@ where
             };
             if kind == FailureKind::Refused {
                 // Closing a socket with unread bytes would reset it, and the reset could overtake the alert.
-                let _ = timeout(ANSWER_TIME_MAX, discard(socket)).await;
+                let _ = timeout(ANSWER_TIME_MAX, Box::pin(discard(socket))).await;
             }
             Err(Ending { detail: Some(detail), ..ending })
         }

@@ -50,7 +50,7 @@ pub(super) async fn verify(
     match try_once() {
         Err(Unverified::NoKeys | Unverified::Token(TokenError::KeyUnknown)) => {
             // Whatever came of it, what there is now decides.
-            let _ = source.refresh(REFRESH_TIME_MAX).await;
+            let _ = Box::pin(source.refresh(REFRESH_TIME_MAX)).await;
             try_once()
         }
         verified => verified,

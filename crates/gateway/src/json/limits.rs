@@ -22,7 +22,7 @@ impl Limits {
     pub(crate) const MEMBERS_MAX: usize = 1_000;
 
     /// Depth and digits alone are bounded, for texts that are small themselves.
-    pub(super) const UNCOUNTED: Self = Self {
+    pub(crate) const UNCOUNTED: Self = Self {
         depth_max: DEPTH_MAX,
         number_digits_max: NUMBER_DIGITS_MAX,
         values_max: u32::MAX,

@@ -13,7 +13,7 @@ use crate::json;
 /// Every claim of a credential.
 #[derive(Clone, Debug)]
 pub struct Claims {
-    /// One JSON object, without spaces and in the order of its names.
+    /// One strict JSON object.
     text: Box<str>,
     /// The same, once somebody has asked for it.
     object: OnceLock<Box<Map<String, Value>>>,
@@ -24,6 +24,11 @@ impl Claims {
     #[must_use]
     pub fn new(object: &Map<String, Value>) -> Self {
         let text = serde_json::to_string(object).expect("names and values of JSON always serialize");
+        Self::of_text(&text)
+    }
+
+    /// Those of the object that `text` is: it has been read, and strictly.
+    pub(crate) fn of_text(text: &str) -> Self {
         Self { text: text.into(), object: OnceLock::new() }
     }
 
@@ -51,7 +56,7 @@ impl Claims {
     fn read(&self) -> Map<String, Value> {
         match json::parse(&self.text) {
             Ok(Value::Object(object)) => object,
-            Ok(_) | Err(_) => unreachable!("it was written from an object"),
+            Ok(_) | Err(_) => unreachable!("it was read before, or written from an object"),
         }
     }
 }
@@ -64,8 +69,9 @@ impl Default for Claims {
 }
 
 impl PartialEq for Claims {
+    /// However they are written.
     fn eq(&self, other: &Self) -> bool {
-        self.text == other.text
+        self.text == other.text || self.read() == other.read()
     }
 }
 
@@ -107,6 +113,15 @@ mod tests {
         assert_eq!(claims, Claims::from(object()));
         assert_ne!(claims, Claims::default());
         assert_eq!((&claims["sub"], &claims["nobody"]), (&json!("ann"), &Value::Null));
+    }
+
+    #[test]
+    fn claims_are_the_same_however_they_are_written() {
+        let [one, other] =
+            [r#"{"a":1,"b":["\u0061"]}"#, r#"{ "b" : [ "a" ], "a" : 1 }"#].map(Claims::of_text);
+        assert_eq!(one, other);
+        assert_ne!(one, Claims::of_text(r#"{"a":1}"#));
+        assert_eq!(other.get("b"), Some(json!(["a"])));
     }
 
     #[test]

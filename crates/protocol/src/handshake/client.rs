@@ -5,7 +5,7 @@
 
 use core::fmt;
 
-use super::head::{HeadFault, HeadLimits, ResponseHead, split_response};
+use super::head::{HeadFault, HeadLimits, ResponseHead, WholeHead, split_response};
 use super::header::{Field, FieldFault, Header, Headers, is_token};
 use super::host::Host;
 use super::list::{Extension, extensions, parse_extensions, tokens};
@@ -69,7 +69,19 @@ impl<'a> ClientRequest<'a> {
     /// # Errors
     /// The first rule that the response breaks: by then the server has not accepted, whatever its status says.
     pub fn verify<'h>(&self, head: &'h [u8], limits: &HeadLimits) -> Result<Accepted<'h>, ResponseRefusal> {
-        let ResponseHead { status, headers } = split_response(head, limits)?;
+        self.verify_whole(WholeHead::of_response(head, limits)?, limits)
+    }
+
+    /// Reads `head`, which has been scanned as it came.
+    ///
+    /// # Errors
+    /// As [`Self::verify`].
+    pub fn verify_whole<'h>(
+        &self,
+        head: WholeHead<'h>,
+        limits: &HeadLimits,
+    ) -> Result<Accepted<'h>, ResponseRefusal> {
+        let ResponseHead { status, headers } = split_response(head)?;
         match status {
             // RFC 6455 §4.1: 101 and nothing else. That the server says Upgrade with another status means nothing.
             101 => {}
@@ -311,6 +323,12 @@ mod tests {
             Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\nAuthorization: Bearer a\r\n\r\n";
         assert_eq!(String::from_utf8(out).as_deref(), Ok(expected));
         assert!(!format!("{REQUEST:?}").contains("Bearer"));
+    }
+
+    #[test]
+    fn a_status_that_is_no_number_accepts_nothing() {
+        let malformed = Some(ResponseRefusal::Head(HeadFault::StartLineMalformed));
+        assert_eq!(refusal(" 101 ", " 1o1 "), malformed);
     }
 
     #[test]

@@ -1,8 +1,7 @@
 //! A whole head of a request or a response, taken apart into its start line and headers (RFC 9112 §2-§5).
 //!
-//! Before this, `scanner` has found where the head ends; [`split_request`] and [`split_response`] have it scanned again
-//! rather than trust their caller, and httparse, behind it, is a second opinion. What the lines say is judged after
-//! this, in `request` and `client`.
+//! Before this, `scanner` has found where the head ends, and says so by a [`WholeHead`]: nothing else is taken apart. httparse,
+//! behind it, is a second opinion. What the lines say is judged after this, in `request` and `client`.
 
 use core::fmt;
 
@@ -154,6 +153,47 @@ impl fmt::Display for HeadFault {
 
 impl core::error::Error for HeadFault {}
 
+/// A head that is whole and whose lines are lines: a `HeadScanner` has found it so.
+#[derive(Clone, Copy)]
+pub struct WholeHead<'h> {
+    bytes: &'h [u8],
+    headers: usize,
+}
+
+impl<'h> WholeHead<'h> {
+    /// Of these `bytes`, in which there are so many header lines.
+    pub(super) const fn new(bytes: &'h [u8], headers: usize) -> Self {
+        Self { bytes, headers }
+    }
+
+    /// The head of a request at the front of `bytes`.
+    pub(super) fn of_request(bytes: &'h [u8], limits: &HeadLimits) -> Result<Self, HeadFault> {
+        Self::scan(HeadScanner::request(), bytes, limits)
+    }
+
+    /// The head of a response at the front of `bytes`.
+    pub(super) fn of_response(bytes: &'h [u8], limits: &HeadLimits) -> Result<Self, HeadFault> {
+        Self::scan(HeadScanner::response(), bytes, limits)
+    }
+
+    fn scan(mut scanner: HeadScanner, bytes: &'h [u8], limits: &HeadLimits) -> Result<Self, HeadFault> {
+        scanner.scan(bytes, limits)?;
+        scanner.whole(bytes).ok_or(HeadFault::HeadIncomplete)
+    }
+
+    /// A slot for each of its headers.
+    fn slots(self) -> Vec<httparse::Header<'h>> {
+        vec![httparse::EMPTY_HEADER; self.headers]
+    }
+}
+
+impl fmt::Debug for WholeHead<'_> {
+    /// Prints nothing of its lines: credentials may be in any of them.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WholeHead").field("headers", &self.headers).finish_non_exhaustive()
+    }
+}
+
 /// A request's head in its parts.
 pub(super) struct RequestHead<'h> {
     pub(super) method: &'h str,
@@ -167,38 +207,24 @@ pub(super) struct ResponseHead<'h> {
     pub(super) headers: Headers<'h>,
 }
 
-/// Takes a whole head apart. What follows the head's end is not looked at.
-pub(super) fn split_request<'h>(bytes: &'h [u8], limits: &HeadLimits) -> Result<RequestHead<'h>, HeadFault> {
-    let (head, mut slots) = scan_whole(HeadScanner::request(), bytes, limits)?;
+/// Takes a whole head apart.
+pub(super) fn split_request(head: WholeHead<'_>) -> Result<RequestHead<'_>, HeadFault> {
+    let mut slots = head.slots();
     let mut parsed = httparse::Request::new(&mut slots);
-    parsed.parse(head).map_err(part_malformed)?;
+    parsed.parse(head.bytes).map_err(part_malformed)?;
     let (method, target) = parsed.method.zip(parsed.path).ok_or(HeadFault::HeadIncomplete)?;
     let headers = own_headers(parsed.headers);
     Ok(RequestHead { method, target, headers })
 }
 
-/// Takes a whole head apart. What follows the head's end is not looked at.
-pub(super) fn split_response<'h>(
-    bytes: &'h [u8],
-    limits: &HeadLimits,
-) -> Result<ResponseHead<'h>, HeadFault> {
-    let (head, mut slots) = scan_whole(HeadScanner::response(), bytes, limits)?;
+/// Takes a whole head apart.
+pub(super) fn split_response(head: WholeHead<'_>) -> Result<ResponseHead<'_>, HeadFault> {
+    let mut slots = head.slots();
     let mut parsed = httparse::Response::new(&mut slots);
-    parsed.parse(head).map_err(part_malformed)?;
+    parsed.parse(head.bytes).map_err(part_malformed)?;
     let status = parsed.code.ok_or(HeadFault::HeadIncomplete)?;
     let headers = own_headers(parsed.headers);
     Ok(ResponseHead { status, headers })
-}
-
-/// The head at the front of `bytes`, and a slot for each of its headers.
-fn scan_whole<'h>(
-    mut scanner: HeadScanner,
-    bytes: &'h [u8],
-    limits: &HeadLimits,
-) -> Result<(&'h [u8], Vec<httparse::Header<'h>>), HeadFault> {
-    let head_bytes = scanner.scan(bytes, limits)?.ok_or(HeadFault::HeadIncomplete)?;
-    let head = bytes.get(..head_bytes).ok_or(HeadFault::HeadIncomplete)?;
-    Ok((head, vec![httparse::EMPTY_HEADER; scanner.headers()]))
 }
 
 fn own_headers<'h>(parsed: &[httparse::Header<'h>]) -> Headers<'h> {
@@ -220,15 +246,23 @@ mod tests {
         let limits = HeadLimits::default();
         for line in ["HTTP/1.1 1o1 x", "HTTP/1.1 1011 x", "HTTP/1.1 ", "HTTP/1.1  101 x", "HTTP/1.1"] {
             let head = format!("{line}\r\n\r\n");
-            let fault = split_response(head.as_bytes(), &limits).err();
+            let fault = WholeHead::of_response(head.as_bytes(), &limits).and_then(split_response).err();
             assert_eq!(fault, Some(HeadFault::StartLineMalformed), "{line}");
         }
     }
 
     #[test]
     fn a_head_that_is_not_whole_is_not_taken_apart() {
-        let fault = split_request(b"GET / HTTP/1.1\r\nHost: a\r\n", &HeadLimits::default()).err();
+        let limits = HeadLimits::default();
+        let fault = WholeHead::of_request(b"GET / HTTP/1.1\r\nHost: a\r\n", &limits).err();
         assert_eq!(fault, Some(HeadFault::HeadIncomplete));
+        let (mut scanner, bytes) = (HeadScanner::request(), b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert!(scanner.whole(bytes).is_none(), "not scanned yet");
+        assert_eq!(scanner.scan(bytes, &limits), Ok(Some(bytes.len())));
+        assert_eq!(format!("{:?}", scanner.whole(bytes).unwrap()), "WholeHead { headers: 1, .. }");
+        assert!(scanner.whole(&bytes[1..]).is_none(), "these are others");
+        let mut refused = HeadScanner::request();
+        assert!(refused.scan(b"\n", &limits).is_err() && refused.whole(b"\n").is_none());
     }
 
     #[test]

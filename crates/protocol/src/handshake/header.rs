@@ -25,7 +25,7 @@ impl Header<'_> {
     /// an underscore, and so does the hyphen: there `X_Forwarded_For` becomes `X-Forwarded-For`.
     #[must_use]
     pub fn is_plain(&self) -> bool {
-        self.name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+        self.name.bytes().all(|byte| PLAIN[usize::from(byte)])
     }
 }
 
@@ -190,8 +190,30 @@ pub(super) const fn is_token_byte(byte: u8) -> bool {
 
 /// Whether `text` is a token (RFC 9110 §5.6.2).
 pub(super) fn is_token(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(is_token_byte)
+    !text.is_empty() && text.bytes().all(|byte| TOKEN[usize::from(byte)])
 }
+
+/// Looked up: names and tokens are read byte by byte, again and again.
+const TOKEN: [bool; 256] = {
+    let mut token = [false; 256];
+    let mut byte = u8::MAX;
+    while byte > 0 {
+        token[byte as usize] = is_token_byte(byte);
+        byte -= 1;
+    }
+    token
+};
+
+/// The bytes of a name that nobody can take for another.
+const PLAIN: [bool; 256] = {
+    let mut plain = [false; 256];
+    let mut byte = u8::MAX;
+    while byte > 0 {
+        plain[byte as usize] = byte.is_ascii_alphanumeric() || byte == b'-';
+        byte -= 1;
+    }
+    plain
+};
 
 #[cfg(test)]
 mod tests {

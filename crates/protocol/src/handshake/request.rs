@@ -6,7 +6,7 @@
 
 use core::fmt;
 
-use super::head::{HeadFault, HeadLimits, RequestHead, split_request};
+use super::head::{HeadFault, HeadLimits, RequestHead, WholeHead, split_request};
 use super::header::{Field, Header, Headers};
 use super::host::Host;
 use super::list::{Extension, extensions, tokens};
@@ -47,7 +47,15 @@ impl<'h> Request<'h> {
     /// # Errors
     /// The first rule that the request breaks, in the order that this module states.
     pub fn parse(head: &'h [u8], limits: &HeadLimits) -> Result<Self, Refusal> {
-        let RequestHead { method, target, headers } = split_request(head, limits)?;
+        Self::of_whole(WholeHead::of_request(head, limits)?, limits)
+    }
+
+    /// Reads `head`, which has been scanned as it came.
+    ///
+    /// # Errors
+    /// As [`Self::parse`].
+    pub fn of_whole(head: WholeHead<'h>, limits: &HeadLimits) -> Result<Self, Refusal> {
+        let RequestHead { method, target, headers } = split_request(head)?;
         // RFC 6455 §4.2.1 (1). Methods have case (RFC 9110 §9.1).
         if method != "GET" {
             return Err(Refusal::MethodNotGet);
@@ -108,7 +116,7 @@ impl<'h> Request<'h> {
 /// # Errors
 /// Where the head is not HTTP/1.1, or exceeds a limit.
 pub fn header_lines<'h>(head: &'h [u8], limits: &HeadLimits) -> Result<Vec<Header<'h>>, HeadFault> {
-    Ok(split_request(head, limits)?.headers.plain().collect())
+    Ok(split_request(WholeHead::of_request(head, limits)?)?.headers.plain().collect())
 }
 
 impl fmt::Debug for Request<'_> {
@@ -214,6 +222,7 @@ mod tests {
         let expected = [b"a", b"c"].map(|value| ("X-Forwarded-For".to_owned(), value.to_vec()));
         assert_eq!(lines(posted), Ok(expected.to_vec()));
         assert_eq!(lines("GET / HTTP/1.1\r\n: a\r\n\r\n"), Err(HeadFault::HeaderNameMalformed));
+        assert_eq!(lines("G(T / HTTP/1.1\r\nA: b\r\n\r\n"), Err(HeadFault::StartLineMalformed));
     }
 
     #[test]

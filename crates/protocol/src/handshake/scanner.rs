@@ -2,9 +2,9 @@
 //!
 //! A byte that decides something is judged by itself; those between that decide nothing are passed over in runs. None is looked
 //! at again, whatever the pieces they come in, and the first byte that proves the head wrong ends it.
-//! `head` takes it apart once it is whole.
+//! `head` takes it apart once it is whole, by the [`WholeHead`] that says so.
 
-use super::head::{HeadFault, HeadLimits};
+use super::head::{HeadFault, HeadLimits, WholeHead};
 use super::header::is_token_byte;
 
 /// Finds the end of a head while its bytes arrive; a few dozen bytes of state, none of them the peer's.
@@ -65,9 +65,12 @@ impl HeadScanner {
         self.verdict.transpose()
     }
 
-    /// How many header lines have begun.
-    pub(super) const fn headers(&self) -> usize {
-        self.headers
+    /// The head at the front of `bytes`, which are what was scanned: they are not looked at again. `None` unless its end has been
+    /// found in them.
+    #[must_use]
+    pub fn whole<'h>(&self, bytes: &'h [u8]) -> Option<WholeHead<'h>> {
+        let head = bytes.get(..self.verdict?.ok()?)?;
+        Some(WholeHead::new(head, self.headers))
     }
 
     /// How many bytes follow that [`step`](Self::step) would let pass one by one, without a change of state.
@@ -211,7 +214,7 @@ const CLASSES: [u8; 256] = {
 
 /// How many bytes the blocks have that `value` begins with and that hold plain parts of a value only. Tokens are most of a head
 /// that has one: a block at a time is a tenth of the work.
-fn plain_blocks(value: &[u8]) -> usize {
+pub(super) fn plain_blocks(value: &[u8]) -> usize {
     let (blocks, _) = value.as_chunks::<BLOCK_BYTES>();
     let is_plain = |block: &[u8; BLOCK_BYTES]| {
         // Without a branch, so that a compiler can take many bytes at once.
@@ -222,7 +225,7 @@ fn plain_blocks(value: &[u8]) -> usize {
     blocks.iter().take_while(|block| is_plain(block)).count() * BLOCK_BYTES
 }
 
-const BLOCK_BYTES: usize = 32;
+const BLOCK_BYTES: usize = 16;
 const TEXT: u8 = 1;
 const TOKEN: u8 = 2;
 const VALUE: u8 = 4;

@@ -4,6 +4,7 @@
 use core::fmt;
 
 use super::header::{Field, Header};
+use super::scanner::plain_blocks;
 
 /// Why a head was not written. These are mistakes of the caller's; nothing that a peer sent leads here unless the caller
 /// passes it on.
@@ -84,7 +85,8 @@ fn is_reserved(header: &Header<'_>) -> bool {
 /// RFC 9110 §5.5: `field-value`, which neither begins nor ends with space.
 fn is_value(value: &[u8]) -> bool {
     let is_sound = |byte: &u8| matches!(byte, b'\t' | 0x20..=0x7e | 0x80..);
-    value.iter().all(is_sound) && value.trim_ascii().len() == value.len()
+    let rest = value.get(plain_blocks(value)..).unwrap_or_default();
+    rest.iter().all(is_sound) && value.trim_ascii().len() == value.len()
 }
 
 /// RFC 6455 §11.3: the names that the protocol keeps for itself.

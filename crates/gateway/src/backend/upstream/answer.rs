@@ -6,7 +6,7 @@
 use std::io;
 
 use drawgate_protocol::deflate::Agreement;
-use drawgate_protocol::handshake::{ClientRequest, HeadLimits, HeadScanner};
+use drawgate_protocol::handshake::{ClientRequest, HeadFault, HeadLimits, HeadScanner};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 use super::{DialError, HeaderName, Passing};
@@ -45,7 +45,8 @@ pub(super) async fn read<S: AsyncRead + Unpin>(
             Err(fault) => return Err(DialError::Answer(fault.into())),
         }
     };
-    let accepted = asked.verify(&bytes[..head_bytes], &limits).map_err(DialError::Answer)?;
+    let whole = scanner.whole(&bytes).ok_or(DialError::Answer(HeadFault::HeadIncomplete.into()))?;
+    let accepted = asked.verify_whole(whole, &limits).map_err(DialError::Answer)?;
     let agreement = Offer::verify(&accepted.extensions).map_err(DialError::Compression)?;
     let protocol = accepted.protocol.map(str::to_owned);
     let cookies = accepted.header(SET_COOKIE).filter(|cookie| passing.cookies.pass(cookie));

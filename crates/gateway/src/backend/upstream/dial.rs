@@ -50,11 +50,11 @@ pub(super) async fn dial(
 ) -> Result<Socket, DialError> {
     let url = &seat.url;
     if let Some(path) = url.socket() {
-        return connect_to_path(path).await.map(|stream| Socket::Unix(Box::new(stream)));
+        return Box::pin(connect_to_path(path)).await.map(|stream| Socket::Unix(Box::new(stream)));
     }
     let own = url.own_addresses();
     let addresses: Vec<SocketAddr> = if own.is_empty() {
-        let found = resolver.resolve(&seat.asking, url.host(), url.port()).await;
+        let found = Box::pin(resolver.resolve(&seat.asking, url.host(), url.port())).await;
         let found = found.map_err(DialError::Unresolved)?;
         in_turn(found, turn)
     } else {
@@ -137,7 +137,8 @@ pub(super) async fn encrypt(
         Some(name) => name.clone(),
         None => server_name(url.host())?,
     };
-    let stream = tls.connector.connect(name, socket).await.map_err(DialError::Tls)?;
+    // In a box: a connection without TLS has no room for it.
+    let stream = Box::pin(tls.connector.connect(name, socket)).await.map_err(DialError::Tls)?;
     Ok(Wire::Tls(Box::new(stream.into())))
 }
 
