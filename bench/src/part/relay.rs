@@ -204,7 +204,7 @@ impl Field {
 }
 
 /// A user's token, and the files that the product's configuration names.
-fn credentials(plan: &Plan) -> io::Result<String> {
+pub(super) fn credentials(plan: &Plan) -> io::Result<String> {
     let issuer = Issuer::new(&plan.places.run)?;
     for (name, secret) in [(ADMIN_TOKEN_FILE, &[b'b'; 60][..]), (SEAL_KEY_FILE, SECRET)] {
         let file = plan.places.run.join(name);

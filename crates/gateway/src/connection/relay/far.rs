@@ -144,7 +144,10 @@ impl Far {
             compression: compression.map(|compression| (compression, &mut *turn.workshop)),
         };
         let key = turn.keys.next();
-        outlet.keyed_data(turn.onward, chunk.kind, chunk.message_end, &[&held, chunk.payload], key)?;
+        // What has come whole stands alone.
+        let parts: [&[u8]; 2] = [&held, chunk.payload];
+        let parts = if held.is_empty() { &parts[1..] } else { &parts };
+        outlet.keyed_data(turn.onward, chunk.kind, chunk.message_end, parts, key)?;
         self.sending_bytes = if chunk.message_end { 0 } else { self.sending_bytes + bytes };
         Ok(())
     }
@@ -327,6 +330,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
                 far.remainder_is_fresh = !input.is_empty();
                 return;
             }
+            if self.pass_whole_back(input, turn) {
+                continue;
+            }
+            let Some(far) = self.far_mut() else { return };
             let step = step_bytes(far.compression.is_some()).min(input.len());
             let mut front = &mut input[..step];
             let needs_more = match far.receiver.receive(&mut front) {
@@ -348,6 +355,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
                 return;
             }
         }
+    }
+
+    /// Sends whole messages back for as long as one lies behind the other, where the route looks into none of them. Whether there was one.
+    fn pass_whole_back(&mut self, input: &mut &mut [u8], turn: &mut Turn<'_>) -> bool {
+        let before = input.len();
+        if self.inspects(Toward::Client) {
+            return false;
+        }
+        while self.is_delivering()
+            && !self.output.is_full(turn.fresh.len(), self.sending_bytes as usize)
+            && let Application::Upstream(far) = &mut self.application
+            && let Some(chunk) = far.receiver.whole_message(input)
+        {
+            self.send_to_client(&chunk, turn);
+        }
+        if input.len() == before {
+            return false;
+        }
+        self.note_message(turn.now);
+        true
     }
 
     fn take_far_event(&mut self, event: Event<'_>, turn: &mut Turn<'_>) {
@@ -408,7 +435,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
             sender: &mut self.sender,
             compression: compression.map(|compression| (compression, &mut *turn.workshop)),
         };
-        match outlet.data(turn.fresh, chunk.kind, chunk.message_end, &[&held, chunk.payload]) {
+        let parts: [&[u8]; 2] = [&held, chunk.payload];
+        let parts = if held.is_empty() { &parts[1..] } else { &parts };
+        match outlet.data(turn.fresh, chunk.kind, chunk.message_end, parts) {
             Ok(()) => {
                 self.sent_of_message(bytes, chunk.message_end);
                 turn.tally.chunk(Direction::Out, kind_of(chunk.kind), bytes, chunk.message_end);
