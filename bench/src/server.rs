@@ -324,6 +324,19 @@ impl Server {
         Self::launch(places, kind, Ports::free(upstream)?, &[])
     }
 
+    /// Starts one that stands before the application at `upstream`, under `wrapper`.
+    ///
+    /// # Errors
+    /// As for [`Server::start`].
+    pub fn start_before_under(
+        places: &Places,
+        kind: Kind,
+        upstream: u16,
+        wrapper: &[String],
+    ) -> io::Result<Self> {
+        Self::launch(places, kind, Ports::free(upstream)?, wrapper)
+    }
+
     fn launch(places: &Places, kind: Kind, ports: Ports, wrapper: &[String]) -> io::Result<Self> {
         let port = ports.server;
         let plain = places.command(kind, ports)?;

@@ -9,7 +9,7 @@ use drawgate_protocol::{
 };
 
 use crate::Seed;
-use crate::reference::engine::{agrees, received};
+use crate::reference::engine::{agrees, received, received_whole};
 use crate::reference::{self, Decoded, Seen};
 
 /// Checks one input.
@@ -22,6 +22,8 @@ pub fn run(data: &[u8]) {
 
     let at_once = received(stream, &[], role, limits);
     assert!(agrees(&at_once, &expected), "at once: {at_once:?}; expected: {expected:?}");
+    let whole = received_whole(stream, &[], role, limits);
+    assert_eq!(whole, at_once, "messages that are taken whole are the same");
     let cuts = cuts(*cutting, stream.len());
     let cut = received(stream, &cuts, role, limits);
     assert!(agrees(&cut, &expected), "cut at {cuts:?}: {cut:?}; expected: {expected:?}");

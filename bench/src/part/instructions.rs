@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::messages::{Case, cases};
-use super::{Plan, Section, handshake};
+use super::{Plan, Section, handshake, relay};
 use crate::client;
 use crate::figures::{Table, rounded};
 use crate::server::{Kind, Server};
@@ -26,30 +26,31 @@ pub fn measure(plan: &Plan) -> io::Result<Section> {
     let mut table = Table::new(&headings);
     let mut figures = Vec::new();
     for kind in kinds {
-        let mut row = vec![kind.label().to_owned()];
+        let label = label(kind);
+        let mut row = vec![label.to_owned()];
         for case in &cases {
             let instructions = for_message(plan, kind, case)?;
             row.push(rounded(instructions, 0));
-            figures.push((format!("{}, {}", kind.label(), case.label), instructions));
+            figures.push((format!("{label}, {}", case.label), instructions));
         }
         if let Some(kind) = shaking(kind) {
             let instructions = difference(plan, kind, &HANDSHAKES, |server, count| {
                 (0..count).try_for_each(|_| handshake::shake_hands(server, 1))
             })?;
             row.push(rounded(instructions, 0));
-            figures.push((format!("{}, handshake", kind.label()), instructions));
+            figures.push((format!("{label}, handshake"), instructions));
         } else {
             row.push("n/a".to_owned());
         }
         table.push(row);
-        eprintln!("instructions: {}", kind.label());
+        eprintln!("instructions: {label}");
     }
     let labels: Vec<&str> = cases.iter().map(|case| case.label).chain(["handshake"]).collect();
     let releases = releases(plan, &labels, &figures)?;
     let body = format!(
         "Instructions in the server's own code and libraries for one message, or one connection's life, by callgrind: one \
          connection, one write at a time; without the kernel's. The bare echo's last column is the bare \
-         handshake.\n\n{}\nDrawgate's own, release by release; the last is as it is now:\n\n{releases}",
+         handshake. Relayed is a message there and back, in front of an application, with the session of an HS256 token, limits and metrics on.\n\n{}\nDrawgate's own, release by release; the last is as it is now:\n\n{releases}",
         table.markdown()
     );
     Ok(Section { title: "Instructions", body, figures })
@@ -93,6 +94,14 @@ fn version(drawgate: &Path) -> io::Result<String> {
     version.ok_or_else(|| io::Error::other(format!("no version: {text}")))
 }
 
+/// How the table calls `kind`.
+const fn label(kind: Kind) -> &'static str {
+    match kind {
+        Kind::DrawgateRelayHmac => "drawgate, relayed",
+        other => other.label(),
+    }
+}
+
 /// Who stands for `kind` where hands are shaken.
 const fn shaking(kind: Kind) -> Option<Kind> {
     match kind {
@@ -129,13 +138,25 @@ fn difference(
         let file = plan.places.run.join("callgrind.out");
         let wrapper = ["valgrind", "--tool=callgrind", &format!("--callgrind-out-file={}", file.display())]
             .map(str::to_owned);
-        let server = Server::start(&plan.places, kind, &wrapper)?;
+        let (server, application) = start(plan, kind, &wrapper)?;
         work(&server, *count)?;
         server.stop()?;
+        application.map_or(Ok(()), Server::stop)?;
         *total = summary(&fs::read_to_string(file)?)
             .ok_or_else(|| io::Error::other(format!("callgrind counted nothing for {}", kind.label())))?;
     }
     Ok((totals[1] - totals[0]) / f64::from(counts[1] - counts[0]))
+}
+
+/// Under `wrapper`, and the application that it stands before, if it does, of which nothing is counted.
+fn start(plan: &Plan, kind: Kind, wrapper: &[String]) -> io::Result<(Server, Option<Server>)> {
+    if !kind.is_drawgate_relay() {
+        return Ok((Server::start(&plan.places, kind, wrapper)?, None));
+    }
+    let token = relay::credentials(plan)?.token_by_secret("alice")?;
+    let application = Server::start(&plan.places.beside_the_generator(), Kind::DrawgateQuiet, &[])?;
+    let proxy = Server::start_before_under(&plan.places, kind, application.port, wrapper)?;
+    Ok((proxy.with_token(&token), Some(application)))
 }
 
 fn summary(profile: &str) -> Option<f64> {
@@ -145,10 +166,11 @@ fn summary(profile: &str) -> Option<f64> {
 
 const WRITES: [u32; 2] = [200, 1200];
 const HANDSHAKES: [u32; 2] = [50, 250];
-const KINDS: [Kind; 6] = [
+const KINDS: [Kind; 7] = [
     Kind::BareEcho,
     Kind::BareTokio,
     Kind::Drawgate,
+    Kind::DrawgateRelayHmac,
     Kind::FastWebSockets,
     Kind::TokioWebSockets,
     Kind::Tungstenite,

@@ -226,7 +226,7 @@ impl Field {
 }
 
 /// Who signs users' tokens, and the files that the product's configuration names.
-fn credentials(plan: &Plan) -> io::Result<Issuer> {
+pub(super) fn credentials(plan: &Plan) -> io::Result<Issuer> {
     for (name, secret) in [(ADMIN_TOKEN_FILE, &[b'b'; 60][..]), (SEAL_KEY_FILE, SECRET)] {
         write_secret(&plan.places.run.join(name), secret)?;
     }

@@ -90,12 +90,17 @@ impl Header {
     /// Writes the header in its shortest form behind what is in `out`, as [`Self::encode`] does.
     #[inline]
     pub(crate) fn append(&self, out: &mut Vec<u8>) {
-        // The commonest one is two bytes.
-        if let (None, Ok(length @ 0..=125)) = (self.mask, u8::try_from(self.payload_bytes)) {
-            return out.extend_from_slice(&[self.first(), length]);
+        // The commonest ones are short.
+        match (self.mask, u8::try_from(self.payload_bytes)) {
+            (None, Ok(length @ 0..=125)) => out.extend_from_slice(&[self.first(), length]),
+            (Some([a, b, c, d]), Ok(length @ 0..=125)) => {
+                out.extend_from_slice(&[self.first(), MASK_BIT | length, a, b, c, d]);
+            }
+            (_, _) => {
+                let (header, used) = self.encode();
+                out.extend_from_slice(&header[..used]);
+            }
         }
-        let (header, used) = self.encode();
-        out.extend_from_slice(&header[..used]);
     }
 
     /// The header's first byte.

@@ -130,8 +130,8 @@ impl Receiver {
     /// # Errors
     /// The rule that the peer broke. The receiver stays broken: every later call gives the same.
     pub fn receive<'b>(&mut self, input: &mut &'b mut [u8]) -> Result<Option<Event<'b>>, Violation> {
-        if let Some(kind) = self.small_message(input) {
-            return Ok(Some(Event::Data(take_small_message(kind, input))));
+        if let Some(chunk) = self.whole_message(input) {
+            return Ok(Some(Event::Data(chunk)));
         }
         let result = match self.stage {
             Stage::Header => self.receive_frame(input),
@@ -149,6 +149,49 @@ impl Receiver {
             self.stage = Stage::Violated(violation);
         }
         result
+    }
+
+    /// The next message in `input`, where it has come whole in one frame of the shortest kind, as most do: just what [`Self::receive`]
+    /// would say of it, in less time, since nothing need be kept of it.
+    ///
+    /// `None` where that is not so, or where a rule is broken, or might be: nothing is taken then, the bytes are as they came, and
+    /// `receive` finds what they are.
+    #[inline]
+    pub fn whole_message<'b>(&mut self, input: &mut &'b mut [u8]) -> Option<Chunk<'b>> {
+        let &mut [first, second, ..] = &mut **input else { return None };
+        let kind = match first {
+            TEXT_WHOLE => MessageKind::Text,
+            BINARY_WHOLE => MessageKind::Binary,
+            _ => return None,
+        };
+        // RFC 6455 §5.1: a client masks, a server does not. With the wrong bit this is more than the shortest kind of length can be.
+        let (bytes, header_bytes) = match self.role {
+            Role::Server => (second ^ frame::MASK_BIT, SHORT_HEADER_BYTES + size_of::<MaskKey>()),
+            Role::Client => (second, SHORT_HEADER_BYTES),
+        };
+        let is_expected = self.stage == Stage::Header
+            && self.message.is_none()
+            && usize::from(bytes) <= CONTROL_BYTES_MAX
+            && u64::from(bytes) <= self.limits.message_bytes_max
+            && self.limits.message_fragments_max > 0;
+        let frame = input.get_mut(..header_bytes + usize::from(bytes)).filter(|_| is_expected)?;
+        let (header, payload) = frame.split_at_mut(header_bytes);
+        let key = header.last_chunk().copied().filter(|_| self.role == Role::Server).unwrap_or_default();
+        mask::apply(key, payload);
+        if kind == MessageKind::Text && !utf8::is_valid(payload) {
+            mask::apply(key, payload);
+            return None;
+        }
+        take(input, header_bytes);
+        Some(Chunk {
+            kind,
+            payload: take(input, usize::from(bytes)),
+            compressed: false,
+            frame_start: true,
+            frame_end: true,
+            message_start: true,
+            message_end: true,
+        })
     }
 
     /// How large the message is that was refused as too big: at least, if its header is not complete.
@@ -172,34 +215,6 @@ impl Receiver {
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.stage == Stage::Closed
-    }
-
-    /// Whether `input` begins with a whole message in one frame of the shortest kind, as most messages come: nothing need be kept of
-    /// it. It is unmasked then. Whatever breaks a rule, or might, is left as it came, for [`Self::receive_frame`] to find.
-    #[inline]
-    fn small_message(&self, input: &mut [u8]) -> Option<MessageKind> {
-        let (&mut [first, second, a, b, c, d], rest) = input.split_first_chunk_mut()?;
-        let kind = match first {
-            TEXT_WHOLE => MessageKind::Text,
-            BINARY_WHOLE => MessageKind::Binary,
-            _ => return None,
-        };
-        // RFC 6455 §5.1: masked. Without the bit this is more than the shortest kind of length can be.
-        let bytes = second ^ frame::MASK_BIT;
-        let is_expected = self.stage == Stage::Header
-            && self.message.is_none()
-            && self.role == Role::Server
-            && usize::from(bytes) <= CONTROL_BYTES_MAX
-            && u64::from(bytes) <= self.limits.message_bytes_max
-            && self.limits.message_fragments_max > 0;
-        let payload = rest.get_mut(..usize::from(bytes)).filter(|_| is_expected)?;
-        let key = [a, b, c, d];
-        mask::apply(key, payload);
-        if kind == MessageKind::Text && !utf8::is_valid(payload) {
-            mask::apply(key, payload);
-            return None;
-        }
-        Some(kind)
     }
 
     #[inline]
@@ -340,22 +355,6 @@ impl Receiver {
     }
 }
 
-/// The message that [`Receiver::small_message`] has found.
-#[inline]
-fn take_small_message<'b>(kind: MessageKind, input: &mut &'b mut [u8]) -> Chunk<'b> {
-    let bytes = usize::from(input[1] ^ frame::MASK_BIT);
-    take(input, SMALL_HEADER_BYTES);
-    Chunk {
-        kind,
-        payload: take(input, bytes),
-        compressed: false,
-        frame_start: true,
-        frame_end: true,
-        message_start: true,
-        message_end: true,
-    }
-}
-
 /// Splits `count` bytes off the front of `input`.
 #[inline]
 fn take<'b>(input: &mut &'b mut [u8], count: usize) -> &'b mut [u8] {
@@ -377,8 +376,8 @@ fn check_close_prefix(key: MaskKey, masked: &[u8], bytes_lacking: usize) -> Resu
 const TEXT_WHOLE: u8 = 0x81;
 /// That of a binary one.
 const BINARY_WHOLE: u8 = 0x82;
-/// The shortest header of a client's frame: two bytes and the key.
-const SMALL_HEADER_BYTES: usize = 6;
+/// The shortest header, without a key.
+const SHORT_HEADER_BYTES: usize = 2;
 
 #[cfg(test)]
 mod tests {
@@ -525,9 +524,8 @@ mod tests {
     type Judged = (Vec<(MessageKind, Vec<u8>, bool)>, Option<Violation>);
 
     /// What comes of `bytes`, of which the first `cut` come before the rest: text and kinds, joined, and the verdict.
-    fn judged(limits: Limits, bytes: &[u8], cut: usize) -> Judged {
-        let (mut receiver, mut buffer, mut seen) =
-            (Receiver::new(Role::Server, limits), Vec::new(), Vec::new());
+    fn judged(role: Role, limits: Limits, bytes: &[u8], cut: usize) -> Judged {
+        let (mut receiver, mut buffer, mut seen) = (Receiver::new(role, limits), Vec::new(), Vec::new());
         for part in [&bytes[..cut], &bytes[cut..]] {
             buffer.extend_from_slice(part);
             let mut input = &mut buffer[..];
@@ -558,24 +556,57 @@ mod tests {
             .into_iter()
             .chain([Limits { message_bytes_max: 100, message_fragments_max: 0 }]);
         for limits in limits {
-            for first in 0..=u8::MAX {
-                for text in texts {
-                    for mask_bit in [0x80, 0] {
-                        let mut key = [1, 2, 3, 4];
-                        let mut bytes = vec![first, mask_bit | u8::try_from(text.len()).unwrap()];
-                        bytes.extend(key);
-                        bytes.extend(text.iter().map(|byte| {
-                            let masked = byte ^ key[0];
-                            key.rotate_left(1);
-                            masked
-                        }));
-                        // Behind the header it is no longer seen as one.
-                        let (whole, pieces) = (judged(limits, &bytes, 0), judged(limits, &bytes, 6));
-                        assert_eq!(whole, pieces, "{bytes:02x?}");
+            for (first, role) in
+                (0..=u8::MAX).flat_map(|first| [(first, Role::Server), (first, Role::Client)])
+            {
+                for (text, is_masked) in texts.iter().flat_map(|text| [(text, true), (text, false)]) {
+                    let mut bytes = vec![first, u8::try_from(text.len()).unwrap()];
+                    bytes.extend_from_slice(text);
+                    if is_masked {
+                        let key = [1, 2, 3, 4];
+                        bytes[1] |= frame::MASK_BIT;
+                        mask::apply(key, &mut bytes[2..]);
+                        bytes.splice(2..2, key);
                     }
+                    // Behind the first byte of its header it is no longer seen as one.
+                    let (whole, pieces) = (judged(role, limits, &bytes, 0), judged(role, limits, &bytes, 2));
+                    assert_eq!(whole, pieces, "{role:?} {bytes:02x?}");
                 }
             }
         }
+    }
+
+    #[test]
+    fn what_is_no_whole_message_is_left_as_it_came() {
+        let tight = Limits { message_bytes_max: 2, ..Limits::default() };
+        for (role, limits, bytes) in [
+            (Role::Server, Limits::default(), frame(0x81, b"not \xff text")),
+            (Role::Server, Limits::default(), frame(0x89, b"ping")),
+            (Role::Server, Limits::default(), frame(0x01, b"a piece")),
+            (Role::Server, Limits::default(), frame(0x82, &[0; 126])),
+            (Role::Server, Limits::default(), frame(0x82, b"cut")[..8].to_vec()),
+            (Role::Server, Limits::default(), vec![0x81]),
+            (Role::Server, tight, frame(0x82, b"long")),
+            (Role::Client, Limits::default(), frame(0x82, b"masked")),
+            (Role::Client, Limits::default(), b"\x81\x02a\xff".to_vec()),
+            (Role::Client, Limits::default(), b"\x81\x02a".to_vec()),
+            (Role::Client, tight, b"\x81\x03abc".to_vec()),
+        ] {
+            let (mut receiver, mut buffer) = (Receiver::new(role, limits), bytes.clone());
+            let mut input = &mut buffer[..];
+            assert_eq!(receiver.whole_message(&mut input), None, "{bytes:02x?}");
+            assert_eq!(input, &bytes[..]);
+        }
+        let mut bytes = b"\x01\x01a\x81\x01b".to_vec();
+        let (mut receiver, mut input) = (Receiver::new(Role::Client, Limits::default()), &mut bytes[..]);
+        assert!(matches!(receiver.receive(&mut input), Ok(Some(Event::Data(_)))));
+        assert_eq!(receiver.whole_message(&mut input), None, "another message is open");
+        assert_eq!(receiver.receive(&mut input), Err(Violation::MessageInterleaved));
+        assert_eq!(
+            receiver.whole_message(&mut &mut b"\x81\x01c".to_vec()[..]),
+            None,
+            "nothing follows a violation"
+        );
     }
 
     #[test]

@@ -62,6 +62,7 @@ impl Sender {
     ///
     /// # Errors
     /// As [`SendError`] says; nothing is appended then.
+    #[inline]
     pub fn data(
         &mut self,
         out: &mut Vec<u8>,

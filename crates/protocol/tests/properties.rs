@@ -13,7 +13,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use reference::Seen;
-use reference::engine::{agrees, pieces, received};
+use reference::engine::{agrees, pieces, received, received_whole};
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 1024, failure_persistence: None, ..ProptestConfig::default() })]
@@ -29,6 +29,8 @@ proptest! {
         cuts.sort_unstable();
         prop_assert!(agrees(&received(&stream, &[], role, limits), &expected), "at once: {expected:?}");
         prop_assert!(agrees(&received(&stream, &cuts, role, limits), &expected), "{cuts:?}: {expected:?}");
+        prop_assert!(agrees(&received_whole(&stream, &[], role, limits), &expected), "whole: {expected:?}");
+        prop_assert!(agrees(&received_whole(&stream, &cuts, role, limits), &expected), "whole, {cuts:?}: {expected:?}");
     }
 
     #[test]

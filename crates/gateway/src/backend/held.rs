@@ -19,9 +19,11 @@ impl Held {
     /// What goes out before `chunk`, if that goes out now; `None` where it waits for more.
     #[inline]
     pub(crate) fn release(&mut self, chunk: &Chunk<'_>) -> Option<Vec<u8>> {
-        if self.0.is_none() && chunk.frame_end {
-            return Some(Vec::new());
-        }
+        if self.0.is_none() && chunk.frame_end { Some(Vec::new()) } else { self.gather(chunk) }
+    }
+
+    /// The same where something is held, or is to be.
+    fn gather(&mut self, chunk: &Chunk<'_>) -> Option<Vec<u8>> {
         let held_bytes = self.0.as_ref().map_or(0, |held| held.0.len());
         if !chunk.frame_end && held_bytes + chunk.payload.len() < FRAGMENT_BYTES_MIN {
             self.0.get_or_insert_default().0.extend_from_slice(chunk.payload);

@@ -512,6 +512,13 @@ async fn a24_a_new_token_in_band_never_reaches_the_application() {
     client.send_frame(0x81, b"after it").await;
     assert_eq!(seen.read_frame().await, Frame::whole(0x81, b"drawgate.refres"));
     assert_eq!(seen.read_frame().await, Frame::whole(0x81, b"after it"));
+    // Nor where it lies between others that come with it.
+    let refresh = format!("drawgate.refresh {}", token("alice", &json!({})));
+    let texts: [&[u8]; 5] = [b"before", b"drawgate.refresh", refresh.as_bytes(), b"", b"behind"];
+    client.stream.write_all(&texts.map(|text| frame(0x81, text)).concat()).await.unwrap();
+    for text in [&b"before"[..], b"drawgate.refresh", b"", b"behind"] {
+        assert_eq!(seen.read_frame().await, Frame::whole(0x81, text));
+    }
 }
 
 #[tokio::test]

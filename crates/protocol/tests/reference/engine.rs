@@ -1,7 +1,7 @@
 //! Our receiver, in the words of the reference: what it makes of a stream that comes in pieces.
 
 use drawgate_protocol::limits::REMAINDER_BYTES_MAX;
-use drawgate_protocol::{Limits, Receiver, Role};
+use drawgate_protocol::{Event, Limits, Receiver, Role};
 
 use super::{Decoded, Proof, Seen};
 
@@ -9,6 +9,15 @@ use super::{Decoded, Proof, Seen};
 ///
 /// The proof's place is the end of the piece that it was found in.
 pub(crate) fn received(stream: &[u8], cuts: &[usize], role: Role, limits: Limits) -> Decoded {
+    gathered(stream, cuts, role, limits, false)
+}
+
+/// The same, where messages are asked for whole first.
+pub(crate) fn received_whole(stream: &[u8], cuts: &[usize], role: Role, limits: Limits) -> Decoded {
+    gathered(stream, cuts, role, limits, true)
+}
+
+fn gathered(stream: &[u8], cuts: &[usize], role: Role, limits: Limits, is_whole_first: bool) -> Decoded {
     let mut decoded = Decoded::default();
     let mut receiver = Receiver::new(role, limits);
     let (mut left, mut fed) = (Vec::new(), 0);
@@ -17,6 +26,10 @@ pub(crate) fn received(stream: &[u8], cuts: &[usize], role: Role, limits: Limits
         let mut buffer = [&left[..], piece].concat();
         let mut input = &mut buffer[..];
         loop {
+            if is_whole_first && let Some(chunk) = receiver.whole_message(&mut input) {
+                Seen::gather(&mut decoded.events, Event::Data(chunk));
+                continue;
+            }
             match receiver.receive(&mut input) {
                 Ok(Some(event)) => Seen::gather(&mut decoded.events, event),
                 Ok(None) => break,

@@ -4,16 +4,16 @@
 //! the side that they came from; a Close goes on with its code and reason. A side whose output is full stops the input of the other.
 //! When one side ends, the other is told, and never sees a message whole that was not.
 
+mod parting;
+
 use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use drawgate_protocol::{
-    Chunk, CloseCode, CloseFrame, Event, LocalCode, Receiver, Role, SendError, Sender, Violation,
-};
+use drawgate_protocol::{Chunk, Event, Receiver, Role, SendError, Sender};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::closing::{LINGER_BYTES_MAX, LINGER_TIME_MAX};
+use self::parting::Farewell;
 use super::remainder::Remainder;
 use super::{Application, Phase, Relay, Turn, kind_of};
 use crate::backend::held::Held;
@@ -24,7 +24,7 @@ use crate::connection::output::Output;
 use crate::connection::worker::{self, Worker};
 use crate::connection::{Ending, Facilities, Terms};
 use crate::inspect::Toward;
-use crate::observe::{Direction, FrameKind, TrafficDelta};
+use crate::observe::{Direction, TrafficDelta};
 use crate::reason::Reason;
 use crate::tls::Wire;
 
@@ -73,15 +73,6 @@ enum Stage {
     Finishing { until: Moment, bytes_left: u32 },
     /// Over.
     Done,
-}
-
-/// What the client is told when the application is through.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Farewell {
-    /// The answer to its own Close.
-    Answer(Option<CloseCode>),
-    /// That the gateway or the application drains.
-    Drain(Reason),
 }
 
 impl Far {
@@ -153,7 +144,10 @@ impl Far {
             compression: compression.map(|compression| (compression, &mut *turn.workshop)),
         };
         let key = turn.keys.next();
-        outlet.keyed_data(turn.onward, chunk.kind, chunk.message_end, &[&held, chunk.payload], key)?;
+        // What has come whole stands alone.
+        let parts: [&[u8]; 2] = [&held, chunk.payload];
+        let parts = if held.is_empty() { &parts[1..] } else { &parts };
+        outlet.keyed_data(turn.onward, chunk.kind, chunk.message_end, parts, key)?;
         self.sending_bytes = if chunk.message_end { 0 } else { self.sending_bytes + bytes };
         Ok(())
     }
@@ -336,6 +330,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
                 far.remainder_is_fresh = !input.is_empty();
                 return;
             }
+            if self.pass_whole_back(input, turn) {
+                continue;
+            }
+            let Some(far) = self.far_mut() else { return };
             let step = step_bytes(far.compression.is_some()).min(input.len());
             let mut front = &mut input[..step];
             let needs_more = match far.receiver.receive(&mut front) {
@@ -357,6 +355,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
                 return;
             }
         }
+    }
+
+    /// Sends whole messages back for as long as one lies behind the other, where the route looks into none of them. Whether there was one.
+    fn pass_whole_back(&mut self, input: &mut &mut [u8], turn: &mut Turn<'_>) -> bool {
+        let before = input.len();
+        if self.inspects(Toward::Client) {
+            return false;
+        }
+        while self.is_delivering()
+            && !self.output.is_full(turn.fresh.len(), self.sending_bytes as usize)
+            && let Application::Upstream(far) = &mut self.application
+            && let Some(chunk) = far.receiver.whole_message(input)
+        {
+            self.send_to_client(&chunk, turn);
+        }
+        if input.len() == before {
+            return false;
+        }
+        self.note_message(turn.now);
+        true
     }
 
     fn take_far_event(&mut self, event: Event<'_>, turn: &mut Turn<'_>) {
@@ -417,7 +435,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
             sender: &mut self.sender,
             compression: compression.map(|compression| (compression, &mut *turn.workshop)),
         };
-        match outlet.data(turn.fresh, chunk.kind, chunk.message_end, &[&held, chunk.payload]) {
+        let parts: [&[u8]; 2] = [&held, chunk.payload];
+        let parts = if held.is_empty() { &parts[1..] } else { &parts };
+        match outlet.data(turn.fresh, chunk.kind, chunk.message_end, parts) {
             Ok(()) => {
                 self.sent_of_message(bytes, chunk.message_end);
                 turn.tally.chunk(Direction::Out, kind_of(chunk.kind), bytes, chunk.message_end);
@@ -426,201 +446,5 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
             // While messages are delivered our Close has not been sent, and they are never interleaved.
             Err(_) => self.close(Ending::by_gate(Reason::InternalError), turn),
         }
-    }
-
-    /// The application's Close: answered with the same code, unless it is itself an answer, and passed on.
-    fn take_far_close(&mut self, close: Option<CloseFrame<'_>>, turn: &mut Turn<'_>) {
-        let until = turn.now + LINGER_TIME_MAX;
-        let Some(far) = self.far_mut() else { return };
-        if !far.sender.is_closed() {
-            let answer = close.map(|close| CloseFrame { code: close.code, reason: "" });
-            let _ = far.sender.close(turn.onward, answer, turn.keys.next());
-        }
-        far.stage = Stage::Finishing { until, bytes_left: LINGER_BYTES_MAX };
-        match self.phase {
-            Phase::Open => {
-                let code = close.map_or(CloseCode::NORMAL, |close| close.code);
-                let close_code = Some(close.map_or(LocalCode::NoStatus.get(), |close| close.code.get()));
-                self.queue_close_frame(close, turn.fresh, turn.now);
-                self.ending
-                    .get_or_insert_with(|| Box::new(Ending { close_code, ..Ending::by_application(code) }));
-            }
-            Phase::Leaving { .. } => self.bid_farewell(turn.fresh, turn.now),
-            Phase::Closing { .. } | Phase::Finishing { .. } | Phase::Lingering { .. } | Phase::Done => {}
-        }
-    }
-
-    /// The application broke a rule of the protocol: what it sends can no longer be read, its Close included.
-    fn far_broke(&mut self, violation: Violation, turn: &mut Turn<'_>) {
-        let until = turn.now + LINGER_TIME_MAX;
-        let limits = self.terms.message_limits();
-        let Some(far) = self.far_mut() else { return };
-        let declared_bytes = far.receiver.declared_bytes();
-        let told = Reason::from(violation).row();
-        let close = told.close.map(|code| CloseFrame { code, reason: told.close_reason });
-        let _ = far.sender.close(turn.onward, close, turn.keys.next());
-        far.stage = Stage::Finishing { until, bytes_left: LINGER_BYTES_MAX };
-        let ending = Ending::by_violation(Reason::UpstreamMisbehaved, violation, limits, declared_bytes);
-        self.far_ended(ending, turn.now, Some(turn));
-    }
-
-    /// What the application sends inflates to more bytes a second than the route allows.
-    fn far_inflates_too_much(&mut self, turn: &mut Turn<'_>) {
-        let until = turn.now + LINGER_TIME_MAX;
-        let limit = self.terms.limits.inflated_bytes_per_second;
-        let Some(far) = self.far_mut() else { return };
-        let told = Reason::InflationRateExceeded.row();
-        let close = told.close.map(|code| CloseFrame { code, reason: told.close_reason });
-        let _ = far.sender.close(turn.onward, close, turn.keys.next());
-        far.stage = Stage::Finishing { until, bytes_left: LINGER_BYTES_MAX };
-        let detail = Some(told.label.to_owned());
-        let ending = Ending { limit, detail, ..Ending::by_gate(Reason::UpstreamMisbehaved) };
-        self.far_ended(ending, turn.now, Some(turn));
-    }
-
-    /// The application's side of the transport has ended, or failed.
-    fn far_lost(&mut self, detail: Option<String>, now: Moment, turn: Option<&mut Turn<'_>>) {
-        if let Some(far) = self.far_mut() {
-            far.cut();
-        }
-        self.far_ended(Ending { detail, ..Ending::by_gate(Reason::UpstreamLost) }, now, turn);
-    }
-
-    /// Nothing more will come from the application: the client is told by `ending`, unless there is a farewell for it.
-    ///
-    /// Within a turn that stands behind what the turn has produced.
-    fn far_ended(&mut self, ending: Ending, now: Moment, turn: Option<&mut Turn<'_>>) {
-        match (self.phase, turn) {
-            (Phase::Open, Some(turn)) => self.close(ending, turn),
-            (Phase::Open, None) => self.close_from_outside(ending, now),
-            (Phase::Leaving { .. }, Some(turn)) => self.bid_farewell(turn.fresh, now),
-            (Phase::Leaving { .. }, None) => self.bid_farewell_from_outside(now),
-            (Phase::Closing { .. } | Phase::Finishing { .. } | Phase::Lingering { .. } | Phase::Done, _) => {}
-        }
-    }
-
-    /// Tells a client that leaves, or must, that this is the end.
-    fn bid_farewell(&mut self, frames: &mut Vec<u8>, now: Moment) {
-        match self.far_mut().and_then(|far| far.farewell.take()) {
-            Some(Farewell::Drain(reason)) => {
-                // Closing is what the drain does from here on as anywhere.
-                self.phase = Phase::Open;
-                self.queue_close(Ending::by_operator(reason), self.terms.notice, frames, now);
-            }
-            Some(Farewell::Answer(code)) => {
-                let answer = code.map(|code| CloseFrame { code, reason: "" });
-                let bytes = answer.map_or(0, |_| 2);
-                if self.sender.close(frames, answer, None).is_ok() {
-                    self.terms.metrics.add(&TrafficDelta::whole(Direction::Out, FrameKind::Close, bytes));
-                }
-                self.phase = Phase::Finishing { until: self.close_until(now) };
-            }
-            None => self.phase = Phase::Finishing { until: self.close_until(now) },
-        }
-    }
-
-    pub(super) fn bid_farewell_from_outside(&mut self, now: Moment) {
-        let mut frames = mem::take(self.output.frames());
-        self.bid_farewell(&mut frames, now);
-        *self.output.frames() = frames;
-    }
-
-    /// The client has closed: so do we, and what the application still has to say before it answers goes to the client. Whether
-    /// there is an application to ask.
-    pub(super) fn leave_with(&mut self, close: Option<CloseFrame<'_>>, turn: &mut Turn<'_>) -> bool {
-        let until = self.close_until(turn.now);
-        let Some(far) = self.far_mut().filter(|far| far.stage == Stage::Open) else { return false };
-        let _ = far.sender.close(turn.onward, close, turn.keys.next());
-        far.stage = Stage::Closing { until };
-        far.farewell = Some(Farewell::Answer(close.map(|close| close.code)));
-        (self.phase, self.message_since) = (Phase::Leaving { until }, None);
-        true
-    }
-
-    /// The gateway drains, and the application has been given all that the client sent: it may still answer that. Whether there
-    /// is an application to ask.
-    pub(super) fn leave_for_drain(&mut self, now: Moment) -> bool {
-        let until = self.close_until(now);
-        let reason = self.drained().reason;
-        let key = self.facilities.chance.bytes();
-        let Some(far) = self.far_mut().filter(|far| far.stage == Stage::Open) else { return false };
-        let close = CloseFrame { code: CloseCode::GOING_AWAY, reason: reason.row().label };
-        let _ = far.sender.close(far.output.frames(), Some(close), Some(key));
-        far.stage = Stage::Closing { until };
-        far.farewell = Some(Farewell::Drain(reason));
-        (self.phase, self.message_since) = (Phase::Leaving { until }, None);
-        true
-    }
-
-    /// Where the client's side is over, or about to be, the application is told so.
-    pub(super) fn part(&mut self, now: Moment) {
-        if self.is_delivering() || !self.far().is_some_and(|far| far.stage == Stage::Open) {
-            return;
-        }
-        let until = self.close_until(now);
-        let key = self.facilities.chance.bytes();
-        let reason = self.ending.as_ref().map_or("", |ending| ending.reason.row().label);
-        let Some(far) = self.far_mut() else { return };
-        let close = CloseFrame { code: CloseCode::GOING_AWAY, reason };
-        let _ = far.sender.close(far.output.frames(), Some(close), Some(key));
-        far.stage = Stage::Closing { until };
-    }
-
-    fn far_stalls_at(&self) -> Option<Moment> {
-        Some(self.far()?.output.blocked_since()? + self.terms.limits.stall_timeout?)
-    }
-
-    fn far_pong_until(&self) -> Option<Moment> {
-        let far = self.far().filter(|far| far.paused_since.is_none())?;
-        Some(far.pinged_at? + self.terms.limits.pong_timeout?)
-    }
-
-    fn far_ping_at(&self) -> Option<Moment> {
-        let far = self.far()?;
-        let is_deaf = far.paused_since.is_some() || far.pinged_at.is_some() || !far.output.is_empty();
-        if is_deaf { None } else { Some(far.heard_at + self.terms.limits.ping_interval?) }
-    }
-
-    /// The next moment at which something about the far side is due.
-    pub(super) fn far_due(&self) -> Option<Moment> {
-        match self.far()?.stage {
-            Stage::Open => {
-                [self.far_stalls_at(), self.far_pong_until(), self.far_ping_at()].into_iter().flatten().min()
-            }
-            Stage::Closing { until } | Stage::Finishing { until, .. } => Some(until),
-            Stage::Done => None,
-        }
-    }
-
-    /// Does what is due.
-    pub(super) fn check_far_deadlines(&mut self, now: Moment) {
-        let passed = |deadline: Option<Moment>| deadline.is_some_and(|deadline| now >= deadline);
-        if !passed(self.far_due()) {
-            return;
-        }
-        let (stalls, is_silent) = (passed(self.far_stalls_at()), passed(self.far_pong_until()));
-        let key = self.facilities.chance.bytes();
-        let limits = &self.terms.limits;
-        let (stall_timeout, pong_timeout) = (limits.stall_timeout, limits.pong_timeout);
-        let Some(far) = self.far_mut() else { return };
-        let since = |moment: Option<Moment>| moment.map(|moment| now.since(moment)).unwrap_or_default();
-        let ending = match far.stage {
-            Stage::Done => return,
-            Stage::Closing { .. } | Stage::Finishing { .. } => Ending::by_gate(Reason::UpstreamLost),
-            Stage::Open if stalls => {
-                Ending::late(Reason::UpstreamStalled, stall_timeout, since(far.output.blocked_since()))
-            }
-            Stage::Open if is_silent => {
-                Ending::late(Reason::UpstreamSilent, pong_timeout, since(far.pinged_at))
-            }
-            Stage::Open => {
-                if far.sender.ping(far.output.frames(), &[], Some(key)).is_ok() {
-                    far.pinged_at = Some(now);
-                }
-                return;
-            }
-        };
-        far.cut();
-        self.far_ended(ending, now, None);
     }
 }

@@ -100,6 +100,12 @@ impl Tenure {
         }))
     }
 
+    /// Whether a message that has come whole has to be looked at as one that may bring another token.
+    #[inline]
+    pub(super) fn may_be_token(&self, payload: &[u8]) -> bool {
+        self.refreshing.is_some() && payload.starts_with(REFRESH_MARK)
+    }
+
     /// Whether a token waits to be verified, before anything behind it is looked at.
     pub(super) fn has_token(&self) -> bool {
         matches!(&self.refreshing, Some(Refreshing { found: Found::Whole(_), .. }))
