@@ -76,7 +76,7 @@ pub enum Rule {
 /// Reads `text`, which must be strict JSON, and small: whoever calls it has bounded it to some kilobytes.
 ///
 /// # Errors
-/// With the first rule that it breaks. A duplicate name is found once its value has been read.
+/// With the first rule that it breaks. A duplicate name is found once its value has been read, or the whole of a large object.
 pub fn parse(text: &str) -> Result<Value, Fault> {
     parse_within(text, &Limits::UNCOUNTED)
 }
