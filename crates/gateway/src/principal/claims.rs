@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 
 use serde_json::{Map, Value};
 
-use crate::json;
+use crate::json::{self, Limits};
 
 /// Every claim of a credential.
 #[derive(Clone, Debug)]
@@ -49,7 +49,7 @@ impl Claims {
     }
 
     fn read(&self) -> Map<String, Value> {
-        match json::parse(&self.text) {
+        match json::parse_within(&self.text, &UNBOUNDED) {
             Ok(Value::Object(object)) => object,
             Ok(_) | Err(_) => unreachable!("it was written from an object"),
         }
@@ -86,6 +86,15 @@ impl Index<&str> for Claims {
     }
 }
 
+/// Whoever made the object has bounded it; what was written from one is read whatever it is.
+const UNBOUNDED: Limits = Limits {
+    depth_max: usize::MAX,
+    number_digits_max: usize::MAX,
+    values_max: u32::MAX,
+    members_max: usize::MAX,
+    refused: Vec::new(),
+};
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -107,6 +116,14 @@ mod tests {
         assert_eq!(claims, Claims::from(object()));
         assert_ne!(claims, Claims::default());
         assert_eq!((&claims["sub"], &claims["nobody"]), (&json!("ann"), &Value::Null));
+    }
+
+    #[test]
+    fn claims_of_whatever_depth_come_out_as_they_went_in() {
+        let deep = (0..2 * json::DEPTH_MAX).fold(json!(1), |inner, _| json!({ "in": [inner] }));
+        let object = deep.as_object().unwrap();
+        assert_eq!(Claims::new(object).object(), object);
+        assert_eq!(Claims::new(object).get("in").as_ref(), object.get("in"));
     }
 
     #[test]
