@@ -91,7 +91,10 @@ class Gateway:
             path = directory / name
             path.touch(mode=0o600)
             path.write_text(secrets.token_hex(32))
-        self.program = Program(binary, ["run", "--config", str(self.config)], directory)
+        self.start()
+
+    def start(self):
+        self.program = Program(self.binary, ["run", "--config", str(self.config)], self.directory)
         self.program.wait_until(lambda: accepts("127.0.0.1", self.admin_port))
 
     def admin_token(self, name):
@@ -123,6 +126,8 @@ async def look(directory, binary, pictures):
             assert foreign and all(name.startswith(f"http://127.0.0.1:{gateway.admin_port}/") for name in foreign), foreign
             gateway.program.kill()
             await until(page, "document.getElementById('state').dataset.state == 'lost'", "that the gateway is gone is told")
+            await what_another_gateway_tells_is_seen(gateway, page)
+            await who_logs_out_hears_no_more(gateway, page)
     finally:
         gateway.program.kill()
 
@@ -211,6 +216,32 @@ async def who_may_only_look_changes_nothing(gateway, page):
         await page.evaluate("document.querySelector('#sessions button').click()")
         await until(page, "!document.getElementById('told').hidden", "what may not be done is told")
         await until(page, "document.querySelector('#sessions button').disabled", "and no longer offered")
+
+
+async def what_another_gateway_tells_is_seen(gateway, page):
+    """Started anew it counts events from the beginning; something goes wrong before the page looks."""
+    await page.evaluate("window.ask = window.fetch; window.fetch = () => Promise.reject(new TypeError('not yet'))")
+    gateway.start()
+    try:
+        async with connect(f"ws://127.0.0.1:{gateway.port}/chat", additional_headers={"Authorization": "Bearer x"}):
+            raise AssertionError("it got in")
+    except InvalidStatus:
+        pass
+    await page.evaluate("window.fetch = window.ask")
+    await until(page, "document.getElementById('state').dataset.state == 'on'", "the page is live again")
+    events = await text(page, "events")
+    assert "token_invalid" in events and "policy_refused" not in events, events
+
+
+async def who_logs_out_hears_no_more(gateway, page):
+    """Answers that are on their way when somebody logs out are nobody's any more."""
+    held = "window.held = []; window.fetch = (...asked) => new Promise(go => window.held.push(() => go(window.ask(...asked))))"
+    await page.evaluate(held)
+    await until(page, "window.held.length >= 2", "the page asks")
+    await page.evaluate("document.getElementById('leave').click(); window.fetch = window.ask; window.held.forEach(go => go())")
+    await asyncio.sleep(1)
+    assert await page.evaluate("document.getElementById('login-error').hidden"), await text(page, "login-error")
+    assert await text(page, "state") == "not connected" and await text(page, "events") == ""
 
 
 async def talk(gateway, *clients):

@@ -1,7 +1,7 @@
 //! Reads how much memory and how many descriptors the process uses, and how much there is of them.
 //!
 //! Linux: `/proc` and the control groups, of either version. What cannot be read is not known, and nothing comes of it. Judges
-//! nothing: `overload.rs` does. A measurement is three or four reads of files that lie in memory, some tens of microseconds. The files
+//! nothing: `overload.rs` does. A measurement is a few reads of files that lie in memory, some tens of microseconds. The files
 //! stay open: where there is no descriptor left, memory is to be known all the same.
 
 use std::fs::{self, File};
@@ -17,20 +17,22 @@ pub(crate) struct Meter {
     memory_max: Option<u64>,
     /// Says what is resident, where that counts.
     status: Option<File>,
-    group: Option<Group>,
+    /// Those that the process is in, if any has a limit.
+    groups: Vec<Group>,
     descriptors_max: Option<u64>,
 }
 
-/// The control group whose limit is the least of all that the process is in.
+/// A control group that the process is in.
 #[derive(Debug)]
 struct Group {
+    /// The file with its limit, which whoever runs this may change at any time.
+    limit: File,
     /// The file with what is used.
     used: File,
     /// The file that says how much of that the kernel would give back at once.
     stat: Option<File>,
     /// How that is called there.
     stat_key: &'static str,
-    limit: u64,
 }
 
 impl Meter {
@@ -41,24 +43,24 @@ impl Meter {
 
     /// The same below `root`.
     fn at(root: &Path, memory_max: MemoryMax) -> Self {
-        let group = if memory_max == MemoryMax::Unlimited { None } else { Group::find(root) };
+        let groups = if memory_max == MemoryMax::Unlimited { Vec::new() } else { Group::all(root) };
+        let is_limited = groups.iter().any(|group| group.limit().is_some());
         let memory_max = match memory_max {
             MemoryMax::Bytes(bytes) => Some(bytes),
             // Where there is a group with a limit, it is the group that is killed.
-            MemoryMax::System if group.is_none() => {
+            MemoryMax::System if !is_limited => {
                 kib_of(&read(&root.join("proc/meminfo")).unwrap_or_default(), "MemTotal:")
             }
             MemoryMax::System | MemoryMax::Unlimited => None,
         };
         let descriptors_max = read(&root.join("proc/self/limits")).and_then(|limits| soft_limit(&limits));
         let status = memory_max.and_then(|_| File::open(root.join("proc/self/status")).ok());
-        Self { root: root.to_owned(), memory_max, status, group, descriptors_max }
+        Self { root: root.to_owned(), memory_max, status, groups, descriptors_max }
     }
 
     /// How much memory there is, by whichever limit is the least.
     pub(crate) fn memory_max(&self) -> Option<u64> {
-        let group = self.group.as_ref().map(|group| group.limit);
-        self.memory_max.into_iter().chain(group).min()
+        self.memory_max.into_iter().chain(self.groups.iter().filter_map(Group::limit)).min()
     }
 
     /// How much memory is used, of the limit that is nearer.
@@ -67,9 +69,9 @@ impl Meter {
             let status = text_of(self.status.as_ref()?)?;
             Some(Used { used: kib_of(&status, "VmRSS:")?, max })
         });
-        let of_group = self.group.as_ref().and_then(Group::used);
+        let of_groups = self.groups.iter().filter_map(Group::used);
         let share = |used: &Used| u128::from(used.used) * u128::from(u64::MAX) / u128::from(used.max.max(1));
-        resident.into_iter().chain(of_group).max_by_key(share)
+        resident.into_iter().chain(of_groups).max_by_key(share)
     }
 
     /// How many descriptors are open; where the kernel does not say (before 6.2), nothing comes of it but what there was before: an
@@ -81,8 +83,9 @@ impl Meter {
 }
 
 impl Group {
-    fn find(root: &Path) -> Option<Self> {
-        let groups = read(&root.join("proc/self/cgroup"))?;
+    /// All that there are, with a limit or without: it may have one later.
+    fn all(root: &Path) -> Vec<Self> {
+        let groups = read(&root.join("proc/self/cgroup")).unwrap_or_default();
         let mount = root.join("sys/fs/cgroup");
         let mut found: Vec<Self> = Vec::new();
         for line in groups.lines() {
@@ -95,23 +98,28 @@ impl Group {
             };
             found.extend(ancestors(path).filter_map(|path| Self::at(&base.join(path), version)));
         }
-        found.into_iter().min_by_key(|group| group.limit)
+        found
     }
 
     fn at(folder: &Path, version: &Version) -> Option<Self> {
-        // A word is no limit, and so is a number that no machine has.
-        let limit: u64 = read(&folder.join(version.limit))?.trim().parse().ok()?;
+        let limit = File::open(folder.join(version.limit)).ok()?;
         let used = File::open(folder.join(version.used)).ok()?;
         let stat = File::open(folder.join("memory.stat")).ok();
-        (limit < NO_LIMIT).then_some(Self { used, stat, stat_key: version.stat_key, limit })
+        Some(Self { limit, used, stat, stat_key: version.stat_key })
+    }
+
+    /// Its limit as it is now: a word is none, and so is a number that no machine has.
+    fn limit(&self) -> Option<u64> {
+        text_of(&self.limit)?.trim().parse().ok().filter(|limit| *limit < NO_LIMIT)
     }
 
     /// What is used, without the pages of files that the kernel would give up before it kills.
     fn used(&self) -> Option<Used> {
+        let max = self.limit()?;
         let used: u64 = text_of(&self.used)?.trim().parse().ok()?;
-        let mut used = Used { used, max: self.limit };
+        let mut used = Used { used, max };
         // Working this out costs the kernel something, and changes nothing while there is much left.
-        if used.used > self.limit / 2 {
+        if used.used > max / 2 {
             let stat = self.stat.as_ref().and_then(text_of).unwrap_or_default();
             let files = stat.lines().find_map(|line| line.strip_prefix(self.stat_key)?.trim().parse().ok());
             used.used = used.used.saturating_sub(files.unwrap_or(0));
@@ -231,6 +239,25 @@ mod tests {
         assert_eq!(meter.memory(), Some(Used { used: 250 << 10, max: 300 << 10 }));
         let meter = Meter::at(system.path(), MemoryMax::Bytes(600 << 10));
         assert_eq!(meter.memory(), Some(Used { used: 500, max: 1000 }));
+    }
+
+    #[test]
+    fn r11_a_limit_that_is_changed_counts_from_then_on() {
+        let files = [
+            ("proc/self/cgroup", "0::/a/b\n"),
+            ("sys/fs/cgroup/a/b/memory.max", "max\n"),
+            ("sys/fs/cgroup/a/b/memory.current", "400\n"),
+            ("sys/fs/cgroup/a/memory.max", "1000\n"),
+            ("sys/fs/cgroup/a/memory.current", "400\n"),
+        ];
+        let system = system(&[&PROCESS[..], &files[..]].concat());
+        let meter = Meter::at(system.path(), MemoryMax::System);
+        assert_eq!(meter.memory(), Some(Used { used: 400, max: 1000 }));
+        for (group, limit, max) in [("a", "500", 500), ("a", "2000", 2000), ("a/b", "450", 450)] {
+            fs::write(system.path().join(format!("sys/fs/cgroup/{group}/memory.max")), limit).unwrap();
+            assert_eq!(meter.memory(), Some(Used { used: 400, max }), "{group} {limit}");
+            assert_eq!(meter.memory_max(), Some(max));
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod convert;
 mod quick;
 mod scope;
 
+use std::cell::Cell;
 use std::fmt;
 use std::sync::Arc;
 
@@ -143,7 +144,8 @@ impl Policy {
         notes: &mut Vec<Note>,
     ) -> Result<(), Refusal> {
         let language = &self.compiled.language;
-        let known = Known::new(message, context);
+        let looks_left = Cell::default();
+        let known = Known::new(message, context, &looks_left);
         let facts = Facts::new(message, context, language.reads());
         let names = language.names(&facts);
         // Made for the first condition that is not told the short way.

@@ -317,6 +317,25 @@ mod tests {
         }
     }
 
+    /// The order of the names is the sender's choice.
+    #[test]
+    fn m08_no_order_of_names_costs_much_more_than_another() {
+        let limits = Limits { values_max: u32::MAX, members_max: usize::MAX, ..Limits::default() };
+        let clock = crate::clock::Clock::system();
+        let time = |names: &mut dyn Iterator<Item = u32>| {
+            let members: Vec<String> = names.map(|name| format!("\"{name:08}\":0")).collect();
+            let text = format!("{{{}}}", members.join(","));
+            let times = (0..3).map(|_| {
+                let begun = clock.now();
+                assert!(read(&text, &limits).is_ok());
+                clock.now() - begun
+            });
+            times.min().unwrap()
+        };
+        let (rising, falling) = (time(&mut (0..200_000)), time(&mut (0..200_000).rev()));
+        assert!(falling < rising * 8, "{rising:?} in their order, {falling:?} against it");
+    }
+
     #[test]
     fn what_is_asked_of_the_wrong_kind_has_nothing() {
         let document = read("[7]", &Limits::default()).unwrap();

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde_json::Number;
 
 use super::document::{Document, Extent, Node, Ordered, SCANNED_MAX};
-use super::{Fault, Limits, NUMBER_DIGITS_MAX, Rule};
+use super::{Fault, Limits, Rule};
 
 pub(super) struct Reader<'t, 'l> {
     text: &'t str,
@@ -18,9 +18,8 @@ pub(super) struct Reader<'t, 'l> {
     document: Document<'t>,
     /// What is open, outermost first; at most [`Limits::depth_max`].
     open: Vec<Open>,
-    /// The places of the names of all objects that are open, those of one behind those of the one around it. From [`SCANNED_MAX`]
-    /// members on those of an object are in the names' order.
-    names: Vec<usize>,
+    /// The names of all objects that are open, those of one behind those of the one around it.
+    names: Vec<Name>,
 }
 
 /// An array or an object, as far as it has been read.
@@ -38,10 +37,18 @@ enum Within {
     Object {
         /// Where its names begin among all that are kept.
         names: usize,
-        /// The name whose value comes next, and its place in the text.
-        name: usize,
-        offset_bytes: usize,
+        /// The name whose value comes next.
+        name: Name,
     },
+}
+
+/// The name of a member.
+#[derive(Clone, Copy, Default)]
+struct Name {
+    /// Where its node is.
+    node: usize,
+    /// Where it stands in the text.
+    offset_bytes: usize,
 }
 
 /// Whether a value is whole that has begun.
@@ -90,12 +97,12 @@ impl<'t, 'l> Reader<'t, 'l> {
             Some(b'[') => {
                 self.enter(Within::Array)?;
                 self.skip_white_space();
-                return if self.peek() == Some(b']') { Ok(self.leave()) } else { Ok(Begun::Open) };
+                return if self.peek() == Some(b']') { self.leave() } else { Ok(Begun::Open) };
             }
             Some(b'{') => {
-                self.enter(Within::Object { names: self.names.len(), name: 0, offset_bytes: 0 })?;
+                self.enter(Within::Object { names: self.names.len(), name: Name::default() })?;
                 self.skip_white_space();
-                return if self.peek() == Some(b'}') { Ok(self.leave()) } else { self.name() };
+                return if self.peek() == Some(b'}') { self.leave() } else { self.name() };
             }
             Some(b'"') => self.string(),
             Some(b'-' | b'0'..=b'9') => self.number(),
@@ -114,12 +121,13 @@ impl<'t, 'l> Reader<'t, 'l> {
         let (count, within) = (open.count, open.within);
         let close = match within {
             Within::Array => b']',
-            Within::Object { names, name, offset_bytes } => {
+            Within::Object { names, name } => {
+                let fault = |rule| Fault { rule, offset_bytes: name.offset_bytes };
                 if self.keep_name(names, name) {
-                    return Err(Fault { rule: Rule::DuplicateName, offset_bytes });
+                    return Err(fault(Rule::DuplicateName));
                 }
                 if count > self.limits.members_max {
-                    return Err(Fault { rule: Rule::TooManyMembers, offset_bytes });
+                    return Err(fault(Rule::TooManyMembers));
                 }
                 b'}'
             }
@@ -133,33 +141,22 @@ impl<'t, 'l> Reader<'t, 'l> {
                 self.skip_white_space();
                 self.name()
             }
-            Some(byte) if byte == close => Ok(self.leave()),
+            Some(byte) if byte == close => self.leave(),
             other => Err(self.unexpected(other)),
         }
     }
 
-    /// Puts the name at the place `name` to those of its object, which begin at `first`; true if it is there already.
-    fn keep_name(&mut self, first: usize, name: usize) -> bool {
+    /// Puts `name` to those of its object, which begin at `first`; true if it is found there already. Among many it is looked for when the
+    /// object is whole: in whatever order they come, that takes no more than to sort them once.
+    fn keep_name(&mut self, first: usize, name: Name) -> bool {
         let Self { document, names, .. } = self;
-        let text = document.name_at(name);
-        let others = &mut names[first..];
-        if others.len() < SCANNED_MAX {
-            if others.iter().any(|other| document.name_at(*other) == text) {
-                return true;
-            }
-            names.push(name);
-            return false;
+        let (text, others) = (document.name_at(name.node), &names[first..]);
+        let is_among = |others: &[Name]| others.iter().any(|other| document.name_at(other.node) == text);
+        if others.len() < SCANNED_MAX && is_among(others) {
+            return true;
         }
-        if others.len() == SCANNED_MAX {
-            others.sort_unstable_by(|one, other| document.name_at(*one).cmp(document.name_at(*other)));
-        }
-        match others.binary_search_by(|other| document.name_at(*other).cmp(text)) {
-            Ok(_) => true,
-            Err(place) => {
-                names.insert(first + place, name);
-                false
-            }
-        }
+        names.push(name);
+        false
     }
 
     fn enter(&mut self, within: Within) -> Result<(), Fault> {
@@ -174,33 +171,41 @@ impl<'t, 'l> Reader<'t, 'l> {
     }
 
     /// Closes the innermost array or object, whose last byte is next.
-    fn leave(&mut self) -> Begun {
+    fn leave(&mut self) -> Result<Begun, Fault> {
         self.at += 1;
         if let Some(Open { node, count, within }) = self.open.pop() {
             let extent = Extent { count: narrow(count), nodes: narrow(self.document.nodes.len() - node) };
             self.document.nodes[node] = match within {
                 Within::Array => Node::Array(extent),
-                Within::Object { names, .. } => Node::Object(extent, self.forget_names(names)),
+                Within::Object { names, .. } => Node::Object(extent, self.forget_names(names)?),
             };
         }
-        Begun::Whole
+        Ok(Begun::Whole)
     }
 
     /// The names from this place on are those of an object that is whole.
-    fn forget_names(&mut self, first: usize) -> Ordered {
-        let ordered = &mut self.document.ordered;
-        let names = self.names.drain(first..);
+    fn forget_names(&mut self, first: usize) -> Result<Ordered, Fault> {
+        let Self { document, names: all, .. } = self;
+        let names = &mut all[first..];
         if names.len() <= SCANNED_MAX {
-            return Ordered::Not;
+            all.truncate(first);
+            return Ok(Ordered::Not);
         }
-        let from = narrow(ordered.len());
-        ordered.extend(names);
-        Ordered::From(from)
+        let text = |name: &Name| document.name_at(name.node);
+        names.sort_unstable_by(|one, other| text(one).cmp(text(other)).then(one.node.cmp(&other.node)));
+        let again = names.windows(2).filter(|pair| text(&pair[0]) == text(&pair[1]));
+        if let Some(offset_bytes) = again.map(|pair| pair[1].offset_bytes).min() {
+            return Err(Fault { rule: Rule::DuplicateName, offset_bytes });
+        }
+        let from = narrow(document.ordered.len());
+        document.ordered.extend(names.iter().map(|name| name.node));
+        all.truncate(first);
+        Ok(Ordered::From(from))
     }
 
     /// A member's name and its colon. A value has not begun with it.
     fn name(&mut self) -> Result<Begun, Fault> {
-        let (start, node) = (self.at, self.document.nodes.len());
+        let this = Name { node: self.document.nodes.len(), offset_bytes: self.at };
         match self.peek() {
             Some(b'"') => self.string()?,
             other => return Err(self.unexpected(other)),
@@ -210,8 +215,8 @@ impl<'t, 'l> Reader<'t, 'l> {
             Some(b':') => self.at += 1,
             other => return Err(self.unexpected(other)),
         }
-        if let Some(Open { within: Within::Object { name, offset_bytes, .. }, .. }) = self.open.last_mut() {
-            (*name, *offset_bytes) = (node, start);
+        if let Some(Open { within: Within::Object { name, .. }, .. }) = self.open.last_mut() {
+            *name = this;
         }
         Ok(Begun::Open)
     }
@@ -320,8 +325,7 @@ impl<'t, 'l> Reader<'t, 'l> {
             self.at += 1;
             digits += self.digits()?;
         }
-        let has_exponent = matches!(self.peek(), Some(b'e' | b'E'));
-        if has_exponent {
+        if matches!(self.peek(), Some(b'e' | b'E')) {
             self.at += 1;
             if matches!(self.peek(), Some(b'+' | b'-')) {
                 self.at += 1;
@@ -331,13 +335,11 @@ impl<'t, 'l> Reader<'t, 'l> {
         if digits > self.limits.number_digits_max {
             return Err(Fault { rule: Rule::NumberTooLong, offset_bytes: start });
         }
-        // A number of few digits without an exponent lies inside the range of a double.
-        let fault = Fault { rule: Rule::NumberTooLarge, offset_bytes: start };
         let number = &self.text[start..self.at];
-        if (has_exponent || digits > NUMBER_DIGITS_MAX) && !number.parse::<f64>().is_ok_and(f64::is_finite) {
-            return Err(fault);
-        }
-        let read = serde_json::from_str(number).map_err(|_| fault)?;
+        let whole = if is_whole { large_whole_number(number) } else { None };
+        // The nearest double, as others read it; serde_json may miss it by one.
+        let read = whole.or_else(|| Number::from_f64(number.parse().ok()?));
+        let read = read.ok_or(Fault { rule: Rule::NumberTooLarge, offset_bytes: start })?;
         self.document.nodes.push(Node::Number(read));
         Ok(())
     }
@@ -392,6 +394,12 @@ impl<'t, 'l> Reader<'t, 'l> {
     fn fault(&self, rule: Rule) -> Fault {
         Fault { rule, offset_bytes: self.at }
     }
+}
+
+/// A number without a fraction that has many digits, if it is within what whole numbers can be; -0 is not.
+fn large_whole_number(number: &str) -> Option<Number> {
+    let positive = number.parse::<u64>().ok().map(Number::from);
+    positive.or_else(|| number.parse::<i64>().ok().filter(|number| *number != 0).map(Number::from))
 }
 
 /// A count of what is in a text, whose bytes an `u32` counts, and which has no more of anything.

@@ -125,6 +125,14 @@ impl Observer {
         }
     }
 
+    /// What is used cannot be told, by a fault of ours, so that nothing is in force; `is_new` where it could the time before.
+    pub(crate) fn load_lost(&self, is_new: bool) {
+        self.0.metrics.load.stage.set(Stage::Normal as i64);
+        if is_new {
+            tracing::error!(target: TARGET, message = "the load cannot be measured, and nobody is turned away for it");
+        }
+    }
+
     /// A client was turned away for this.
     pub(crate) fn turned_away(&self, cause: Cause) {
         let place = Cause::ALL.iter().position(|other| *other == cause).unwrap_or(0);

@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 
 use serde_json::{Map, Value};
 
-use crate::json;
+use crate::json::{self, Limits};
 
 /// Every claim of a credential.
 #[derive(Clone, Debug)]
@@ -54,7 +54,7 @@ impl Claims {
     }
 
     fn read(&self) -> Map<String, Value> {
-        match json::parse(&self.text) {
+        match json::parse_within(&self.text, &UNBOUNDED) {
             Ok(Value::Object(object)) => object,
             Ok(_) | Err(_) => unreachable!("it was read before, or written from an object"),
         }
@@ -92,6 +92,15 @@ impl Index<&str> for Claims {
     }
 }
 
+/// Whoever made the object has bounded it; what was written from one is read whatever it is.
+const UNBOUNDED: Limits = Limits {
+    depth_max: usize::MAX,
+    number_digits_max: usize::MAX,
+    values_max: u32::MAX,
+    members_max: usize::MAX,
+    refused: Vec::new(),
+};
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -122,6 +131,14 @@ mod tests {
         assert_eq!(one, other);
         assert_ne!(one, Claims::of_text(r#"{"a":1}"#));
         assert_eq!(other.get("b"), Some(json!(["a"])));
+    }
+
+    #[test]
+    fn claims_of_whatever_depth_come_out_as_they_went_in() {
+        let deep = (0..2 * json::DEPTH_MAX).fold(json!(1), |inner, _| json!({ "in": [inner] }));
+        let object = deep.as_object().unwrap();
+        assert_eq!(Claims::new(object).object(), object);
+        assert_eq!(Claims::new(object).get("in").as_ref(), object.get("in"));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 use std::convert::Infallible;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -111,20 +112,44 @@ async fn keep_beat(clock: &Clock, beat: &AtomicU64, started_at: Instant) -> Infa
 
 async fn watch_beat(gate: Arc<Gate>, gauge: Gauge, beat: &AtomicU64, started_at: Instant) {
     let clock = &gate.facilities.clock;
-    let mut judge = Judge::new(gauge.config);
-    let mut in_force = (Stage::Normal, None);
+    let mut watcher = Watcher::new(gauge.config);
+    let mut is_lost = false;
     loop {
         sleep(SAMPLE_INTERVAL).await;
         let since_beat = millis_since(clock, started_at).saturating_sub(beat.load(Ordering::Relaxed));
         let delay = Duration::from_millis(since_beat).saturating_sub(SAMPLE_INTERVAL);
+        // A fault of ours must not keep the door shut for ever: while nothing can be told, nothing is in force.
+        let was_lost = is_lost;
+        is_lost = catch_unwind(AssertUnwindSafe(|| watcher.look(&gate, &gauge, delay))).is_err();
+        if is_lost {
+            watcher = Watcher::new(gauge.config);
+            put_in_force(&gate, &Verdict { stage: Stage::Normal, cause: None, demand: None });
+            gate.observer.load_lost(!was_lost);
+        }
+    }
+}
+
+/// What has been made of the measurements so far.
+struct Watcher {
+    judge: Judge,
+    in_force: (Stage, Option<Cause>),
+}
+
+impl Watcher {
+    const fn new(config: Config) -> Self {
+        Self { judge: Judge::new(config), in_force: (Stage::Normal, None) }
+    }
+
+    /// Measures once, and does what follows from it.
+    fn look(&mut self, gate: &Gate, gauge: &Gauge, delay: Duration) {
         let readings = gauge.read();
         let readings = Readings { delay: readings.delay.max(delay), ..readings };
-        let verdict = judge.judge(&readings, clock.now());
+        let verdict = self.judge.judge(&readings, gate.facilities.clock.now());
         gate.observer.load_measured(&readings);
-        if (verdict.stage, verdict.cause) != in_force {
-            put_in_force(&gate, &verdict);
-            gate.observer.load_judged(in_force.0, verdict.stage, verdict.cause, &readings);
-            in_force = (verdict.stage, verdict.cause);
+        if (verdict.stage, verdict.cause) != self.in_force {
+            put_in_force(gate, &verdict);
+            gate.observer.load_judged(self.in_force.0, verdict.stage, verdict.cause, &readings);
+            self.in_force = (verdict.stage, verdict.cause);
         }
         if let (Some(demand), Some(memory)) = (verdict.demand, readings.memory) {
             let waiting_bytes = u64::try_from(gate.facilities.budget.used()).unwrap_or(u64::MAX);

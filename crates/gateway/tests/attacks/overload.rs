@@ -1,6 +1,7 @@
 //! R11: what becomes of clients when the process runs out of memory, descriptors or time. What it uses is said by the test.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -85,6 +86,32 @@ async fn r11_at_the_first_stage_nobody_is_let_in_and_who_is_there_goes_on() {
         (&down["level"], &down["stage"], &down["before"]),
         (&"INFO".into(), &"normal".into(), &"refusing".into())
     );
+}
+
+#[tokio::test]
+async fn o15_a_panic_while_the_load_is_measured_keeps_the_door_shut_for_no_longer() {
+    let (given, fails) = (Given::default(), Arc::new(AtomicBool::new(false)));
+    let (readings, is_failing) = (given.clone(), Arc::clone(&fails));
+    let config =
+        Config::from_toml(&echo("", ""), Path::new("."), &|_| None).unwrap_or_else(|p| panic!("{p}"));
+    let builder = Server::from_config(config).readings(move || {
+        assert!(!is_failing.load(Ordering::SeqCst), "on purpose");
+        *readings.0.lock().unwrap()
+    });
+    let case = Case::start_with(builder).await;
+    for _ in 0..2 {
+        given.memory(750);
+        until_stage(&case, 1).await;
+        case.connect().await.expect_refusal(Reason::Overloaded).await;
+        fails.store(true, Ordering::SeqCst);
+        until_stage(&case, 0).await;
+        case.open().await;
+        fails.store(false, Ordering::SeqCst);
+    }
+    until_stage(&case, 1).await;
+    let lost =
+        |record: &serde_json::Value| record["message"].as_str().unwrap_or("").contains("cannot be measured");
+    assert_eq!(case.records().iter().filter(|record| lost(record)).count(), 2, "{}", case.log_text());
 }
 
 #[tokio::test]

@@ -10,6 +10,8 @@ let mayOperate = true;
 let before = null;
 let newestEvent = 0;
 let timer = 0;
+// Counts who has come and gone: what was asked for one is not shown to the next.
+let visit = 0;
 const history = { connections: [], in: [], out: [], bad: [] };
 
 async function ask(method, path, body) {
@@ -286,15 +288,22 @@ async function lists() {
 
 async function look() {
   clearTimeout(timer);
+  const mine = visit;
   try {
-    const [metrics, events] = await Promise.all([ask("GET", "/metrics").then((answer) => answer.text()), json(newestEvent ? `/v1/events?after=${newestEvent}` : "/v1/events")]);
+    let [metrics, events] = await Promise.all([ask("GET", "/metrics").then((answer) => answer.text()), json(newestEvent ? `/v1/events?after=${newestEvent}` : "/v1/events")]);
+    // A gateway that has been started anew counts from the beginning.
+    const isAnother = events.newest < newestEvent;
+    if (isAnother) events = await json("/v1/events");
+    if (mine !== visit) return;
     showMetrics(parsed(metrics), performance.now());
-    if (events.newest < newestEvent) byId("events").replaceChildren();
+    if (isAnother) byId("events").replaceChildren();
     newestEvent = events.newest;
     showEvents(events.events);
     await lists();
+    if (mine !== visit) return;
     state("on", "live");
   } catch (error) {
+    if (mine !== visit) return;
     if (error.status === 401 || error.status === 403) return leave(error.message);
     state("lost", "the gateway does not answer; trying again");
     before = null;
@@ -308,6 +317,7 @@ function state(name, text) {
 }
 
 function enter() {
+  visit += 1;
   byId("login").hidden = true;
   byId("board").hidden = false;
   byId("leave").hidden = false;
@@ -317,6 +327,7 @@ function enter() {
 
 function leave(why) {
   clearTimeout(timer);
+  visit += 1;
   token = "";
   sessionStorage.removeItem("token");
   [before, newestEvent, mayOperate] = [null, 0, true];

@@ -40,6 +40,8 @@ pub(super) struct Seat {
     health: Mutex<Option<Health>>,
     /// What its checks say: no connection is to go there.
     is_unhealthy: AtomicBool,
+    /// It is out of force: what is found out about it is no news of the application any more.
+    is_over: AtomicBool,
     /// What an operator says.
     drain: Arc<Drain>,
     metrics: UpstreamMetrics,
@@ -68,6 +70,7 @@ impl Pool {
                 breaker: Mutex::default(),
                 health: Mutex::default(),
                 is_unhealthy: AtomicBool::new(false),
+                is_over: AtomicBool::new(false),
                 drain: drains.of(&name),
                 metrics: observer.upstream_metrics(route, &name),
                 url: member.url.clone(),
@@ -175,9 +178,29 @@ impl Seat {
         self.metrics.begin(self.drain.is_on());
     }
 
-    /// It is out of force: a check that ends now says nothing any more.
+    /// It is out of force: a check that ends now says nothing any more, nor does a connection that is being made.
     pub(super) fn end(&self) {
         *self.health() = None;
+        let _told = self.breaker();
+        self.is_over.store(true, Ordering::Relaxed);
+    }
+
+    /// It took a connection, or is there to say no.
+    fn succeeded(&self) {
+        let mut breaker = self.breaker();
+        if breaker.succeeded() && !self.is_over.load(Ordering::Relaxed) {
+            self.metrics.is_back();
+        }
+    }
+
+    /// It did not take a connection.
+    fn failed(&self, failures_max: u32, error: &DialError, now: Instant) {
+        let mut breaker = self.breaker();
+        if let Some(time) = breaker.failed(failures_max, now)
+            && !self.is_over.load(Ordering::Relaxed)
+        {
+            self.metrics.is_ejected(time, error);
+        }
     }
 
     /// A check has ended.
@@ -220,9 +243,7 @@ impl Attempt<'_> {
     pub(super) fn succeed(mut self) -> Option<Lease> {
         let lease = self.lease.take()?;
         lease.0.metrics.dialled.inc();
-        if lease.0.breaker().succeeded() {
-            lease.0.metrics.is_back();
-        }
+        lease.0.succeeded();
         Some(lease)
     }
 
@@ -237,16 +258,10 @@ impl Attempt<'_> {
         let _ejecting = self.pool.ejecting.lock().unwrap_or_else(PoisonError::into_inner);
         if !error.is_its_fault() || is_asked && !self.pool.has_another(seat) {
             // It is there, and says no; or there is no other.
-            if seat.breaker().succeeded() {
-                seat.metrics.is_back();
-            }
-            return;
+            return seat.succeeded();
         }
         let Some(failures_max) = self.pool.failures_max else { return seat.breaker().abandoned() };
-        let ejected = seat.breaker().failed(failures_max, now);
-        if let Some(time) = ejected {
-            seat.metrics.is_ejected(time, error);
-        }
+        seat.failed(failures_max, error, now);
     }
 }
 
@@ -304,7 +319,41 @@ fn key_of_client(client: ClientAddr) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Member;
     use super::*;
+    use crate::clock::Clock;
+
+    #[test]
+    fn u11_what_another_configuration_finds_out_says_nothing_of_the_one_in_force() {
+        let (clock, drains) = (Clock::system(), Drains::default());
+        let observer = Observer::new(None, &["chat"], clock.clone()).unwrap();
+        let mut config = Config::new("ws://127.0.0.1:1".parse().unwrap());
+        config.members.push(Member::new("ws://127.0.0.1:2".parse().unwrap()));
+        config.failures_max = Some(1);
+        let pool = || Pool::new(&config, "chat", &observer, &drains);
+        let begin = |pool: &Pool| pool.seats().iter().for_each(|seat| seat.begin(false));
+        let states = || observer.upstreams().iter().map(|upstream| upstream.state).collect::<Vec<_>>();
+        let fail = |attempt: Attempt<'_>| {
+            attempt.fail(
+                &DialError::Refused(std::io::ErrorKind::ConnectionRefused.into()),
+                false,
+                clock.now(),
+            );
+        };
+        fn attempt(pool: &Pool, now: Instant) -> Attempt<'_> {
+            pool.take(Choice::Round { turn: 0 }, &mut Vec::new(), now).unwrap()
+        }
+        let before = pool();
+        begin(&before);
+        let on_its_way = attempt(&before, clock.now());
+        let after = pool();
+        before.seats().iter().for_each(|seat| seat.end());
+        begin(&after);
+        fail(on_its_way);
+        assert_eq!(states(), ["in_use", "in_use"]);
+        fail(attempt(&after, clock.now()));
+        assert_eq!(states(), ["left_alone", "in_use"], "of the one in force it does");
+    }
 
     #[test]
     fn r03_connections_of_one_v6_network_go_together() {

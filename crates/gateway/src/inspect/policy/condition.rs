@@ -136,6 +136,7 @@ impl Language {
 impl Condition {
     /// As [`holds`], if that is told the short way.
     pub(super) fn holds_at_once(&self, known: &Known<'_>) -> Option<Result<bool, &'static str>> {
+        known.begin();
         match self.quick.as_ref()?.holds(known) {
             Ok(holds) => Some(Ok(holds)),
             Err(Untold::Fails(words)) => Some(Err(words)),
@@ -232,6 +233,7 @@ pub(super) const NO_MEMBER: &str =
 pub(super) const BEYOND_THE_END: &str = "the condition asks for an element beyond the end";
 pub(super) const OTHER_TYPE: &str = "the condition works with a value of another type than came";
 pub(super) const NO_RESULT: &str = "the condition calculates what has no result";
+pub(super) const TOO_LONG: &str = "the condition would take too long with so many elements";
 pub(super) const NOT_WORKED_OUT: &str = "the condition could not be worked out";
 
 /// The longest condition, in bytes.

@@ -8,13 +8,14 @@
 mod read;
 mod value;
 
+use std::cell::Cell;
 use std::net::IpAddr;
 
 use regex::Regex;
 use serde_json::{Map, Value};
 
 use super::super::{Context, Inspected};
-use super::condition::{NO_MEMBER, NOT_WORKED_OUT};
+use super::condition::{NO_MEMBER, NOT_WORKED_OUT, TOO_LONG};
 use crate::json::Element;
 use crate::network::Network;
 pub(super) use read::read;
@@ -105,6 +106,8 @@ pub(super) struct Known<'v> {
     context: &'v Context<'v>,
     /// What the loop is at.
     element: Option<Found<'v>>,
+    /// How many elements the condition may still look at.
+    looks_left: &'v Cell<u32>,
 }
 
 /// A value, and nothing of it copied.
@@ -140,9 +143,19 @@ pub(super) enum Untold {
 }
 
 impl<'v> Known<'v> {
-    pub(super) fn new(message: &'v Inspected<'_>, context: &'v Context<'v>) -> Self {
+    /// For one condition after another; `looks_left` is counted down anew for each.
+    pub(super) fn new(
+        message: &'v Inspected<'_>,
+        context: &'v Context<'v>,
+        looks_left: &'v Cell<u32>,
+    ) -> Self {
         let message = message.document.as_ref().map(|document| Found::of_element(document.root()));
-        Self { message, context, element: None }
+        Self { message, context, element: None, looks_left }
+    }
+
+    /// Another condition is asked.
+    pub(super) fn begin(&self) {
+        self.looks_left.set(LOOKS_MAX);
     }
 }
 
@@ -211,14 +224,14 @@ impl Test {
             },
             Self::InList(step, list) => {
                 let needle = step.value(known)?;
-                any(list.iter().map(Found::of_literal), |element| element.equals(needle))
+                any(list.iter().map(Found::of_literal), known.looks_left, |element| element.equals(needle))
             }
             Self::In(pair) => {
                 let needle = pair[0].value(known)?;
-                pair[1].value(known)?.contains(needle)
+                pair[1].value(known)?.contains(needle, known.looks_left)
             }
             Self::Loop(until, parts) => {
-                let settled = parts[0].value(known)?.any_element(|element| {
+                let settled = parts[0].value(known)?.any_element(known.looks_left, |element| {
                     let within = Known { element: Some(element), ..*known };
                     parts[1].holds(&within).map(|holds| holds == *until)
                 })?;
@@ -241,9 +254,16 @@ fn either(settles: bool, pair: &[Step; 2], known: &Known<'_>) -> Told<bool> {
 }
 
 /// Whether `test` holds on any of them; nothing is asked beyond the first on which it does, or is in doubt. A failure counts where it holds on none.
-fn any<T>(elements: impl Iterator<Item = T>, test: impl Fn(T) -> Told<bool>) -> Told<bool> {
+///
+/// A list of the message's within which each element is looked for among many of the claims is a product that nobody waits for.
+fn any<T>(
+    elements: impl Iterator<Item = T>,
+    looks_left: &Cell<u32>,
+    test: impl Fn(T) -> Told<bool>,
+) -> Told<bool> {
     let mut failed = Ok(false);
     for element in elements {
+        looks_left.set(looks_left.get().checked_sub(1).ok_or(Untold::Fails(TOO_LONG))?);
         match test(element) {
             Ok(false) => {}
             Err(Untold::Fails(words)) if failed.is_ok() => failed = Err(Untold::Fails(words)),
@@ -253,6 +273,9 @@ fn any<T>(elements: impl Iterator<Item = T>, test: impl Fn(T) -> Told<bool>) -> 
     }
     failed
 }
+
+/// Elements that one condition looks at, of the message, the claims and the rule: some 2 ms.
+const LOOKS_MAX: u32 = 400_000;
 
 #[cfg(test)]
 mod tests;

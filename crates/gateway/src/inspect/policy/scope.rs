@@ -10,8 +10,15 @@ use super::convert::{Members, Reads};
 
 /// Holds the expression to the names that there are and to the bounds, and adds what it looks at to `reads`.
 pub(super) fn check(expression: &IdedExpr, reads: &mut Reads) -> Result<(), Vec<Flaw>> {
-    let mut walk =
-        Walk { reads, flaws: BTreeSet::new(), bound: Vec::new(), loops: 0, depth: 0, is_test: false };
+    let mut walk = Walk {
+        reads,
+        flaws: BTreeSet::new(),
+        bound: Vec::new(),
+        loops: 0,
+        depth: 0,
+        is_test: false,
+        is_range: false,
+    };
     walk.visit(expression);
     if walk.flaws.is_empty() { Ok(()) } else { Err(walk.flaws.into_iter().collect()) }
 }
@@ -27,6 +34,8 @@ struct Walk<'r> {
     depth: usize,
     /// Whether a member is there is all that is asked here.
     is_test: bool,
+    /// What is made here is what a loop goes over.
+    is_range: bool,
 }
 
 impl Walk<'_> {
@@ -141,7 +150,13 @@ impl Walk<'_> {
     }
 
     fn comprehension(&mut self, comprehension: &ComprehensionExpr) {
+        if self.is_range && makes_elements(comprehension) {
+            let wrong = "has a loop over what map() makes, which could grow with each".to_owned();
+            self.flaws.insert((wrong, "write what map() makes into the loop itself"));
+        }
+        let was_range = mem::replace(&mut self.is_range, true);
         self.visit(&comprehension.iter_range);
+        self.is_range = was_range;
         self.visit(&comprehension.accu_init);
         if self.loops > 0 {
             let wrong = "has a loop within a loop, whose work grows with the square of a message".to_owned();
@@ -191,6 +206,25 @@ fn names_any(node: &IdedExpr, elements: &[String]) -> bool {
             is_named
         }
         Expr::Struct(_) | Expr::Literal(_) | Expr::Unspecified => false,
+    }
+}
+
+/// Whether it is written out of a `map()`: what it adds to what it has is other than the elements themselves.
+fn makes_elements(comprehension: &ComprehensionExpr) -> bool {
+    let added = |step: &IdedExpr| match &step.expr {
+        Expr::Call(CallExpr { func_name, args, .. }) if func_name == "_+_" => match &args[..] {
+            [_, IdedExpr { expr: Expr::List(list), .. }] => !list
+                .elements
+                .iter()
+                .all(|made| matches!(&made.expr, Expr::Ident(name) if *name == comprehension.iter_var)),
+            _ => false,
+        },
+        _ => false,
+    };
+    match &comprehension.loop_step.expr {
+        // With a condition, as filter() has one.
+        Expr::Call(CallExpr { func_name, args, .. }) if func_name == "_?_:_" => args.iter().any(added),
+        _ => added(&comprehension.loop_step),
     }
 }
 

@@ -40,7 +40,7 @@ fn both_ways(
         value: Default::default(),
     };
     let condition = Language::new().compile(when).unwrap_or_else(|flaws| panic!("{when}: {flaws:?}"));
-    Some(condition.holds_at_once(&Known::new(&message, &context)))
+    Some(condition.holds_at_once(&Known::new(&message, &context, &Cell::default())))
 }
 
 fn principal() -> Principal {
@@ -123,6 +123,40 @@ fn m13_what_fails_fails_the_short_way_and_what_is_in_doubt_is_left_to_the_crate(
         assert_eq!(both_ways(when, &message, None), Some(Some(Ok(true))), "{when}");
     }
     assert_eq!(both_ways("has(claims.a) || has(session.subject)", &message, None), Some(Some(Ok(false))));
+}
+
+#[test]
+fn m16_what_would_take_too_long_fails_and_does_not_take_long_to_say_so() {
+    let many = |count: usize| (0..count).map(|number| json!(format!("r{number}"))).collect::<Vec<_>>();
+    let message = json!({ "tags": vec!["t"; 9_000] });
+    let asked = |when: &str, count| {
+        let mut principal = principal();
+        principal.claims = json!({ "roles": many(count) }).as_object().unwrap().clone().into();
+        let text = message.to_string();
+        let document = crate::json::read(&text, &Limits::default()).unwrap();
+        let message = Inspected {
+            kind: MessageKind::Text,
+            bytes: text.as_bytes(),
+            document: Some(document),
+            value: Default::default(),
+        };
+        let client = ClientAddr::new("192.0.2.7".parse().unwrap());
+        let context = Context { toward: Toward::Backend, client, session: None, principal: Some(&principal) };
+        let condition = Language::new().compile(when).unwrap_or_else(|flaws| panic!("{when}: {flaws:?}"));
+        let looks_left = Cell::default();
+        let known = Known::new(&message, &context, &looks_left);
+        // Each has as many as any.
+        assert_eq!(condition.holds_at_once(&known), condition.holds_at_once(&known));
+        condition.holds_at_once(&known)
+    };
+    let when = "message.tags.exists(tag, tag in claims.roles)";
+    assert_eq!(asked(when, 40), Some(Ok(false)));
+    assert_eq!(asked(when, 1_000), Some(Err(TOO_LONG)));
+    assert_eq!(asked(&format!("!({when})"), 1_000), Some(Err(TOO_LONG)), "it lets nothing pass");
+    assert_eq!(asked(&format!("{when} || size(message.tags) > 8000"), 1_000), Some(Ok(true)));
+    let listed =
+        format!("message.tags.exists(tag, tag in {})", json!(many(100)).to_string().replace('"', "'"));
+    assert_eq!(asked(&listed, 0), Some(Err(TOO_LONG)));
 }
 
 /// What stands for a value in a condition.

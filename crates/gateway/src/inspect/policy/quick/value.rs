@@ -1,5 +1,6 @@
 //! Values of conditions, and what is beyond doubt of them.
 
+use std::cell::Cell;
 use std::cmp::Ordering;
 
 use serde_json::{Number, Value};
@@ -92,10 +93,12 @@ impl<'v> Found<'v> {
     }
 
     /// Whether `test` holds on any element of a list.
-    pub(super) fn any_element(self, test: impl Fn(Self) -> Told<bool>) -> Told<bool> {
+    pub(super) fn any_element(self, looks_left: &Cell<u32>, test: impl Fn(Self) -> Told<bool>) -> Told<bool> {
         match self {
-            Self::Part(list) if list.is_array() => any(list.elements().map(Self::of_element), test),
-            Self::List(list) => any(list.iter().map(Self::of_value), test),
+            Self::Part(list) if list.is_array() => {
+                any(list.elements().map(Self::of_element), looks_left, test)
+            }
+            Self::List(list) => any(list.iter().map(Self::of_value), looks_left, test),
             Self::Part(_) | Self::Map(_) | Self::Nothing | Self::Address(_) => Err(Untold::InDoubt),
             _ => Err(Untold::Fails(OTHER_TYPE)),
         }
@@ -122,7 +125,7 @@ impl<'v> Found<'v> {
     }
 
     /// Whether `needle` is an element of a list, or the name of a member.
-    pub(super) fn contains(self, needle: Self) -> Told<bool> {
+    pub(super) fn contains(self, needle: Self, looks_left: &Cell<u32>) -> Told<bool> {
         match (self, needle) {
             (Self::Part(map), needle) if !map.is_array() => {
                 if let Self::Text(name) = needle {
@@ -134,7 +137,7 @@ impl<'v> Found<'v> {
             (Self::Map(map), Self::Text(name)) => Ok(map.contains_key(name)),
             (Self::Nothing, Self::Text(_)) => Ok(false),
             (Self::Map(_) | Self::Nothing, _) => Err(Untold::InDoubt),
-            (list, needle) => list.any_element(|element| element.equals(needle)),
+            (list, needle) => list.any_element(looks_left, |element| element.equals(needle)),
         }
     }
 
