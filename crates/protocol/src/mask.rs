@@ -22,27 +22,24 @@ pub fn apply(key: MaskKey, data: &mut [u8]) -> MaskKey {
         }
     }
     apply_short(quad, rest);
-    quad.rotate_right(8 * (data.len() & 3) as u32).to_le_bytes()
+    quad.rotate_right(bits_used(data.len())).to_le_bytes()
 }
 
 /// The same for less than a block, where the key begins.
 #[inline]
 fn apply_short(quad: u32, data: &mut [u8]) {
     let count = data.len();
-    let bits_used = 8 * (count & 3) as u32;
+    let bits_used = bits_used(count);
     let word = u64::from(quad) << 32 | u64::from(quad);
     // The last eight bytes, or four, may be among those before them: they are masked apart and laid over these.
-    if let Some(last) = data.last_chunk().map(|last| u64::from_le_bytes(*last) ^ word.rotate_right(bits_used))
-    {
-        let (words, _) = data.as_chunks_mut::<8>();
-        // Three at most, one by one: what short payloads mostly are is not worth the preparation of a loop.
-        if let [one, others @ ..] = words {
-            *one = (u64::from_le_bytes(*one) ^ word).to_le_bytes();
-            if let [two, others @ ..] = others {
-                *two = (u64::from_le_bytes(*two) ^ word).to_le_bytes();
-                if let [three, ..] = others {
-                    *three = (u64::from_le_bytes(*three) ^ word).to_le_bytes();
-                }
+    let end = data.last_chunk().map(|last| u64::from_le_bytes(*last) ^ word.rotate_right(bits_used));
+    // Three at most, one by one: what short payloads mostly are is not worth the preparation of a loop.
+    if let (Some(last), ([one, others @ ..], _)) = (end, data.as_chunks_mut::<8>()) {
+        *one = (u64::from_le_bytes(*one) ^ word).to_le_bytes();
+        if let [two, others @ ..] = others {
+            *two = (u64::from_le_bytes(*two) ^ word).to_le_bytes();
+            if let [three, ..] = others {
+                *three = (u64::from_le_bytes(*three) ^ word).to_le_bytes();
             }
         }
         data[count - 8..].copy_from_slice(&last.to_le_bytes());
@@ -56,6 +53,17 @@ fn apply_short(quad: u32, data: &mut [u8]) {
         for (byte, key) in data.iter_mut().zip(quad.to_le_bytes()) {
             *byte ^= key;
         }
+    }
+}
+
+/// By how many bits the key has turned after so many bytes.
+#[inline]
+const fn bits_used(bytes: usize) -> u32 {
+    match bytes % 4 {
+        0 => 0,
+        1 => 8,
+        2 => 16,
+        _ => 24,
     }
 }
 
