@@ -90,17 +90,8 @@ impl Header {
     /// Writes the header in its shortest form behind what is in `out`, as [`Self::encode`] does.
     #[inline]
     pub(crate) fn append(&self, out: &mut Vec<u8>) {
-        // The commonest ones are short.
-        match (self.mask, u8::try_from(self.payload_bytes)) {
-            (None, Ok(length @ 0..=125)) => out.extend_from_slice(&[self.first(), length]),
-            (Some([a, b, c, d]), Ok(length @ 0..=125)) => {
-                out.extend_from_slice(&[self.first(), MASK_BIT | length, a, b, c, d]);
-            }
-            (_, _) => {
-                let (header, used) = self.encode();
-                out.extend_from_slice(&header[..used]);
-            }
-        }
+        let (header, used) = self.encode();
+        out.extend_from_slice(&header[..used]);
     }
 
     /// The header's first byte.
@@ -284,7 +275,7 @@ fn length_at_least(short: u8, width: usize, length_bytes: &[u8]) -> u64 {
     at_least
 }
 
-const FIN_BIT: u8 = 0x80;
+pub(crate) const FIN_BIT: u8 = 0x80;
 pub(crate) const RSV1_BIT: u8 = 0x40;
 const RSV2_BIT: u8 = 0x20;
 const RSV3_BIT: u8 = 0x10;

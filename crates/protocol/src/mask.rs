@@ -21,9 +21,20 @@ pub fn apply(key: MaskKey, data: &mut [u8]) -> MaskKey {
             *bytes = (u64::from_le_bytes(*bytes) ^ word).to_le_bytes();
         }
     }
-    let (words, rest) = rest.as_chunks_mut::<8>();
+    apply_short(quad, rest);
+    quad.rotate_right(bits_used(data.len())).to_le_bytes()
+}
+
+/// The same for less than a block, where the key begins.
+#[inline]
+fn apply_short(quad: u32, data: &mut [u8]) {
+    let count = data.len();
+    let bits_used = bits_used(count);
+    let word = u64::from(quad) << 32 | u64::from(quad);
+    // The last eight bytes, or four, may be among those before them: they are masked apart and laid over these.
+    let end = data.last_chunk().map(|last| u64::from_le_bytes(*last) ^ word.rotate_right(bits_used));
     // Three at most, one by one: what short payloads mostly are is not worth the preparation of a loop.
-    if let [one, others @ ..] = words {
+    if let (Some(last), ([one, others @ ..], _)) = (end, data.as_chunks_mut::<8>()) {
         *one = (u64::from_le_bytes(*one) ^ word).to_le_bytes();
         if let [two, others @ ..] = others {
             *two = (u64::from_le_bytes(*two) ^ word).to_le_bytes();
@@ -31,28 +42,29 @@ pub fn apply(key: MaskKey, data: &mut [u8]) -> MaskKey {
                 *three = (u64::from_le_bytes(*three) ^ word).to_le_bytes();
             }
         }
+        data[count - 8..].copy_from_slice(&last.to_le_bytes());
+    } else if let Some(last) =
+        data.last_chunk().map(|last| u32::from_le_bytes(*last) ^ quad.rotate_right(bits_used))
+    {
+        let first = u32::from_le_bytes([data[0], data[1], data[2], data[3]]) ^ quad;
+        data[..4].copy_from_slice(&first.to_le_bytes());
+        data[count - 4..].copy_from_slice(&last.to_le_bytes());
+    } else {
+        for (byte, key) in data.iter_mut().zip(quad.to_le_bytes()) {
+            *byte ^= key;
+        }
     }
-    let (quads, rest) = rest.as_chunks_mut::<4>();
-    if let [bytes, ..] = quads {
-        *bytes = (u32::from_le_bytes(*bytes) ^ quad).to_le_bytes();
+}
+
+/// By how many bits the key has turned after so many bytes.
+#[inline]
+const fn bits_used(bytes: usize) -> u32 {
+    match bytes % 4 {
+        0 => 0,
+        1 => 8,
+        2 => 16,
+        _ => 24,
     }
-    let [a, b, c, _] = key;
-    let used = match rest {
-        [] => 0,
-        [one] => {
-            *one ^= a;
-            1
-        }
-        [one, two] => {
-            (*one, *two) = (*one ^ a, *two ^ b);
-            2
-        }
-        [one, two, three, ..] => {
-            (*one, *two, *three) = (*one ^ a, *two ^ b, *three ^ c);
-            3
-        }
-    };
-    quad.rotate_right(8 * used).to_le_bytes()
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@
 use core::fmt;
 
 use crate::close::{CloseFrame, REASON_BYTES_MAX};
-use crate::frame::{Header, OpCode, RSV1_BIT, Role};
+use crate::frame::{FIN_BIT, Header, MASK_BIT, OpCode, RSV1_BIT, Role};
 use crate::limits::{CONTROL_BYTES_MAX, HEADER_BYTES_MAX};
 use crate::mask::{self, MaskKey};
 use crate::receive::MessageKind;
@@ -71,6 +71,11 @@ impl Sender {
         parts: &[&[u8]],
         key: Option<MaskKey>,
     ) -> Result<(), SendError> {
+        if let ([payload], true, None) = (parts, last, self.message)
+            && let Ok(length @ 0..=SHORT_BYTES_MAX) = u8::try_from(payload.len())
+        {
+            return self.short_message(out, kind, (payload, length), key);
+        }
         let opcode = match (self.message, kind) {
             (None, MessageKind::Text) => OpCode::Text,
             (None, MessageKind::Binary) => OpCode::Binary,
@@ -144,6 +149,45 @@ impl Sender {
         Ok(())
     }
 
+    /// A whole message in a frame with the shortest kind of length, as most are.
+    #[inline]
+    fn short_message(
+        &self,
+        out: &mut Vec<u8>,
+        kind: MessageKind,
+        (payload, length): (&[u8], u8),
+        key: Option<MaskKey>,
+    ) -> Result<(), SendError> {
+        self.check(key)?;
+        let first = FIN_BIT
+            | match kind {
+                MessageKind::Text => OpCode::Text.bits(),
+                MessageKind::Binary => OpCode::Binary.bits(),
+            };
+        out.reserve(HEADER_BYTES_MAX + payload.len());
+        if let Some(key @ [a, b, c, d]) = key {
+            out.extend_from_slice(&[first, MASK_BIT | length, a, b, c, d]);
+            let start = out.len();
+            out.extend_from_slice(payload);
+            mask::apply(key, &mut out[start..]);
+        } else {
+            out.extend_from_slice(&[first, length]);
+            out.extend_from_slice(payload);
+        }
+        Ok(())
+    }
+
+    /// Whether a frame may be sent, with or without this key.
+    #[inline]
+    const fn check(&self, key: Option<MaskKey>) -> Result<(), SendError> {
+        match (self.role, key) {
+            _ if self.closed => Err(SendError::AfterClose),
+            (Role::Client, None) => Err(SendError::KeyRequired),
+            (Role::Server, Some(_)) => Err(SendError::KeyForbidden),
+            (Role::Client, Some(_)) | (Role::Server, None) => Ok(()),
+        }
+    }
+
     fn control(
         &mut self,
         out: &mut Vec<u8>,
@@ -157,7 +201,6 @@ impl Sender {
         self.frame(out, opcode, true, parts, key)
     }
 
-    #[inline]
     fn frame(
         &mut self,
         out: &mut Vec<u8>,
@@ -166,12 +209,7 @@ impl Sender {
         parts: &[&[u8]],
         mask: Option<MaskKey>,
     ) -> Result<(), SendError> {
-        match (self.role, mask) {
-            _ if self.closed => return Err(SendError::AfterClose),
-            (Role::Client, None) => return Err(SendError::KeyRequired),
-            (Role::Server, Some(_)) => return Err(SendError::KeyForbidden),
-            (Role::Client, Some(_)) | (Role::Server, None) => {}
-        }
+        self.check(mask)?;
         let bytes: usize = parts.iter().map(|part| part.len()).sum();
         out.reserve(HEADER_BYTES_MAX + bytes);
         Header { fin, compressed: false, opcode, mask, payload_bytes: bytes as u64 }.append(out);
@@ -185,6 +223,9 @@ impl Sender {
         Ok(())
     }
 }
+
+/// The longest payload whose length fits a frame's second byte (§5.2).
+const SHORT_BYTES_MAX: u8 = 125;
 
 impl fmt::Display for SendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -226,6 +267,24 @@ mod tests {
     }
 
     #[test]
+    fn a_short_message_is_the_same_in_one_part_as_in_two() {
+        for (role, key) in [(Role::Server, None), (Role::Client, Some([1, 2, 3, 4]))] {
+            for (kind, bytes) in
+                (0..=130).flat_map(|bytes| [(MessageKind::Text, bytes), (MessageKind::Binary, bytes)])
+            {
+                let (payload, mut sender) = (vec![b'm'; bytes], Sender::new(role));
+                let (mut one, mut two) = (Vec::new(), Vec::new());
+                sender.data(&mut one, kind, true, &[&payload], key).unwrap();
+                sender
+                    .data(&mut two, kind, true, &[&payload[..bytes / 2], &payload[bytes / 2..]], key)
+                    .unwrap();
+                assert_eq!(one, two, "{bytes} bytes");
+                assert!(!sender.is_within_message());
+            }
+        }
+    }
+
+    #[test]
     fn what_has_begun_and_what_has_ended_is_known() {
         let (mut server, mut out) = (Sender::new(Role::Server), Vec::new());
         let mut data =
@@ -256,6 +315,8 @@ mod tests {
         assert_eq!(client.close(&mut out, Some(close), None), Err(SendError::KeyRequired));
         let text = client.data(&mut out, MessageKind::Text, false, &[b"a"], None);
         assert_eq!(text, Err(SendError::KeyRequired));
+        let whole = client.data(&mut out, MessageKind::Text, true, &[b"a"], None);
+        assert_eq!(whole, Err(SendError::KeyRequired));
         let compressed = client.compressed_data(&mut out, MessageKind::Text, false, &[b"a"], None);
         assert_eq!(compressed, Err(SendError::KeyRequired));
         assert!(out.is_empty() && !client.is_closed() && !client.is_within_message());

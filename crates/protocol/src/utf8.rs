@@ -10,7 +10,25 @@ pub(crate) struct Utf8 {
 /// Whether `text` is valid, and whole.
 #[inline]
 pub(crate) fn is_valid(text: &[u8]) -> bool {
-    (text.len() < PLAIN_BYTES_MAX && text.is_ascii()) || simdutf8::basic::from_utf8(text).is_ok()
+    is_short_and_plain(text) || simdutf8::basic::from_utf8(text).is_ok()
+}
+
+/// Whether `text` is ASCII, where it is short. Most is, and that is seen in less time than the vector units need to begin.
+#[inline]
+fn is_short_and_plain(text: &[u8]) -> bool {
+    if text.len() >= PLAIN_BYTES_MAX {
+        return false;
+    }
+    // The last eight bytes may be among those before them.
+    match text.last_chunk() {
+        Some(last) => {
+            let (words, _) = text.as_chunks::<8>();
+            let all =
+                words.iter().fold(u64::from_le_bytes(*last), |all, word| all | u64::from_le_bytes(*word));
+            all & u64::from_le_bytes([0x80; 8]) == 0
+        }
+        None => text.iter().all(u8::is_ascii),
+    }
 }
 
 impl Utf8 {
@@ -28,8 +46,7 @@ impl Utf8 {
             taken += 1;
         }
         let rest = &bytes[taken..];
-        // What is short is mostly plain, and seen to be so in less time than the vector units need to begin.
-        if rest.len() < PLAIN_BYTES_MAX && rest.is_ascii() {
+        if is_short_and_plain(rest) {
             return bytes.len();
         }
         let Err(error) = simdutf8::compat::from_utf8(rest) else { return bytes.len() };

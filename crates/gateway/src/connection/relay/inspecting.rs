@@ -423,6 +423,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
     /// Tells the client what there is to tell, unless a message to it is under way.
     #[inline]
     pub(super) fn tell(&mut self, turn: &mut Turn<'_>) {
+        if self.inspecting().is_some() {
+            self.tell_notices(turn);
+        }
+    }
+
+    fn tell_notices(&mut self, turn: &mut Turn<'_>) {
         let Some(inspecting) = under_way(&mut self.tenure) else { return };
         if inspecting.notices.is_empty() || self.sender.is_within_message() || self.sender.is_closed() {
             return;
