@@ -220,14 +220,14 @@ async def who_may_only_look_changes_nothing(gateway, page):
 
 async def what_another_gateway_tells_is_seen(gateway, page):
     """Started anew it counts events from the beginning; something goes wrong before the page looks."""
-    await page.evaluate("window.ask = window.fetch; window.fetch = () => Promise.reject(new TypeError('not yet'))")
+    await page.evaluate("window.fetched = window.fetch; window.fetch = () => Promise.reject(new TypeError('not yet'))")
     gateway.start()
     try:
         async with connect(f"ws://127.0.0.1:{gateway.port}/chat", additional_headers={"Authorization": "Bearer x"}):
             raise AssertionError("it got in")
     except InvalidStatus:
         pass
-    await page.evaluate("window.fetch = window.ask")
+    await page.evaluate("window.fetch = window.fetched")
     await until(page, "document.getElementById('state').dataset.state == 'on'", "the page is live again")
     events = await text(page, "events")
     assert "token_invalid" in events and "policy_refused" not in events, events
@@ -235,10 +235,10 @@ async def what_another_gateway_tells_is_seen(gateway, page):
 
 async def who_logs_out_hears_no_more(gateway, page):
     """Answers that are on their way when somebody logs out are nobody's any more."""
-    held = "window.held = []; window.fetch = (...asked) => new Promise(go => window.held.push(() => go(window.ask(...asked))))"
+    held = "window.held = []; window.fetch = (...asked) => new Promise(go => window.held.push(() => go(window.fetched(...asked))))"
     await page.evaluate(held)
     await until(page, "window.held.length >= 2", "the page asks")
-    await page.evaluate("document.getElementById('leave').click(); window.fetch = window.ask; window.held.forEach(go => go())")
+    await page.evaluate("document.getElementById('leave').click(); window.fetch = window.fetched; window.held.forEach(go => go())")
     await asyncio.sleep(1)
     assert await page.evaluate("document.getElementById('login-error').hidden"), await text(page, "login-error")
     assert await text(page, "state") == "not connected" and await text(page, "events") == ""

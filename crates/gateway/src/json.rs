@@ -2,8 +2,7 @@
 //!
 //! RFC 8259 leaves duplicate names, lone surrogates, huge numbers and depth to each reader, and readers differ; here they
 //! are refused. Never recurses, works in one pass, and its memory is bounded by the text. What it reads is what `serde_json`,
-//! which is lenient about names, would read of the same text, but for the last bit of a fraction, which `serde_json` may miss;
-//! whoever calls it bounds the text first.
+//! which is lenient about names, would read of the same text; whoever calls it bounds the text first.
 
 mod document;
 mod limits;

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde_json::Number;
 
 use super::document::{Document, Extent, Node, Ordered, SCANNED_MAX};
-use super::{Fault, Limits, Rule};
+use super::{Fault, Limits, NUMBER_DIGITS_MAX, Rule};
 
 pub(super) struct Reader<'t, 'l> {
     text: &'t str,
@@ -325,7 +325,8 @@ impl<'t, 'l> Reader<'t, 'l> {
             self.at += 1;
             digits += self.digits()?;
         }
-        if matches!(self.peek(), Some(b'e' | b'E')) {
+        let has_exponent = matches!(self.peek(), Some(b'e' | b'E'));
+        if has_exponent {
             self.at += 1;
             if matches!(self.peek(), Some(b'+' | b'-')) {
                 self.at += 1;
@@ -335,11 +336,13 @@ impl<'t, 'l> Reader<'t, 'l> {
         if digits > self.limits.number_digits_max {
             return Err(Fault { rule: Rule::NumberTooLong, offset_bytes: start });
         }
+        // A number of few digits without an exponent lies inside the range of a double.
+        let fault = Fault { rule: Rule::NumberTooLarge, offset_bytes: start };
         let number = &self.text[start..self.at];
-        let whole = if is_whole { large_whole_number(number) } else { None };
-        // The nearest double, as others read it; serde_json may miss it by one.
-        let read = whole.or_else(|| Number::from_f64(number.parse().ok()?));
-        let read = read.ok_or(Fault { rule: Rule::NumberTooLarge, offset_bytes: start })?;
+        if (has_exponent || digits > NUMBER_DIGITS_MAX) && !number.parse::<f64>().is_ok_and(f64::is_finite) {
+            return Err(fault);
+        }
+        let read = serde_json::from_str(number).map_err(|_| fault)?;
         self.document.nodes.push(Node::Number(read));
         Ok(())
     }
@@ -394,12 +397,6 @@ impl<'t, 'l> Reader<'t, 'l> {
     fn fault(&self, rule: Rule) -> Fault {
         Fault { rule, offset_bytes: self.at }
     }
-}
-
-/// A number without a fraction that has many digits, if it is within what whole numbers can be; -0 is not.
-fn large_whole_number(number: &str) -> Option<Number> {
-    let positive = number.parse::<u64>().ok().map(Number::from);
-    positive.or_else(|| number.parse::<i64>().ok().filter(|number| *number != 0).map(Number::from))
 }
 
 /// A count of what is in a text, whose bytes an `u32` counts, and which has no more of anything.
