@@ -81,7 +81,7 @@ tools:
 conformance: program tools
 	$(PYTHON) conformance/autobahn.py --binary $(BINARY) $(if $(SAMPLE),--sample) $(if $(WRITE),--write)
 	$(PYTHON) conformance/relayed.py --binary $(BINARY) $(if $(SAMPLE),,--whole) $(if $(WRITE),--write)
-	$(if $(SAMPLE),,$(PYTHON) conformance/relayed.py --binary $(BINARY) --compressed --groups 12 13)
+	$(if $(SAMPLE),,$(PYTHON) conformance/relayed.py --binary $(BINARY) --compressed --whole --groups 12 13)
 	$(if $(SAMPLE),,conformance/install.sh conformance testssl)
 	$(if $(SAMPLE),,$(PYTHON) conformance/tls.py --binary $(BINARY))
 
