@@ -126,3 +126,23 @@ async fn rules_judge_what_the_application_sends_too() {
     assert_eq!(raw.read_frame().await.payload, b"somebody");
     assert_eq!(applied(&case, "no names", "dropped"), 1);
 }
+
+#[tokio::test]
+async fn what_rules_say_of_an_echo_on_its_way_there_and_back_is_all_recorded() {
+    let rules = "[routes.token.inspect]\nformat = \"text\"\n\
+        rules = [{ name = \"there\", when = 'message.contains(\"!\")', then = \"log\" }]\n\
+        [routes.token.inspect_replies]\nformat = \"text\"\n\
+        rules = [{ name = \"back\", when = 'message.contains(\"!\")', then = \"log\" }]\n[auth.users]";
+    let case = Case::start(&with_sessions("", "").replace("[auth.users]", rules)).await;
+    let mut raw = open(&case, &json!([])).await;
+    let records = || {
+        let records = case.records().into_iter().filter(|record| record["message"] == "rule applied");
+        records.map(|record| record["rule"].clone()).collect::<Vec<_>>()
+    };
+    for count in 1..=2 {
+        raw.send_frame(0x81, b"hear!").await;
+        assert_eq!(raw.read_frame().await.payload, b"hear!");
+        eventually(|| records() == ["there", "back"].repeat(count), || case.log_text()).await;
+    }
+    assert_eq!(["there", "back"].map(|rule| applied(&case, rule, "logged")), [2; 2]);
+}

@@ -45,8 +45,8 @@ pub(super) struct Inspecting {
     budget: Arc<Budget>,
     /// How much of it the budget counts.
     charged_bytes: usize,
-    /// What has yet to be recorded of the last message; nothing more is looked at meanwhile.
-    remarks: Option<Box<Remarks>>,
+    /// What has yet to be recorded of the last message, which as an echo is looked at twice; nothing more is looked at meanwhile.
+    remarks: VecDeque<Remarks>,
     /// What the client is to be told at the next boundary between messages.
     notices: VecDeque<String>,
 }
@@ -94,7 +94,7 @@ impl Inspecting {
             held_since: None,
             budget: Arc::clone(&facilities.budget),
             charged_bytes: 0,
-            remarks: None,
+            remarks: VecDeque::new(),
             notices: VecDeque::new(),
         }))
     }
@@ -140,7 +140,7 @@ impl Inspecting {
     /// Keeps what there is to record, if there is anything.
     fn remark(&mut self, toward: Toward, notes: Vec<Note>, refused: Option<(Reason, String)>) {
         if refused.is_some() || !notes.is_empty() {
-            self.remarks = Some(Box::new(Remarks { toward, notes, refused }));
+            self.remarks.push_back(Remarks { toward, notes, refused });
         }
     }
 
@@ -177,12 +177,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
     }
 
     pub(super) fn take_remarks(&mut self) -> Option<Box<Remarks>> {
-        under_way(&mut self.tenure)?.remarks.take()
+        under_way(&mut self.tenure)?.remarks.pop_front().map(Box::new)
     }
 
     /// Whether a record has to be written before more is looked at.
     pub(super) fn has_remarks(&self) -> bool {
-        self.inspecting().is_some_and(|inspecting| inspecting.remarks.is_some())
+        self.inspecting().is_some_and(|inspecting| !inspecting.remarks.is_empty())
     }
 
     /// Takes one piece of a message that is inspected; the whole message goes on, if it may, when the last has come.
