@@ -32,15 +32,19 @@ fn both_ways(
         inspection.judge(MessageKind::Text, text.as_bytes(), &context)
     };
     assert_eq!(judge(policy.clone()), judge(policy.interpreted()), "{when} of {text}");
-    let document = crate::json::read(&text, &Limits::default()).unwrap();
-    let message = Inspected {
-        kind: MessageKind::Text,
-        bytes: text.as_bytes(),
-        document: Some(document),
-        value: Default::default(),
-    };
+    let message = inspected(&text);
     let condition = Language::new().compile(when).unwrap_or_else(|flaws| panic!("{when}: {flaws:?}"));
     Some(condition.holds_at_once(&Known::new(&message, &context, &Cell::default())))
+}
+
+/// A text message that has been read.
+fn inspected(text: &str) -> Inspected<'_> {
+    Inspected {
+        kind: MessageKind::Text,
+        bytes: text.as_bytes(),
+        document: Some(crate::json::read(text, &Limits::default()).unwrap()),
+        value: Default::default(),
+    }
 }
 
 fn principal() -> Principal {
@@ -133,13 +137,7 @@ fn m16_what_would_take_too_long_fails_and_does_not_take_long_to_say_so() {
         let mut principal = principal();
         principal.claims = json!({ "roles": many(count) }).as_object().unwrap().clone().into();
         let text = message.to_string();
-        let document = crate::json::read(&text, &Limits::default()).unwrap();
-        let message = Inspected {
-            kind: MessageKind::Text,
-            bytes: text.as_bytes(),
-            document: Some(document),
-            value: Default::default(),
-        };
+        let message = inspected(&text);
         let client = ClientAddr::new("192.0.2.7".parse().unwrap());
         let context = Context { toward: Toward::Backend, client, session: None, principal: Some(&principal) };
         let condition = Language::new().compile(when).unwrap_or_else(|flaws| panic!("{when}: {flaws:?}"));
