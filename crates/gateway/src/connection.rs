@@ -33,7 +33,7 @@ use std::time::Duration;
 use drawgate_protocol::Limits as MessageLimits;
 use drawgate_protocol::handshake::Extension;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 
 use crate::address::{self, ProxyProtocol};
 use crate::auth::failures::Failures;
@@ -101,7 +101,7 @@ pub(crate) struct Gate {
     pub(crate) chance: Chance,
     pub(crate) firewall: Firewall,
     pub(crate) live: Live,
-    /// Whether anybody can be let in, or has to go.
+    /// Whether anybody can be let in, or has to go, and whether it drains.
     pub(crate) load: Load,
     /// Places for connections that are let in.
     pub(crate) places: Arc<Semaphore>,
@@ -123,8 +123,6 @@ pub(crate) struct Gate {
     pub(crate) sessions: Arc<Sessions>,
     /// The applications that operators have drained.
     pub(crate) drains: Arc<Drains>,
-    /// Turns true when the drain begins.
-    pub(crate) draining: watch::Receiver<bool>,
 }
 
 /// What the connections of one route live by.

@@ -60,7 +60,6 @@ pub struct Server {
     draft: Draft,
     admin: Option<Admin>,
     gauge: Option<Box<overload::Gauge>>,
-    draining: watch::Sender<bool>,
     requests: Requests,
 }
 
@@ -202,7 +201,7 @@ impl Server {
     /// Serves until `shutdown` is ready, then drains: says so at `/readyz`, accepts no more, lets each connection finish what has
     /// come, closes it with 1012, and cuts what is left when the drain's time is up. Dropping the future cuts all at once.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Drained {
-        let Self { gate, control, draft, admin, gauge, draining, mut requests } = self;
+        let Self { gate, control, draft, admin, gauge, mut requests } = self;
         let _cut = CutOnDrop(Arc::clone(&gate));
         let mut tasks = JoinSet::new();
         tasks.spawn({
@@ -237,9 +236,8 @@ impl Server {
         }
         // Whoever asks for another configuration from now on hears that there will be none.
         drop(requests);
-        // First, so that nobody is sent here any more who would find nobody to accept. The receivers live in the gate as long as
-        // this does.
-        draining.send_replace(true);
+        // First, so that nobody is sent here any more who would find nobody to accept.
+        gate.load.drain();
         force.close().await;
         let drained = drain(&gate, force.plan().drain_timeout).await;
         gate.observer.report_suppressed();

@@ -131,7 +131,7 @@ impl Write for Escaping<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let mut rest = text;
         // All that is escaped is one byte, so that a place of one is a boundary of characters.
-        while let Some(at) = rest.bytes().position(|byte| IS_ESCAPED[usize::from(byte)]) {
+        while let Some(at) = first_escaped(rest.as_bytes()) {
             let (plain, from) = rest.split_at(at);
             let (escaped, behind) = from.split_at(1);
             self.0.push_str(plain);
@@ -149,6 +149,22 @@ impl Write for Escaping<'_> {
         Ok(())
     }
 }
+
+/// Where the first byte stands that is escaped. Names and numbers, which are most of a line, have none: they are looked at a block
+/// at a time.
+fn first_escaped(text: &[u8]) -> Option<usize> {
+    let (blocks, _) = text.as_chunks::<BLOCK_BYTES>();
+    let is_plain = |block: &[u8; BLOCK_BYTES]| {
+        // Without a branch, so that a compiler can take many bytes at once.
+        block.iter().fold(true, |plain, byte| plain & (*byte >= b' ') & (*byte != b'"') & (*byte != b'\\'))
+    };
+    let plain_bytes = blocks.iter().take_while(|block| is_plain(block)).count() * BLOCK_BYTES;
+    let rest = text.get(plain_bytes..)?;
+    let at = rest.iter().position(|byte| IS_ESCAPED[usize::from(*byte)])?;
+    Some(plain_bytes + at)
+}
+
+const BLOCK_BYTES: usize = 16;
 
 /// What must not stand in a string as it is.
 const IS_ESCAPED: [bool; 256] = {

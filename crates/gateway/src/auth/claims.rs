@@ -22,13 +22,14 @@ pub(super) fn principal(
     config: &Config,
     now: UnixTime,
 ) -> Result<Principal, TokenError> {
-    let expires_at = moment(claims, "exp")?.ok_or(TokenError::ExpiryMissing)?;
-    let issued_at = moment(claims, "iat")?;
-    let not_before = moment(claims, "nbf")?;
-    check_issuer(claims.get("iss"), &config.issuer)?;
-    check_audience(claims.get("aud"), &config.audience)?;
+    let registered = Registered::of(claims);
+    let expires_at = moment(registered.exp, "exp")?.ok_or(TokenError::ExpiryMissing)?;
+    let issued_at = moment(registered.iat, "iat")?;
+    let not_before = moment(registered.nbf, "nbf")?;
+    check_issuer(registered.iss, &config.issuer)?;
+    check_audience(registered.aud, &config.audience)?;
     let subject = subject(claims, &config.subject_claims)?;
-    let token_id = claims.get("jti").map(|id| identifier(id, "jti")).transpose()?;
+    let token_id = registered.jti.map(|id| identifier(id, "jti")).transpose()?;
 
     // Without `iat` a token counts as issued now: the least that its lifetime can be.
     let lifetime = expires_at.since(issued_at.unwrap_or(now));
@@ -48,9 +49,39 @@ pub(super) fn principal(
     Ok(Principal { subject, token_id, issued_at, expires_at, key, claims: Claims::of_text(text) })
 }
 
-fn moment(claims: Element<'_>, name: &'static str) -> Result<Option<UnixTime>, TokenError> {
+/// The registered claims (RFC 7519 §4.1) that are judged, found in one pass.
+#[derive(Default)]
+struct Registered<'c> {
+    exp: Option<Element<'c>>,
+    iat: Option<Element<'c>>,
+    nbf: Option<Element<'c>>,
+    iss: Option<Element<'c>>,
+    aud: Option<Element<'c>>,
+    jti: Option<Element<'c>>,
+}
+
+impl<'c> Registered<'c> {
+    fn of(claims: Element<'c>) -> Self {
+        let mut found = Self::default();
+        for (name, value) in claims.members() {
+            let place = match name {
+                "exp" => &mut found.exp,
+                "iat" => &mut found.iat,
+                "nbf" => &mut found.nbf,
+                "iss" => &mut found.iss,
+                "aud" => &mut found.aud,
+                "jti" => &mut found.jti,
+                _ => continue,
+            };
+            *place = Some(value);
+        }
+        found
+    }
+}
+
+fn moment(claim: Option<Element<'_>>, name: &'static str) -> Result<Option<UnixTime>, TokenError> {
     let read = |value: Element<'_>| numeric_date(&value.to_value()).ok_or(TokenError::ClaimMalformed(name));
-    claims.get(name).map(read).transpose()
+    claim.map(read).transpose()
 }
 
 /// The moment that a claim names.

@@ -20,14 +20,22 @@ pub(super) fn read<'header>(
     allowed: &[Algorithm],
     types: Option<&[TokenType]>,
 ) -> Result<Named<'header>, TokenError> {
-    // A header has two or three members: to compare each is less than to look each of these up.
-    let is_there = |refused: &&str| header.members().any(|(name, _)| name == *refused);
-    if let Some(name) = MEMBERS_REFUSED.into_iter().find(is_there) {
-        return Err(TokenError::HeaderMemberRefused(name));
+    let (mut typ, mut kid, mut alg) = (None, None, None);
+    for (name, value) in header.members() {
+        match name {
+            "typ" => typ = Some(value),
+            "kid" => kid = Some(value),
+            "alg" => alg = Some(value),
+            other => {
+                if let Some(name) = MEMBERS_REFUSED.into_iter().find(|refused| *refused == other) {
+                    return Err(TokenError::HeaderMemberRefused(name));
+                }
+            }
+        }
     }
-    check_type(header.get("typ"), types)?;
-    let key_id = key_id(header.get("kid"))?;
-    let algorithm = header.get("alg").and_then(Element::as_str).and_then(Algorithm::named);
+    check_type(typ, types)?;
+    let key_id = key_id(kid)?;
+    let algorithm = alg.and_then(Element::as_str).and_then(Algorithm::named);
     match algorithm.filter(|algorithm| allowed.contains(algorithm)) {
         Some(algorithm) => Ok(Named { algorithm, key_id }),
         None => Err(TokenError::AlgorithmRefused),

@@ -23,13 +23,13 @@ use std::time::Duration;
 use drawgate_protocol::deflate::{Agreement, AnswerFault};
 use drawgate_protocol::handshake::{ResponseRefusal, WriteError};
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::time::timeout_at;
 
 use self::dial::Encryption;
 use self::pool::{Pool, Seat};
 use crate::balance::Balance;
 use crate::chance::Chance;
-use crate::clock::{Clock, UnixTime};
+use crate::clock::{Clock, Instant, UnixTime};
 use crate::compression::Offer;
 use crate::observe::Observer;
 use crate::reason::Reason;
@@ -187,31 +187,30 @@ impl Upstream {
         chance: &Chance,
         clock: &Clock,
     ) -> Result<Connected, DialError> {
-        let total_timeout = self.config.total_timeout;
+        // Each step ends there at the latest: a timer for the whole would be one more for every connection.
+        let end = End { at: clock.now() + self.config.total_timeout, time: self.config.total_timeout };
+        let _turn = timeout_at(end.at, self.dials.acquire()).await.map_err(|_| end.error())?;
         let mut last = None;
-        let all = async {
-            let _turn = self.dials.acquire().await;
-            let (choice, mut tried) = (self.pool.choice(opening), Vec::with_capacity(self.pool.len()));
-            loop {
-                let attempt = match self.pool.take(choice, &mut tried, clock.now()) {
-                    Ok(attempt) => attempt,
-                    Err(none_left) => return Err(last.take().unwrap_or(none_left)),
-                };
-                let Some(seat) = attempt.seat() else { return Err(DialError::Nowhere) };
-                match self.try_at(seat, opening, chance).await {
-                    Ok(connected) => return Ok(Connected { lease: attempt.succeed(), ..connected }),
-                    Err((error, is_asked)) => {
-                        attempt.fail(&error, is_asked, clock.now());
-                        if is_asked {
-                            return Err(error);
-                        }
-                        last = Some(error);
+        let (choice, mut tried) = (self.pool.choice(opening), Vec::with_capacity(self.pool.len()));
+        loop {
+            let attempt = match self.pool.take(choice, &mut tried, clock.now()) {
+                Ok(attempt) => attempt,
+                Err(none_left) => return Err(last.take().unwrap_or(none_left)),
+            };
+            let Some(seat) = attempt.seat() else { return Err(DialError::Nowhere) };
+            match self.try_at(seat, opening, chance, clock, end).await {
+                Ok(connected) => return Ok(Connected { lease: attempt.succeed(), ..connected }),
+                // That says nothing of this one, which may have had its turn only now.
+                Err((error @ DialError::AllTooSlow(_), _)) => return Err(error),
+                Err((error, is_asked)) => {
+                    attempt.fail(&error, is_asked, clock.now());
+                    if is_asked {
+                        return Err(error);
                     }
+                    last = Some(error);
                 }
             }
-        };
-        let outcome = timeout(total_timeout, all).await;
-        outcome.unwrap_or_else(|_| Err(DialError::AllTooSlow(total_timeout)))
+        }
     }
 
     /// One attempt; with its failure, whether the application may have been asked.
@@ -220,22 +219,50 @@ impl Upstream {
         seat: &Seat,
         opening: &Opening<'_>,
         chance: &Chance,
+        clock: &Clock,
+        end: End,
     ) -> Result<Connected, (DialError, bool)> {
         let Config { connect_timeout, answer_timeout, ref resolver, .. } = self.config;
         let url = &seat.url;
-        let socket = timeout(connect_timeout, dial::dial(seat, resolver, seat.next_turn(), connect_timeout))
-            .await
-            .unwrap_or(Err(DialError::ConnectTooSlow(connect_timeout)))
-            .map_err(|error| (error, false))?;
+        let dialled = dial::dial(seat, resolver, seat.next_turn(), connect_timeout);
+        let late = || DialError::ConnectTooSlow(connect_timeout);
+        let socket = end.within(clock.now() + connect_timeout, dialled, late).await;
+        let socket = socket.map_err(|error| (error, false))?;
         let mut is_asked = false;
         let answered = async {
             let socket = dial::encrypt(url, socket, self.tls.as_ref()).await?;
             is_asked = true;
             request::ask(socket, url, opening, &self.config.passing, chance).await
         };
-        let answer = timeout(answer_timeout, answered).await;
-        let answer = answer.unwrap_or(Err(DialError::AnswerTooSlow(answer_timeout)));
+        let late = || DialError::AnswerTooSlow(answer_timeout);
+        let answer = end.within(clock.now() + answer_timeout, answered, late).await;
         answer.map_err(|error| (error.told_by_tls(), is_asked))
+    }
+}
+
+/// The end of the time that there is for a connection to be made.
+#[derive(Clone, Copy)]
+struct End {
+    at: Instant,
+    /// How much there was.
+    time: Duration,
+}
+
+impl End {
+    fn error(self) -> DialError {
+        DialError::AllTooSlow(self.time)
+    }
+
+    /// What comes of `step`, which has until `until` and then is `late`, unless all of the time is over before.
+    async fn within<T>(
+        self,
+        until: Instant,
+        step: impl Future<Output = Result<T, DialError>>,
+        late: impl FnOnce() -> DialError,
+    ) -> Result<T, DialError> {
+        let is_last = self.at <= until;
+        let outcome = timeout_at(until.min(self.at), step).await;
+        outcome.unwrap_or_else(|_| Err(if is_last { self.error() } else { late() }))
     }
 }
 

@@ -274,15 +274,10 @@ async fn read_head<S: AsyncRead + Unpin>(
     socket: &mut S,
     since: Instant,
 ) -> Result<Head, HeadError> {
-    let mut draining = gate.draining.clone();
     let until = since + door.head_timeout.min(DEADLINE_MAX);
     tokio::select! {
         biased;
-        // First, because nobody tells a connection of a drain that has begun before it was upgraded.
-        _ = draining.wait_for(|draining| *draining) => {
-            Err(HeadError::Refused(Refused::because(Reason::Draining)))
-        }
-        () = gate.load.until(Stage::Refusing) => Err(HeadError::Refused(Refused::because(Reason::Overloaded))),
+        reason = gate.load.until_shut() => Err(HeadError::Refused(Refused::because(reason))),
         head = timeout_at(until, Head::read(socket)) => {
             head.unwrap_or(Err(HeadError::Refused(Refused {
                 limit: Some(millis(door.head_timeout)),

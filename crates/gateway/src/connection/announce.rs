@@ -37,11 +37,9 @@ pub(super) async fn announce<S: AsyncRead + Unpin>(
         return Err(Ending::by_gate(Reason::ProxyUntrusted));
     }
     let until = record.accepted_at + door.proxy_header_timeout.min(DEADLINE_MAX);
-    let mut draining = gate.draining.clone();
     let header = tokio::select! {
         biased;
-        // Nobody tells a connection of a drain that has begun before it was upgraded.
-        _ = draining.wait_for(|draining| *draining) => return Err(Ending::by_operator(Reason::Draining)),
+        reason = gate.load.until_shut() => return Err(Ending::shut(reason)),
         header = timeout_at(until, read(socket, versions)) => header,
     };
     let since = gate.facilities.clock.now();

@@ -9,7 +9,7 @@ use std::time::Duration;
 use drawgate_protocol::{CloseCode, Limits as MessageLimits, LocalCode, Violation};
 
 use crate::observe::{Side, Traffic};
-use crate::reason::Reason;
+use crate::reason::{Fault, Reason};
 
 /// Why and how a connection ended.
 #[derive(Debug)]
@@ -55,6 +55,14 @@ impl Ending {
     /// By the operator's wish.
     pub(super) fn by_operator(reason: Reason) -> Self {
         Self { by: Side::Operator, ..Self::by_gate(reason) }
+    }
+
+    /// Nobody is let in, for `reason`.
+    pub(super) fn shut(reason: Reason) -> Self {
+        match reason.row().fault {
+            Fault::Operator | Fault::None => Self::by_operator(reason),
+            Fault::Client | Fault::Upstream | Fault::Gateway => Self::by_gate(reason),
+        }
     }
 
     /// Whether it is a goodbye that the connection may still take its time for.

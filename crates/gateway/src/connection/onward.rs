@@ -15,7 +15,6 @@ use super::{Gate, Record, Route};
 use crate::auth::credential;
 use crate::backend::upstream::{Connected, DialError, Opening, Speaker, Upstream};
 use crate::compression::Offer;
-use crate::overload::Stage;
 use crate::reason::Reason;
 use crate::tls::Peer;
 use crate::upgrade::{Entrance, Refused};
@@ -94,13 +93,9 @@ pub(super) async fn before_the_answer<S: AsyncRead + Unpin>(
     (socket, early): (&mut S, &mut Vec<u8>),
 ) -> Result<Connected, NoWay> {
     let protocols = credential::protocols_without(asked.request);
-    let mut draining = gate.draining.clone();
     tokio::select! {
         biased;
-        _ = draining.wait_for(|draining| *draining) => {
-            Err(NoWay::Refused(Refused::because(Reason::Draining)))
-        }
-        () = gate.load.until(Stage::Refusing) => Err(NoWay::Refused(Refused::because(Reason::Overloaded))),
+        reason = gate.load.until_shut() => Err(NoWay::Refused(Refused::because(reason))),
         connected = asked.dial(gate, upstream, record, &protocols) => connected.map_err(NoWay::Refused),
         ending = left(socket, early) => Err(NoWay::Ended(ending)),
     }

@@ -349,15 +349,16 @@ fn gauged(bytes: usize) -> i64 {
     i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
-/// Closes the writing side once everything has gone.
+/// Ready once everything has gone and, where it `shuts`, the writing side is closed.
 pub(super) fn poll_finish<S: AsyncWrite + Unpin>(
     output: &mut Output,
     socket: &mut S,
+    shuts: bool,
     cx: &mut Context<'_>,
     now: Moment,
 ) -> Poll<io::Result<()>> {
     ready!(output.poll_write(socket, cx, &mut Vec::new(), now))?;
-    Pin::new(socket).poll_shutdown(cx)
+    if shuts { Pin::new(socket).poll_shutdown(cx) } else { Poll::Ready(Ok(())) }
 }
 
 /// Where the opcode stands in a frame's first byte (RFC 6455 §5.2).

@@ -79,6 +79,8 @@ pub(crate) struct Relay<S> {
     pings: Gcra,
     pongs: Gcra,
     draining: bool,
+    /// The client has said that it closes, and nothing has come behind that.
+    is_through: bool,
     /// What has gone through so far.
     traffic: Traffic,
 }
@@ -219,6 +221,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
             pings: Gcra::default(),
             pongs: Gcra::default(),
             draining: must_go,
+            is_through: false,
             traffic: Traffic::default(),
         }
     }
@@ -320,9 +323,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
                     }
                 }
                 Phase::Finishing { .. } => {
-                    match output::poll_finish(&mut self.output, &mut self.socket, cx, now) {
+                    let needs_no_end = self.needs_no_end();
+                    match output::poll_finish(&mut self.output, &mut self.socket, !needs_no_end, cx, now) {
                         Poll::Pending => return Poll::Pending,
                         Poll::Ready(Err(_)) => self.phase = Phase::Done,
+                        Poll::Ready(Ok(())) if needs_no_end => self.phase = Phase::Done,
                         Poll::Ready(Ok(())) => {
                             self.phase = Phase::Lingering {
                                 until: now + LINGER_TIME_MAX,

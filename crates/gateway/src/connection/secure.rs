@@ -10,7 +10,6 @@ use super::ending::millis;
 use super::{Door, Ending, Gate};
 use crate::clock::Instant;
 use crate::observe::HandshakeOutcome;
-use crate::overload::Stage;
 use crate::reason::Reason;
 use crate::tls::{Established, Failure, FailureKind, Peer, Wire};
 
@@ -42,17 +41,12 @@ where
         return Err(Ending { limit, ..Ending::by_gate(Reason::TlsFull) });
     };
     let until = since + encryption.timeout.min(DEADLINE_MAX);
-    let mut draining = gate.draining.clone();
     let made = tokio::select! {
         biased;
-        // Nobody tells a connection of a drain that has begun before it was upgraded, and there is nothing to tell it in.
-        _ = draining.wait_for(|draining| *draining) => {
+        // There is nothing yet that the client could be told in.
+        reason = gate.load.until_shut() => {
             encryption.metrics.handshake(HandshakeOutcome::Failed, None);
-            return Err(Ending::by_operator(Reason::Draining));
-        }
-        () = gate.load.until(Stage::Refusing) => {
-            encryption.metrics.handshake(HandshakeOutcome::Failed, None);
-            return Err(Ending::by_gate(Reason::Overloaded));
+            return Err(Ending::shut(reason));
         }
         // In a box, as all that most connections do not come to: a future has room for all of it, and is moved with it.
         made = timeout_at(until, Box::pin(encryption.tls.accept(socket))) => made,

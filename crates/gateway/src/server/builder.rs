@@ -6,7 +6,7 @@ use std::net::{self, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 
 use super::Server;
 use super::draft::{Fixed, Sketch};
@@ -314,7 +314,6 @@ impl Builder {
             observer.keep_audit(audit, store.clone(), mark).map_err(StartError::Audit)?;
         }
         let control = Control::new(Arc::clone(&sessions), store, self.clock.clone(), observer.clone());
-        let (draining, drain_begun) = watch::channel(false);
         let places = |count: usize| Semaphore::new(count.min(Semaphore::MAX_PERMITS));
         let (requests, reloader) = Requests::new(self.reload_source.take());
         let (tickets, admin_config) = (Arc::clone(&self.tickets), self.admin.clone());
@@ -340,19 +339,10 @@ impl Builder {
             tickets,
             sessions,
             drains,
-            draining: drain_begun,
         });
         let takes_tickets = draft.plan.takes_tickets();
         let admin = admin_config.map(|config| Admin::bind(config, &gate, &control, takes_tickets, reloader));
-        Ok(Server {
-            gate,
-            control,
-            draft,
-            admin: admin.transpose()?,
-            gauge: gauge.map(Box::new),
-            draining,
-            requests,
-        })
+        Ok(Server { gate, control, draft, admin: admin.transpose()?, gauge: gauge.map(Box::new), requests })
     }
 
     /// What it says of what can be changed while a server runs, and of what cannot.

@@ -61,10 +61,9 @@ impl Checks {
 
 async fn check(upstream: Arc<Upstream>, place: usize, gate: Arc<Gate>) {
     let (chance, clock) = (gate.facilities.chance.clone(), gate.facilities.clock.clone());
-    let mut draining = gate.draining.clone();
     tokio::select! {
         biased;
-        _ = draining.wait_for(|draining| *draining) => {}
+        () = gate.load.until_draining() => {}
         () = upstream.keep_checking(place, chance, clock) => {}
     }
 }

@@ -96,10 +96,10 @@ impl Admin {
             runtime: Handle::current(),
         };
         let observer = gate.observer.clone();
-        let (draining, gate) = (gate.draining.clone(), Arc::clone(gate));
+        let gate = Arc::clone(gate);
         let api = Arc::new(Api::new(&tokens, operations));
         let unready = move || match () {
-            () if *draining.borrow() => Some("draining"),
+            () if gate.load.is_draining() => Some("draining"),
             () => gate.load.refuses().map(|_| "overloaded"),
         };
         let state = AdminState::new(move || observer.render(), unready)

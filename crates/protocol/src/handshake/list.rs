@@ -38,7 +38,8 @@ pub(super) fn tokens<'h>(
     for line in headers.lines(field) {
         for entry in line?.split(',') {
             bounds.count_entry()?;
-            let token = trim(entry);
+            // Of the white space that is trimmed only space and tab can stand in a value (RFC 9110 §5.5).
+            let token = entry.trim_ascii();
             if !bounds.is_uncounted(token) {
                 // The comma before or behind it included.
                 bounds.count_bytes(entry.len().saturating_add(1))?;
@@ -127,15 +128,10 @@ impl Bounds {
 }
 
 fn is_listed_token(token: &str, field: Field) -> bool {
-    match (field, token.split_once('/')) {
-        // RFC 9110 §7.8: protocol = protocol-name ["/" protocol-version].
-        (Field::Upgrade, Some((name, version))) => is_token(name) && is_token(version),
-        (_, _) => is_token(token),
-    }
-}
-
-fn trim(text: &str) -> &str {
-    text.trim_matches([' ', '\t'])
+    // RFC 9110 §7.8: protocol = protocol-name ["/" protocol-version].
+    is_token(token)
+        || field == Field::Upgrade
+            && token.split_once('/').is_some_and(|(name, version)| is_token(name) && is_token(version))
 }
 
 fn extend_extensions<'h>(

@@ -193,15 +193,39 @@ fn escaped(text: &str) -> String {
 
 /// Whether a header is none that a client can send on.
 fn is_ours(name: &str) -> bool {
-    // Most differ from most in their first letter already.
-    let first = name.bytes().next().unwrap_or_default().to_ascii_lowercase();
-    let may_be = |other: &&&str| other.as_bytes()[0].to_ascii_lowercase() == first;
-    let begins = |prefix: &&str| {
+    let Some(first) = name.bytes().next() else { return false };
+    let first = usize::from(first.to_ascii_lowercase());
+    let begins = |prefix: &str| {
         name.get(..prefix.len()).is_some_and(|beginning| beginning.eq_ignore_ascii_case(prefix))
     };
-    DROPPED.iter().filter(may_be).any(|dropped| name.eq_ignore_ascii_case(dropped))
-        || DROPPED_PREFIXES.iter().filter(may_be).any(begins)
+    of_places(DROPPED, DROPPED_BY_FIRST[first]).any(|dropped| name.eq_ignore_ascii_case(dropped))
+        || of_places(DROPPED_PREFIXES, PREFIXES_BY_FIRST[first]).any(begins)
 }
+
+/// Those of `names` that stand at `places`, each of which is a bit.
+fn of_places(names: &[&'static str], places: u64) -> impl Iterator<Item = &'static str> {
+    let mut left = places;
+    std::iter::from_fn(move || {
+        let place = left.trailing_zeros();
+        left &= left.wrapping_sub(1);
+        names.get(usize::try_from(place).ok()?).copied()
+    })
+}
+
+/// For each byte, the places of those of `names` that begin with it, in lower case: most names differ from most in that already.
+const fn by_first(names: &[&str]) -> [u64; 256] {
+    assert!(names.len() < 64, "each has a bit");
+    let mut places = [0; 256];
+    let mut place = 0;
+    while place < names.len() {
+        places[names[place].as_bytes()[0].to_ascii_lowercase() as usize] |= 1 << place;
+        place += 1;
+    }
+    places
+}
+
+const DROPPED_BY_FIRST: [u64; 256] = by_first(DROPPED);
+const PREFIXES_BY_FIRST: [u64; 256] = by_first(DROPPED_PREFIXES);
 
 /// Headers that are dropped.
 const DROPPED: &[&str] = &[

@@ -1,5 +1,6 @@
 //! How a relay closes: the notice and our Close, the drain, output that is given up, the transport's last moments.
 
+use std::any::Any;
 use std::io;
 use std::mem;
 use std::pin::Pin;
@@ -10,7 +11,6 @@ use drawgate_protocol::{CloseCode, CloseFrame, MessageKind};
 #[cfg(target_os = "linux")]
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-#[cfg(target_os = "linux")]
 use tokio::net::TcpStream;
 
 use super::{Application, Phase, Relay, Turn};
@@ -20,7 +20,6 @@ use crate::connection::worker;
 use crate::observe::{Direction, FrameKind, TrafficDelta};
 use crate::reason::Reason;
 use crate::route::Notice;
-#[cfg(target_os = "linux")]
 use crate::tls::Wire;
 
 impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
@@ -153,6 +152,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
         now + self.terms.limits.close_timeout.min(CLOSE_TIME_MAX)
     }
 
+    /// Whether the transport may be dropped as soon as all has gone, since whoever drops a TCP socket ends it as well.
+    ///
+    /// Bytes that still come would reset the connection under our Close, but nothing comes behind a peer's (RFC 6455 §5.5.1), and there is
+    /// none of the application's end left to wait for.
+    pub(super) fn needs_no_end(&self) -> bool {
+        let is_tcp = tcp_of(&self.socket).is_some();
+        self.is_through && !self.has_far() && is_tcp
+    }
+
     pub(super) fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         worker::lend(|worker| {
             let mut buffer = ReadBuf::new(&mut worker.input[..DISCARD_BYTES]);
@@ -166,8 +174,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
 ///
 /// Nothing but a hint: where it cannot be given they leave as two, and whatever ends the socket sends what is held.
 #[cfg(target_os = "linux")]
-pub(super) fn gather_last<S: std::any::Any>(socket: &S) {
-    if let Some(Wire::Plain(socket)) = (socket as &dyn std::any::Any).downcast_ref::<Wire<TcpStream>>() {
+pub(super) fn gather_last<S: Any>(socket: &S) {
+    if let Some(socket) = tcp_of(socket) {
         let _ = SockRef::from(socket).set_tcp_cork(true);
     }
 }
@@ -175,6 +183,14 @@ pub(super) fn gather_last<S: std::any::Any>(socket: &S) {
 /// Other systems send two.
 #[cfg(not(target_os = "linux"))]
 pub(super) fn gather_last<S>(_: &S) {}
+
+/// The socket itself, where it is plain TCP.
+fn tcp_of<S: Any>(socket: &S) -> Option<&TcpStream> {
+    match (socket as &dyn Any).downcast_ref::<Wire<TcpStream>>()? {
+        Wire::Plain(socket) => Some(socket),
+        Wire::Tls(_) => None,
+    }
+}
 
 /// However long a route lets a peer take to answer our Close.
 const CLOSE_TIME_MAX: Duration = Duration::from_secs(3600);

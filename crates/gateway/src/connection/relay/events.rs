@@ -154,6 +154,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
             close.map_or(0, |close| close.reason.len() + 2),
             true,
         );
+        self.is_through = true;
         let code = close.map_or(LocalCode::NoStatus.get(), |close| close.code.get());
         self.ending.get_or_insert_with(|| Box::new(Ending::by_client(Reason::ClosedByClient, Some(code))));
         if !self.sender.is_closed() {

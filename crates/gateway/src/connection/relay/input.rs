@@ -145,6 +145,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
                 return;
             }
         }
+        self.is_through &= input.is_empty();
         *input = &mut [];
     }
 
