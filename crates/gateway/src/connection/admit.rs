@@ -91,7 +91,9 @@ where
         Ok(answer) => answer,
         Err(refused) => return Err(named(refuse(gate, socket, refused).await)),
     };
-    if let Err(error) = timeout(ANSWER_TIME_MAX, socket.write_all(&answer)).await.unwrap_or(Err(stuck())) {
+    if let Err(error) =
+        timeout(ANSWER_TIME_MAX, socket.write_all(&answer)).await.unwrap_or_else(|_| Err(stuck()))
+    {
         return Err(named(Ending::reset(&error)));
     }
     record.phase = Phase::Open;

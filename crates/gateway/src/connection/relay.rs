@@ -81,6 +81,8 @@ pub(crate) struct Relay<S> {
     draining: bool,
     /// The client has said that it closes, and nothing has come behind that.
     is_through: bool,
+    /// A ping of ours may still be answered, also behind the client's Close (RFC 6455 §5.5.2).
+    awaits_pong: bool,
     /// What has gone through so far.
     traffic: Traffic,
 }
@@ -222,6 +224,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
             pongs: Gcra::default(),
             draining: must_go,
             is_through: false,
+            awaits_pong: false,
             traffic: Traffic::default(),
         }
     }

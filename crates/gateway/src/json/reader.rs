@@ -60,7 +60,7 @@ enum Begun {
 
 impl<'t, 'l> Reader<'t, 'l> {
     pub(super) fn new(text: &'t str, limits: &'l Limits) -> Self {
-        let nodes = Vec::with_capacity((text.len() / NODE_BYTES + 1).min(NODES_AT_FIRST));
+        let nodes = Vec::with_capacity((text.len() / NODE_BYTES + NODES_AT_LEAST).min(NODES_AT_FIRST));
         let document = Document { nodes, ordered: Vec::new() };
         Self { text, limits, at: 0, values: 0, document, open: Vec::new(), names: Vec::new() }
     }
@@ -435,6 +435,8 @@ const fn special_bytes(word: u64) -> u64 {
 /// Messages have a value or a name in about so many bytes; room is made for that at once, up to some kilobytes.
 const NODE_BYTES: usize = 8;
 const NODES_AT_FIRST: usize = 512;
+/// A short text may have more.
+const NODES_AT_LEAST: usize = 4;
 
 /// So many digits are always within an `i64`.
 const EXACT_DIGITS: usize = 18;

@@ -154,11 +154,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
 
     /// Whether the transport may be dropped as soon as all has gone, since whoever drops a TCP socket ends it as well.
     ///
-    /// Bytes that still come would reset the connection under our Close, but nothing comes behind a peer's (RFC 6455 §5.5.1), and there is
-    /// none of the application's end left to wait for.
+    /// Bytes that still come would reset the connection under our Close. Behind a peer's nothing comes but the answer to a ping (RFC 6455
+    /// §5.5.1, §5.5.2); and there must be none of the application's end left to wait for.
     pub(super) fn needs_no_end(&self) -> bool {
         let is_tcp = tcp_of(&self.socket).is_some();
-        self.is_through && !self.has_far() && is_tcp
+        self.is_through && !self.awaits_pong && !self.has_far() && is_tcp
     }
 
     pub(super) fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {

@@ -67,7 +67,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
             self.input_ended(now);
         } else if passed(self.ping_at()) && self.sender.ping(self.output.frames(), &[], None).is_ok() {
             self.terms.metrics.add(&TrafficDelta::whole(Direction::Out, FrameKind::Ping, 0));
-            self.pinged_at = Some(now);
+            (self.pinged_at, self.awaits_pong) = (Some(now), true);
         }
     }
 

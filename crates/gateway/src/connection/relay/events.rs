@@ -37,6 +37,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
                 }
             }
             Event::Pong(payload) => {
+                self.awaits_pong = false;
                 turn.tally.chunk(Direction::In, FrameKind::Pong, payload.len(), true);
                 if self.pongs.check(&control_rate(), turn.now).is_err() {
                     self.close(Ending::over(Reason::PongRateExceeded, CONTROLS_PER_SECOND), turn);

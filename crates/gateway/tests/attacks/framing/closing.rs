@@ -1,5 +1,6 @@
 //! The end of a connection: Close frames that break a rule, what comes after a Close, and peers that leave without one.
 
+use std::io::ErrorKind;
 use std::net::Shutdown;
 use std::path::Path;
 use std::time::Duration;
@@ -145,11 +146,55 @@ async fn f22_more_than_64_kib_after_a_close_are_met_by_a_reset() {
     }
 }
 
+/// Whether a byte that the client sends behind the end of the connection is met by a reset, which the next one finds.
+async fn is_reset(raw: &mut Raw) -> bool {
+    raw.stream.write_all(b"x").await.unwrap();
+    raw.stream.write_all(b"x").await.is_err_and(|error| error.kind() == ErrorKind::BrokenPipe)
+}
+
+#[tokio::test]
+async fn f22_once_both_sides_have_closed_nothing_is_waited_for() {
+    // Whoever closed first.
+    for (limits, is_ours_first) in [("", false), ("session_time_max = \"100ms\"", true)] {
+        let case = Case::start(&echo(limits, "")).await;
+        let mut raw = case.open().await;
+        if is_ours_first {
+            raw.read_close().await;
+        }
+        raw.send_frame(0x88, b"\x03\xe8").await;
+        if !is_ours_first {
+            assert_eq!(raw.read_frame().await, Frame::whole(0x88, b"\x03\xe8"));
+        }
+        raw.expect_end().await;
+        // The socket went with its end.
+        assert!(is_reset(&mut raw).await);
+    }
+}
+
+#[tokio::test]
+async fn f22_no_reset_overtakes_our_close_where_something_may_come_behind_the_clients() {
+    // Of bytes that came with its Close more may be on their way.
+    let case = Case::start(&echo("", "")).await;
+    let mut raw = case.open().await;
+    raw.send(&[&frame(0x88, b"\x03\xe8")[..], b"x"].concat()).await;
+    assert_eq!(raw.read_frame().await, Frame::whole(0x88, b"\x03\xe8"));
+    raw.expect_end().await;
+    assert!(!is_reset(&mut raw).await);
+    // RFC 6455 §5.5.2: a ping that crosses a Close is answered.
+    let case = Case::start(&echo("ping_interval = \"50ms\"", "")).await;
+    let mut raw = case.open().await;
+    assert_eq!(raw.read_frame().await, Frame::whole(0x89, b""));
+    raw.send_frame(0x88, b"\x03\xe8").await;
+    assert_eq!(raw.read_frame().await, Frame::whole(0x88, b"\x03\xe8"));
+    raw.expect_end().await;
+    assert!(!is_reset(&mut raw).await);
+}
+
 #[tokio::test]
 async fn f22_a_client_that_goes_on_for_long_after_a_close_is_cut() {
     let mut case = Case::start(&echo("", "")).await;
     let mut raw = case.open().await;
-    raw.send_frame(0x88, b"\x03\xe8").await;
+    raw.send(&[&frame(0x88, b"\x03\xe8")[..], b"and on"].concat()).await;
     assert_eq!(raw.read_frame().await, Frame::whole(0x88, b"\x03\xe8"));
     let closed = now();
     raw.expect_end().await;
