@@ -224,9 +224,11 @@ impl Upstream {
     ) -> Result<Connected, (DialError, bool)> {
         let Config { connect_timeout, answer_timeout, ref resolver, .. } = self.config;
         let url = &seat.url;
+        let until = clock.now() + connect_timeout;
+        let late = |_| Err(end.late(until, DialError::ConnectTooSlow(connect_timeout)));
+        // Nothing is around the steps themselves: every connection on its way in has room for all of it.
         let dialled = dial::dial(seat, resolver, seat.next_turn(), connect_timeout);
-        let late = || DialError::ConnectTooSlow(connect_timeout);
-        let socket = end.within(clock.now() + connect_timeout, dialled, late).await;
+        let socket = timeout_at(until.min(end.at), dialled).await.unwrap_or_else(late);
         let socket = socket.map_err(|error| (error, false))?;
         let mut is_asked = false;
         let answered = async {
@@ -234,8 +236,9 @@ impl Upstream {
             is_asked = true;
             request::ask(socket, url, opening, &self.config.passing, chance).await
         };
-        let late = || DialError::AnswerTooSlow(answer_timeout);
-        let answer = end.within(clock.now() + answer_timeout, answered, late).await;
+        let until = clock.now() + answer_timeout;
+        let late = |_| Err(end.late(until, DialError::AnswerTooSlow(answer_timeout)));
+        let answer = timeout_at(until.min(end.at), answered).await.unwrap_or_else(late);
         answer.map_err(|error| (error.told_by_tls(), is_asked))
     }
 }
@@ -253,16 +256,9 @@ impl End {
         DialError::AllTooSlow(self.time)
     }
 
-    /// What comes of `step`, which has until `until` and then is `late`, unless all of the time is over before.
-    async fn within<T>(
-        self,
-        until: Instant,
-        step: impl Future<Output = Result<T, DialError>>,
-        late: impl FnOnce() -> DialError,
-    ) -> Result<T, DialError> {
-        let is_last = self.at <= until;
-        let outcome = timeout_at(until.min(self.at), step).await;
-        outcome.unwrap_or_else(|_| Err(if is_last { self.error() } else { late() }))
+    /// What is too slow where a step that had until `until` is `late`: all of it, if there was no more time.
+    fn late(self, until: Instant, late: DialError) -> DialError {
+        if self.at <= until { self.error() } else { late }
     }
 }
 
