@@ -404,6 +404,19 @@ async fn f22_data_behind_our_close_goes_nowhere() {
 }
 
 #[tokio::test]
+async fn f22_what_comes_behind_a_close_while_the_application_answers_it_does_not_reset_the_answer() {
+    let application = Application::start().await;
+    let (_case, mut client, mut seen) = application.open("").await;
+    client.send_frame(0x88, b"\x03\xe8").await;
+    assert_eq!(seen.read_close().await.0, 1000);
+    client.send_frame(0x89, b"a ping behind it").await;
+    seen.send_frame(0x88, b"\x03\xe8").await;
+    drop(seen);
+    assert_eq!(client.read_frame().await, Frame::whole(0x88, b"\x03\xe8"));
+    client.expect_end().await;
+}
+
+#[tokio::test]
 async fn messages_of_either_side_keep_a_connection_from_being_idle() {
     let application = Application::start().await;
     let (case, mut client, mut seen) = application.open("idle_timeout = \"200ms\"").await;

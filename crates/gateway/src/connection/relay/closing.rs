@@ -2,13 +2,12 @@
 
 use std::any::Any;
 use std::io;
-use std::mem;
+use std::mem::{self, MaybeUninit};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use drawgate_protocol::{CloseCode, CloseFrame, MessageKind};
-#[cfg(target_os = "linux")]
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -154,11 +153,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Relay<S> {
 
     /// Whether the transport may be dropped as soon as all has gone, since whoever drops a TCP socket ends it as well.
     ///
-    /// Bytes that still come would reset the connection under our Close. Behind a peer's nothing comes but the answer to a ping (RFC 6455
-    /// §5.5.1, §5.5.2); and there must be none of the application's end left to wait for.
+    /// Bytes that have not been read, or still come, reset the connection under our Close. Behind a peer's no data comes (RFC 6455 §5.5.1),
+    /// but the answer to a ping may (§5.5.2), and peers are what they are: nothing may be known to come, and nothing lie there. Nor may
+    /// there be anything of the application's end left to wait for.
     pub(super) fn needs_no_end(&self) -> bool {
-        let is_tcp = tcp_of(&self.socket).is_some();
-        self.is_through && !self.awaits_pong && !self.has_far() && is_tcp
+        let is_through = self.is_through && !self.awaits_pong && !self.has_far();
+        is_through && tcp_of(&self.socket).is_some_and(has_nothing_unread)
     }
 
     pub(super) fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
@@ -189,6 +189,15 @@ fn tcp_of<S: Any>(socket: &S) -> Option<&TcpStream> {
     match (socket as &dyn Any).downcast_ref::<Wire<TcpStream>>()? {
         Wire::Plain(socket) => Some(socket),
         Wire::Tls(_) => None,
+    }
+}
+
+/// Whether nothing lies in the kernel that has come over `socket`; asked there, since the runtime knows of it only after its next turn.
+fn has_nothing_unread(socket: &TcpStream) -> bool {
+    let mut byte = [MaybeUninit::uninit()];
+    match SockRef::from(socket).recv(&mut byte) {
+        Ok(count) => count == 0,
+        Err(error) => error.kind() == io::ErrorKind::WouldBlock,
     }
 }
 
